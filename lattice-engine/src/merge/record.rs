@@ -1,0 +1,97 @@
+//! What is known of one key: its heads, its files' attribute registers, and what stands below it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::entry::{Content, Time, Value};
+use crate::hlc::Hlc;
+use crate::id::{EntryId, FileId, NodeId};
+
+/// Where an entry stands: enough to order it, to cite it and to find it in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EntryRef {
+    pub hlc: Hlc,
+    pub author: NodeId,
+    pub id: EntryId,
+    /// Not part of the order.
+    pub seq: u64,
+}
+
+impl PartialOrd for EntryRef {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// (hlc, author, entry id): the one total order that decides every tie.
+impl Ord for EntryRef {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.hlc, self.author, self.id).cmp(&(other.hlc, other.author, other.id))
+    }
+}
+
+/// One concurrent version of a key: an entry that no other stored entry has superseded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    pub entry: EntryRef,
+    /// `None`: a tombstone.
+    pub node: Option<HeadNode>,
+}
+
+/// A live head. Its attributes are registers of the record, by `file_id`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadNode {
+    pub file_id: FileId,
+    pub value: Value,
+}
+
+impl HeadNode {
+    /// The content, where it is a file.
+    pub fn content(&self) -> Option<&Content> {
+        match &self.value {
+            Value::File(content) => Some(content),
+            _ => None,
+        }
+    }
+}
+
+/// A last-writer-wins register.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Register<T> {
+    pub at: EntryRef,
+    pub value: T,
+}
+
+/// The attribute registers of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FileAttrs {
+    pub mode: Option<Register<u32>>,
+    pub mtime: Option<Register<Time>>,
+    pub atime: Option<Register<Time>>,
+    pub uid: Option<Register<u32>>,
+    pub gid: Option<Register<u32>>,
+    /// `None` in a register: removed.
+    pub xattrs: BTreeMap<Bytes, Register<Option<Bytes>>>,
+}
+
+/// Everything known of one key. A pure function of the set of entries applied, whatever their order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Record {
+    /// Sorted by [`EntryRef`].
+    pub heads: Vec<Head>,
+    /// By file id. Kept beside a tombstone: an edit concurrent with the delete brings the file back as it was.
+    pub attrs: BTreeMap<FileId, FileAttrs>,
+    pub below: Below,
+}
+
+/// What stands directly below a key. A key with children is a directory whether or not a head says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Below {
+    /// Children that are live or have children of their own.
+    pub children: u64,
+    /// Those of them that are directories.
+    pub dirs: u64,
+    /// When a name last appeared or disappeared here: a directory's mtime, unless it was set later.
+    pub changed: Hlc,
+}
