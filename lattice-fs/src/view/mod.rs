@@ -1,0 +1,7 @@
+//! What a store looks like from outside: the file a record stands for, its conflicts and where it came from, and the
+//! `.lattice` control directory. Pure synchronous functions over [`lattice_engine::store::Handle`]: every face uses
+//! them, and none of them knows of FUSE, HTTP or terminals.
+
+pub mod effective;
+
+pub use effective::{Defaults, Kind, Shown, shown};
