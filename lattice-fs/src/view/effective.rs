@@ -4,6 +4,8 @@
 //! `.lattice/conflicts`. Attributes that another member set are shown as they are but for suid and sgid, which are
 //! masked: nobody gets to run their code as us by syncing it here.
 
+use std::cmp::Reverse;
+
 use bytes::Bytes;
 use lattice_engine::entry::{Time, Value};
 use lattice_engine::hlc::Hlc;
@@ -109,13 +111,6 @@ pub fn shown(key: &Key, record: &Record, defaults: &Defaults) -> Option<Shown> {
     } else {
         written
     };
-    // A tombstone counts here only: discarding what was shown changes the file without writing one.
-    let touched = record
-        .heads
-        .iter()
-        .map(|h| h.entry.hlc)
-        .max()
-        .unwrap_or(Hlc::ZERO);
     let mtime = since(attrs.mtime.as_ref(), changed).unwrap_or_else(|| time(changed));
     Some(Shown {
         kind,
@@ -126,7 +121,7 @@ pub fn shown(key: &Key, record: &Record, defaults: &Defaults) -> Option<Shown> {
         gid: attrs.gid.as_ref().map_or(defaults.gid, |r| r.value),
         mtime,
         atime: attrs.atime.as_ref().map_or(mtime, |r| r.value),
-        ctime: time(touched.max(changed).max(last_set(attrs))),
+        ctime: time(changed.max(last_set(attrs))),
         nlink: links(kind, record),
     })
 }
@@ -163,6 +158,35 @@ pub fn is_dir(key: &Key, record: &Record) -> bool {
                 ..
             })
         )
+}
+
+/// Every head, the one that is shown first, then live ones, then tombstones, each newest first.
+pub fn ranked_heads(record: &Record) -> Vec<&Head> {
+    let shown = shown_head(record).map(|h| h.entry);
+    let mut heads: Vec<&Head> = record.heads.iter().collect();
+    heads.sort_by_key(|h| Reverse((Some(h.entry) == shown, h.node.is_some(), h.entry)));
+    heads
+}
+
+/// How many live versions differ: 0 when all are the same, so there is nothing to resolve. A directory that is there
+/// because of its children counts as one.
+pub fn differing(record: &Record) -> u64 {
+    let mut values: Vec<&Value> = Vec::new();
+    let children = (record.below.children > 0).then_some(&Value::Dir);
+    let live = record
+        .heads
+        .iter()
+        .filter_map(|h| Some(&h.node.as_ref()?.value));
+    for value in children.into_iter().chain(live) {
+        if !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    if values.len() > 1 {
+        values.len() as u64
+    } else {
+        0
+    }
 }
 
 /// The file id of what is shown at `key`: the head's, [`ROOT_FILE_ID`], or for a directory without a head one made of
