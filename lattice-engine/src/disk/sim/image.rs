@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Inode, Op, Rng, Tree, punch, write};
+use super::Rng;
+use super::tree::{Inode, Op, Tree, punch, write};
 
 /// The unit in which a write is torn.
 const SECTOR: u64 = 512;
@@ -57,12 +58,18 @@ fn durable(ops: &[Op]) -> Vec<bool> {
             Op::Write { inode, .. } | Op::SetLen { inode, .. } | Op::Punch { inode, .. } => {
                 synced.contains(inode)
             }
-            Op::Sync { inode } => synced.insert(*inode) || true,
+            Op::Sync { inode } => {
+                synced.insert(*inode);
+                true
+            }
             Op::SyncFailed { inode } => {
                 synced.remove(inode);
                 true
             }
-            Op::SyncDir { dir } => dirs.insert(dir) || true,
+            Op::SyncDir { dir } => {
+                dirs.insert(dir);
+                true
+            }
             Op::Create { path, .. } | Op::Remove { path } => in_synced(&dirs, path),
             // One of both directories is enough: a rename is never half there.
             Op::Rename { from, to, .. } => in_synced(&dirs, from) || in_synced(&dirs, to),

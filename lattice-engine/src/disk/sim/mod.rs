@@ -14,6 +14,9 @@
 
 mod image;
 mod rng;
+#[cfg(test)]
+mod tests;
+mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -26,66 +29,12 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 
 pub use rng::Rng;
+use tree::{Inode, Op, Tree};
 
 use super::{Disk, DiskFile, Open};
 
 /// Allocation is counted in blocks of this many bytes.
 const BLOCK: usize = 4096;
-
-type Inode = usize;
-
-/// What was done, in order.
-#[derive(Debug, Clone)]
-enum Op {
-    Write {
-        inode: Inode,
-        offset: u64,
-        data: Arc<[u8]>,
-    },
-    SetLen {
-        inode: Inode,
-        len: u64,
-    },
-    Punch {
-        inode: Inode,
-        offset: u64,
-        len: u64,
-    },
-    Sync {
-        inode: Inode,
-    },
-    SyncFailed {
-        inode: Inode,
-    },
-    Create {
-        path: PathBuf,
-        inode: Inode,
-    },
-    Rename {
-        from: PathBuf,
-        to: PathBuf,
-        inode: Inode,
-    },
-    Remove {
-        path: PathBuf,
-    },
-    SyncDir {
-        dir: PathBuf,
-    },
-    Flip {
-        inode: Inode,
-        offset: u64,
-        mask: u8,
-    },
-}
-
-/// Files and names; what is there before the first operation is durable.
-#[derive(Debug, Clone, Default)]
-struct Tree {
-    files: Vec<Vec<u8>>,
-    names: BTreeMap<PathBuf, Inode>,
-    dirs: BTreeSet<PathBuf>,
-}
 
 #[derive(Debug, Default)]
 struct State {
@@ -194,78 +143,6 @@ impl SimDisk {
             .iter()
             .map(|(path, inode)| (path.clone(), now.files[*inode].clone()))
             .collect()
-    }
-}
-
-impl Tree {
-    fn inode(&self, path: &Path) -> io::Result<Inode> {
-        self.names
-            .get(path)
-            .copied()
-            .ok_or_else(|| Errno::NOENT.into())
-    }
-
-    fn has_dir(&self, dir: &Path) -> bool {
-        dir == Path::new("/") || dir == Path::new("") || self.dirs.contains(dir)
-    }
-
-    fn require_dir(&self, dir: Option<&Path>) -> io::Result<()> {
-        if dir.is_some_and(|d| self.has_dir(d)) {
-            Ok(())
-        } else {
-            Err(Errno::NOENT.into())
-        }
-    }
-
-    /// Does an operation in full.
-    fn apply(&mut self, op: &Op) {
-        match op {
-            Op::Write {
-                inode,
-                offset,
-                data,
-            } => write(&mut self.files[*inode], *offset, data),
-            Op::SetLen { inode, len } => self.files[*inode].resize(*len as usize, 0),
-            Op::Punch { inode, offset, len } => punch(&mut self.files[*inode], *offset, *len),
-            Op::Flip {
-                inode,
-                offset,
-                mask,
-            } => {
-                if let Some(byte) = self.files[*inode].get_mut(*offset as usize) {
-                    *byte ^= mask;
-                }
-            }
-            Op::Create { path, inode } => {
-                self.names.insert(path.clone(), *inode);
-            }
-            Op::Rename { from, to, inode } => {
-                self.names.remove(from);
-                self.names.insert(to.clone(), *inode);
-            }
-            Op::Remove { path } => {
-                self.names.remove(path);
-            }
-            Op::Sync { .. } | Op::SyncFailed { .. } | Op::SyncDir { .. } => {}
-        }
-    }
-}
-
-fn write(file: &mut Vec<u8>, offset: u64, data: &[u8]) {
-    if data.is_empty() {
-        return;
-    }
-    let range = offset as usize..offset as usize + data.len();
-    if file.len() < range.end {
-        file.resize(range.end, 0);
-    }
-    file[range].copy_from_slice(data);
-}
-
-fn punch(file: &mut [u8], offset: u64, len: u64) {
-    let end = file.len().min(offset.saturating_add(len) as usize);
-    if let Some(hole) = file.get_mut(offset as usize..end) {
-        hole.fill(0);
     }
 }
 
@@ -465,7 +342,7 @@ impl DiskFile for SimFile {
         self.require_writable()?;
         let mut state = self.disk.state.lock();
         let old = state.len(self.inode);
-        // A longer file is sparse: it takes room when it is written, here at the latest when it is written past its end.
+        // Growing leaves a hole, which takes no room.
         state.give_back(old.saturating_sub(len));
         state.record(Op::SetLen {
             inode: self.inode,
@@ -507,6 +384,3 @@ impl DiskFile for SimFile {
         None
     }
 }
-
-#[cfg(test)]
-mod tests;
