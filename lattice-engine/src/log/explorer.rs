@@ -13,7 +13,7 @@ const STORE: StoreId = StoreId([5; 16]);
 const OPTS: LogOptions = LogOptions {
     segment_bytes: 4000,
 };
-const SCRIPTS: u64 = 60;
+const SCRIPTS: u64 = 300;
 const VARIANTS: usize = 3;
 
 fn dir() -> &'static Path {
