@@ -2,4 +2,6 @@
 //!
 //! Modules import downwards in this order only: `view` < `ops` < `fuse`; `http` < `client` < `command` < `cli`.
 
+pub mod fuse;
+pub mod ops;
 pub mod view;
