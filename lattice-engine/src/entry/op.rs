@@ -80,6 +80,17 @@ pub enum Content {
     Chunks(Vec<Chunk>),
     /// More: the chunk that holds the encoded manifest. `size` is the file's.
     Manifest { manifest: Chunk, size: u64 },
+    /// Local only, never in an entry: inline bytes that the derived state leaves where they are in the log.
+    InLog(LogRange),
+}
+
+/// A run of bytes in this node's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogRange {
+    pub segment: u64,
+    /// From the start of the segment's file.
+    pub offset: u64,
+    pub len: u32,
 }
 
 impl Content {
@@ -91,6 +102,7 @@ impl Content {
             Self::Inline(bytes) => bytes.len() as u64,
             Self::Chunks(chunks) => chunks.iter().map(|c| c.len).sum(),
             Self::Manifest { size, .. } => *size,
+            Self::InLog(range) => u64::from(range.len),
         }
     }
 }
