@@ -220,7 +220,11 @@ fn check(race: &Race, two: &Two) {
             .collect();
         let expected: Vec<_> = race.differing.iter().map(|(k, n)| (key(k), *n)).collect();
         assert_eq!(found, expected, "{what}");
-        assert_eq!(handle.status().conflicts, expected.len() as u64, "{what}");
+        assert_eq!(
+            handle.status().expect("status").conflicts,
+            expected.len() as u64,
+            "{what}"
+        );
         let report = handle.fsck(true, &mut |_| {}).expect("fsck");
         assert_eq!(
             (report.problems.as_slice(), report.rebuilt_equal),

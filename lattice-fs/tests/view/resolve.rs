@@ -143,14 +143,18 @@ fn one_version_is_nothing_to_settle() {
     let two = Two::new();
     let id = two.a.write("f", "x");
     let handle = two.a.handle();
-    let entries = handle.status().entries;
+    let entries = handle.status().expect("status").entries;
     assert_eq!(
         resolve(&handle, &key("f"), &id.to_string())
             .expect("resolve")
             .id,
         id
     );
-    assert_eq!(handle.status().entries, entries, "nothing is written");
+    assert_eq!(
+        handle.status().expect("status").entries,
+        entries,
+        "nothing is written"
+    );
     let error = discard(&handle, &key("f"), &id.to_string()).expect_err("the only version");
     assert!(matches!(error, ResolveError::OnlyVersion(_)), "{error}");
 }

@@ -79,7 +79,7 @@ impl Peer {
         let mut bundle = Vec::new();
         other
             .handle()
-            .export(&mut bundle, &mut |_, _| {})
+            .export("shared", &mut bundle, &mut |_, _| {})
             .expect("export");
         let (id, _) = self
             .node
