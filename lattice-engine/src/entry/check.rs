@@ -176,6 +176,7 @@ fn node(node: &Node) -> Result<(), OpError> {
 fn content(content: &Content) -> Result<(), OpError> {
     match content {
         Content::Inline(bytes) => op_limit("inline value", bytes.len(), MAX_INLINE),
+        Content::InLog(_) => Err(OpError::Malformed("bytes left in a local log are put in line first")),
         Content::Chunks(chunks) => {
             rule(!chunks.is_empty(), "a file without chunks is inline")?;
             op_limit("number of chunks", chunks.len(), MAX_DIRECT_CHUNKS)?;

@@ -30,7 +30,7 @@ pub use check::{
 pub use decode::{Decoded, Unreadable};
 pub use draft::{Draft, NONCE_LEN, genesis, genesis_from};
 pub use error::{EntryError, OpError};
-pub use op::{Attrs, Chunk, Content, MAX_DIRECT_CHUNKS, MAX_INLINE, Node, Op, Time, Value};
+pub use op::{Attrs, Chunk, Content, LogRange, MAX_DIRECT_CHUNKS, MAX_INLINE, Node, Op, Time, Value};
 pub use reference::EntryRef;
 
 /// The version that this code writes, and the only one whose meaning it knows.

@@ -62,11 +62,14 @@ impl Record {
                 .iter()
                 .any(|h| h.node.as_ref().is_some_and(|n| n.file_id == *id))
         };
-        self.attrs.extract_if(.., |id, _| dormant(id)).collect()
+        let taken: BTreeMap<_, _> = self.attrs.extract_if(.., |id, _| dormant(id)).collect();
+        self.dormant += taken.len() as u32;
+        taken
     }
 
     /// Puts back the registers of one file, merging them with what the record has.
     pub fn wake(&mut self, file_id: FileId, attrs: FileAttrs) {
+        self.dormant = self.dormant.saturating_sub(1);
         self.attrs.entry(file_id).or_default().merge(attrs);
     }
 }

@@ -60,6 +60,8 @@ pub struct Record {
     /// By file id. Kept beside a tombstone: an edit concurrent with the delete brings the file back as it was.
     pub attrs: BTreeMap<FileId, FileAttrs>,
     pub below: Below,
+    /// How many files' registers are kept apart from it: see [`Record::take_dormant`].
+    pub dormant: u32,
 }
 
 /// What stands directly below a key. A key with children is a directory whether or not a head says so.

@@ -11,14 +11,10 @@ use super::tables::{CHUNKS, PACKS};
 type Result<T> = std::result::Result<T, IndexError>;
 
 impl State {
-    pub(super) fn apply_chunks(
-        &self,
+    fn apply_chunks(
         txn: &redb::WriteTransaction,
         batch: &IndexBatch,
     ) -> std::result::Result<(), redb::Error> {
-        if batch.is_empty() {
-            return Ok(());
-        }
         let mut chunks = txn.open_table(CHUNKS)?;
         for id in &batch.removes {
             chunks.remove(id.as_bytes())?;
@@ -47,7 +43,7 @@ impl State {
         } else {
             txn.set_durability(Durability::None)?;
         }
-        self.apply_chunks(&txn, batch)?;
+        Self::apply_chunks(&txn, batch)?;
         txn.commit()?;
         Ok(())
     }

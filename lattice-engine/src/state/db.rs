@@ -15,9 +15,9 @@ use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable,
 
 use crate::disk::{Disk, DiskFile, Open};
 use crate::hlc::Hlc;
-use crate::id::{EntryId, NodeId};
+use crate::id::{EntryId, FileId, NodeId};
 use crate::log::Position;
-use crate::merge::Record;
+use crate::merge::{FileAttrs, Record};
 
 use super::backend::Backend;
 use super::overlay::{Snapshot, TipRow};
@@ -57,13 +57,6 @@ pub struct Applied {
     /// Keys with a live version.
     pub live: u64,
     pub entries: u64,
-}
-
-/// One transaction's worth of changes.
-#[derive(Debug, Default)]
-pub struct Batch {
-    pub state: Snapshot,
-    pub chunks: crate::content::IndexBatch,
 }
 
 #[derive(Debug, Default)]
@@ -141,6 +134,7 @@ impl State {
         txn.set_two_phase_commit(true);
         txn.open_table(RECORDS)?;
         txn.open_table(CONFLICTS)?;
+        txn.open_table(DORMANT)?;
         txn.open_table(ENTRIES)?;
         txn.open_table(AUTHORS)?;
         txn.open_table(TIPS)?;
@@ -170,11 +164,11 @@ impl State {
     }
 
     /// Applies a batch. `durable` only after the log and the packs were synced up to it.
-    pub fn apply(&self, batch: &Batch, durable: bool) -> Result<()> {
+    pub fn apply(&self, batch: &Snapshot, durable: bool) -> Result<()> {
         self.try_apply(batch, durable).map_err(|e| self.damaged(&e))
     }
 
-    fn try_apply(&self, batch: &Batch, durable: bool) -> std::result::Result<(), redb::Error> {
+    fn try_apply(&self, batch: &Snapshot, durable: bool) -> std::result::Result<(), redb::Error> {
         let mut txn = self.db.begin_write()?;
         if durable {
             txn.set_two_phase_commit(true);
@@ -187,7 +181,7 @@ impl State {
         {
             let mut records = txn.open_table(RECORDS)?;
             let mut conflicts = txn.open_table(CONFLICTS)?;
-            for (row, record) in &batch.state.records {
+            for (row, record) in &batch.records {
                 records.insert(&row.0[..], &rows::encode(record, &mut *authors)[..])?;
                 if record.conflict() > 0 {
                     conflicts.insert(&row.0[..], ())?;
@@ -195,33 +189,46 @@ impl State {
                     conflicts.remove(&row.0[..])?;
                 }
             }
+            let mut dormant = txn.open_table(DORMANT)?;
+            for ((row, file), attrs) in &batch.dormant {
+                let key = (&row.0[..], file.as_bytes());
+                match attrs {
+                    Some(attrs) => {
+                        let alone = Record {
+                            attrs: [(*file, (**attrs).clone())].into(),
+                            ..Record::default()
+                        };
+                        dormant.insert(key, &rows::encode(&alone, &mut *authors)[..])?;
+                    }
+                    None => drop(dormant.remove(key)?),
+                }
+            }
             let mut entries = txn.open_table(ENTRIES)?;
-            for ((author, seq), (at, id)) in &batch.state.entries {
+            for ((author, seq), (at, id)) in &batch.entries {
                 let key = (authors.index(author), *seq);
                 entries.insert(key, (at.segment, at.offset, at.len, id.as_bytes()))?;
             }
             let mut tips = txn.open_table(TIPS)?;
-            for (author, tip) in &batch.state.tips {
+            for (author, tip) in &batch.tips {
                 let row = (tip.seq, tip.hlc.0, tip.id.as_bytes());
                 tips.insert(authors.index(author), row)?;
             }
             let mut intents = txn.open_table(INTENTS)?;
-            for (id, body) in &batch.state.intents {
+            for (id, body) in &batch.intents {
                 match body {
                     Some(body) => intents.insert(id, &body[..])?.is_some(),
                     None => intents.remove(id)?.is_some(),
                 };
             }
             let mut meta = txn.open_table(META)?;
-            if let Some(last) = batch.state.applied_to {
+            if let Some(last) = batch.applied_to {
                 meta.insert(META_SEGMENT, last.segment)?;
                 meta.insert(META_OFFSET, last.offset)?;
                 meta.insert(META_LEN, u64::from(last.len))?;
             }
-            add(&mut meta, META_LIVE, batch.state.live)?;
-            add(&mut meta, META_ENTRIES, batch.state.new_entries as i64)?;
+            add(&mut meta, META_LIVE, batch.live)?;
+            add(&mut meta, META_ENTRIES, batch.new_entries as i64)?;
         }
-        self.apply_chunks(&txn, &batch.chunks)?;
         {
             let mut table = txn.open_table(AUTHORS)?;
             for (index, id) in authors.authors.iter().enumerate().skip(known) {
@@ -287,6 +294,15 @@ impl StateRead<'_> {
         }
     }
 
+    /// The registers of a file that no head of the row is a version of.
+    pub fn dormant(&self, row: &RowKey, file: &FileId) -> Result<Option<FileAttrs>> {
+        let table = self.txn.open_table(DORMANT).map_err(|e| self.err(&e))?;
+        match table.get((&row.0[..], file.as_bytes())).map_err(|e| self.err(&e))? {
+            Some(found) => Ok(self.decode(found.value())?.attrs.remove(file)),
+            None => Ok(None),
+        }
+    }
+
     /// Rows that start with `prefix` and come after `after`, in order.
     pub fn range(
         &self,
@@ -298,7 +314,7 @@ impl StateRead<'_> {
         let rows = self.records.range::<&[u8]>(bounds).map_err(|e| self.err(&e))?;
         let prefix = prefix.to_vec();
         Ok(rows
-            .map(|row| {
+            .map(move |row| {
                 let (key, value) = row.map_err(|e| self.err(&e))?;
                 let key = key.value();
                 if !key.starts_with(&prefix) {

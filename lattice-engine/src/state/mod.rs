@@ -15,6 +15,6 @@ mod backend;
 mod chunks;
 mod tables;
 
-pub use db::{Applied, Batch, State, StateError, StateRead};
-pub use overlay::{Overlay, TipRow};
+pub use db::{Applied, State, StateError, StateRead};
+pub use overlay::{Overlay, Snapshot, TipRow};
 pub use rows::RowKey;

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::hlc::Hlc;
-use crate::id::{EntryId, NodeId};
+use crate::id::{EntryId, FileId, NodeId};
 use crate::log::Position;
-use crate::merge::Record;
+use crate::merge::{FileAttrs, Record};
 
 use super::rows::RowKey;
 
@@ -21,6 +21,8 @@ struct Slot {
     version: u64,
     record: Arc<Record>,
 }
+
+type Dormant = Option<Arc<FileAttrs>>;
 
 /// The last entry of a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub struct TipRow {
 #[derive(Debug, Default)]
 pub struct Overlay {
     records: BTreeMap<RowKey, Slot>,
+    /// Registers of files without a head; `None`: they have one again.
+    dormant: BTreeMap<(RowKey, FileId), Dormant>,
     entries: BTreeMap<(NodeId, u64), (Position, EntryId)>,
     /// The tips of the chains seen since opening; few, and kept.
     tips: BTreeMap<NodeId, TipRow>,
@@ -52,6 +56,7 @@ pub struct Overlay {
 pub struct Snapshot {
     pub version: u64,
     pub records: Vec<(RowKey, Arc<Record>)>,
+    pub dormant: Vec<((RowKey, FileId), Option<Arc<FileAttrs>>)>,
     pub entries: Vec<((NodeId, u64), (Position, EntryId))>,
     pub tips: Vec<(NodeId, TipRow)>,
     pub intents: Vec<(u64, Option<Bytes>)>,
@@ -63,6 +68,7 @@ pub struct Snapshot {
 /// Rough bytes of a record's slot: the map's node, the `Arc`, one head with its registers.
 const SLOT: usize = 700;
 const ENTRY: usize = 120;
+const DORMANT: usize = 600;
 
 impl Overlay {
     pub fn record(&self, row: &RowKey) -> Option<&Arc<Record>> {
@@ -73,6 +79,18 @@ impl Overlay {
         let cost = SLOT + row.0.len();
         let version = self.version;
         if self.records.insert(row, Slot { version, record }).is_none() {
+            self.bytes += cost;
+        }
+    }
+
+    /// Outer `None`: look further.
+    pub fn dormant(&self, row: &RowKey, file: &FileId) -> Option<&Dormant> {
+        self.dormant.get(&(row.clone(), *file))
+    }
+
+    pub fn put_dormant(&mut self, row: RowKey, file: FileId, attrs: Dormant) {
+        let cost = DORMANT + row.0.len();
+        if self.dormant.insert((row, file), attrs).is_none() {
             self.bytes += cost;
         }
     }
@@ -145,6 +163,7 @@ impl Overlay {
         Snapshot {
             version: self.version,
             records: self.records.iter().map(|(k, s)| (k.clone(), s.record.clone())).collect(),
+            dormant: self.dormant.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             entries: self.entries.iter().map(|(k, v)| (*k, *v)).collect(),
             tips: self.tips.iter().map(|(k, v)| (*k, *v)).collect(),
             intents: self.intents.iter().map(|(k, v)| (*k, v.clone())).collect(),
@@ -160,6 +179,16 @@ impl Overlay {
             if self.records.get(row).is_some_and(|s| s.version < applied.version) {
                 self.records.remove(row);
                 self.bytes = self.bytes.saturating_sub(SLOT + row.0.len());
+            }
+        }
+        for (key, attrs) in &applied.dormant {
+            let same = |now: &Dormant| match (now, attrs) {
+                (Some(now), Some(then)) => Arc::ptr_eq(now, then),
+                (now, then) => now.is_none() && then.is_none(),
+            };
+            if self.dormant.get(key).is_some_and(same) {
+                self.dormant.remove(key);
+                self.bytes = self.bytes.saturating_sub(DORMANT + key.0.0.len());
             }
         }
         for (key, _) in &applied.entries {

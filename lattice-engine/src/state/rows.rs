@@ -10,7 +10,7 @@ use crate::hlc::Hlc;
 use crate::id::{EntryId, FileId, NodeId};
 use crate::key::Key;
 use crate::merge::{Below, EntryRef, FileAttrs, Head, HeadNode, Record, Register};
-use crate::wire::{self, v1};
+use crate::wire::v1;
 
 /// `parent ‖ 0x00 ‖ name`; empty for the root.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,6 +94,7 @@ pub fn encode(record: &Record, authors: &mut impl Authors) -> Vec<u8> {
         children: record.below.children,
         dirs: record.below.dirs,
         changed: record.below.changed.0,
+        dormant: record.dormant,
     }
     .encode_to_vec()
 }
@@ -110,7 +111,7 @@ fn head_row<A: Authors>(head: &Head, refs: &mut Refs<'_, A>) -> v1::HeadRow {
             Value::File(Content::InLog(_)) => Value::File(Content::EMPTY),
             value => value.clone(),
         };
-        wire::node_to_wire(&Node { file_id: n.file_id, value, attrs: Default::default() })
+        v1::Node::from(&Node { file_id: n.file_id, value, attrs: Default::default() })
     });
     v1::HeadRow { r#ref: refs.index(&head.entry), node, payload }
 }
@@ -171,13 +172,13 @@ pub fn decode(row: &[u8], authors: &impl Authors) -> Option<Record> {
         .map(|a| Some((FileId::from_slice(&a.file_id)?, decode_attrs(a, &at)?)))
         .collect::<Option<BTreeMap<_, _>>>()?;
     let below = Below { children: row.children, dirs: row.dirs, changed: Hlc(row.changed) };
-    Some(Record { heads, attrs, below })
+    Some(Record { heads, attrs, below, dormant: row.dormant })
 }
 
 /// Outer `None`: not a node. Inner `None`: a tombstone.
 fn decode_node(node: Option<v1::Node>, payload: Option<v1::LogRange>) -> Option<Option<HeadNode>> {
     let Some(node) = node else { return Some(None) };
-    let node = wire::node_from_wire(node).ok()?;
+    let node = Node::try_from(node).ok()?;
     let value = match payload {
         Some(r) => Value::File(Content::InLog(LogRange {
             segment: r.segment,

@@ -9,6 +9,10 @@ pub const STATE_VERSION: u64 = 1;
 /// in this one a directory's children are one range, so `readdir` is a scan. The root's own row has the empty key.
 pub const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
 
+/// (row key, file id) -> `RecordRow` with that file's registers alone: of files that no head of the key is a version of
+/// any more. Apart, so that the record of a name that is replaced all day stays small.
+pub const DORMANT: TableDefinition<'_, (&[u8], &[u8; 16]), &[u8]> = TableDefinition::new("dormant");
+
 /// The row keys whose live heads differ: `lattice conflicts` without a scan.
 pub const CONFLICTS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("conflicts");
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use parking_lot::RwLockWriteGuard;
 
 use crate::entry::{Content, Entry, LogRange, Node, Op, Value};
+use crate::id::FileId;
 use crate::key::Key;
 use crate::log::{PAYLOAD_AT, Position};
 use crate::merge::{EntryRef, Record};
@@ -43,13 +44,18 @@ impl<'a> Applier<'a> {
             match op {
                 Op::Put { key, node, new_name, parents } => {
                     let node = self.place(node, entry, position);
-                    self.change(key, at, *new_name, |record| record.apply_put(at, node, parents))?;
+                    let file = Some(node.file_id);
+                    self.change(key, file, at, *new_name, |record| {
+                        record.apply_put(at, node, parents)
+                    })?;
                 }
                 Op::Delete { key, parents } => {
-                    self.change(key, at, true, |record| record.apply_delete(at, parents))?;
+                    self.change(key, None, at, true, |record| record.apply_delete(at, parents))?;
                 }
                 Op::Attr { key, file_id, attrs } => {
-                    self.change(key, at, false, |record| record.apply_attr(at, *file_id, attrs))?;
+                    self.change(key, Some(*file_id), at, false, |record| {
+                        record.apply_attr(at, *file_id, attrs.clone())
+                    })?;
                 }
                 // Routed before it came here: see `ingest` and `plan`.
                 Op::Instruction { .. } => {}
@@ -86,6 +92,7 @@ impl<'a> Applier<'a> {
     fn change(
         &mut self,
         key: &Key,
+        file: Option<FileId>,
         at: EntryRef,
         name_changed: bool,
         apply: impl FnOnce(&mut Record),
@@ -94,11 +101,33 @@ impl<'a> Applier<'a> {
         let mut record = self.load(&row)?;
         let before = Shape::of(&record);
         let live = record.is_live();
+        if let Some(file) = file.filter(|f| record.dormant > 0 && !record.attrs.contains_key(f)) {
+            self.wake(&row, file, Arc::make_mut(&mut record))?;
+        }
         apply(Arc::make_mut(&mut record));
+        // The root has no heads, and its registers are its own.
+        if !key.is_root() {
+            for (file, attrs) in Arc::make_mut(&mut record).take_dormant() {
+                self.overlay.put_dormant(row.clone(), file, Some(Arc::new(attrs)));
+            }
+        }
         let after = Shape::of(&record);
         self.overlay.count_live(i64::from(record.is_live()) - i64::from(live));
         self.overlay.put_record(row, record);
         self.lift(key, before, after, name_changed.then_some(at))
+    }
+
+    /// Gives a record back the registers of a file that an operation is about to bring to life again.
+    fn wake(&mut self, row: &RowKey, file: FileId, record: &mut Record) -> Result<()> {
+        let found = match self.overlay.dormant(row, &file) {
+            Some(newer) => newer.as_deref().cloned(),
+            None => self.view.state.read()?.dormant(row, &file)?,
+        };
+        if let Some(attrs) = found {
+            record.wake(file, attrs);
+            self.overlay.put_dormant(row.clone(), file, None);
+        }
+        Ok(())
     }
 
     /// Tells the parent that a child has appeared, gone or changed its kind, and on upwards while that changes the

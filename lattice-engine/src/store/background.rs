@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::log::RecordRef;
-use crate::state::Batch;
 
 use super::error::{Result, StoreError};
 use super::handle::Store;
@@ -21,6 +20,8 @@ const SOON_OVERLAY: usize = 1 << 20;
 const GATHER: Duration = Duration::from_millis(50);
 /// redb's durable commits: rare, because each costs many times the bytes that changed. A crash replays the log since.
 const DURABLE_EVERY: Duration = Duration::from_secs(8);
+/// Chunk locations moved to the index at a time.
+const MAX_CHUNK_ROWS: usize = 4096;
 /// Signed at a time: the writer's lock is taken once for each such batch.
 const SIGN_BATCH: usize = 256;
 
@@ -180,16 +181,14 @@ impl Store {
             return Ok(false);
         }
         let snapshot = self.view.overlay.read().snapshot();
-        let chunks = self.content.take_unindexed();
-        if snapshot.applied_to.is_none() && chunks.is_empty() && !durable {
+        self.content.index_pending(MAX_CHUNK_ROWS)?;
+        if snapshot.applied_to.is_none() && !durable {
             return Ok(false);
         }
-        let batch = Batch { state: snapshot, chunks };
-        self.view.state.apply(&batch, durable)?;
-        self.content.indexed(&batch.chunks);
+        self.view.state.apply(&snapshot, durable)?;
         let bytes = {
             let mut overlay = self.view.overlay.write();
-            overlay.forget(&batch.state);
+            overlay.forget(&snapshot);
             overlay.bytes()
         };
         self.work.applied(bytes);

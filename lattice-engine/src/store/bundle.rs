@@ -241,7 +241,7 @@ pub fn read_header(input: &mut dyn Read) -> Result<BundleHeader> {
 }
 
 /// Reads a bundle's first entry, its store's genesis.
-pub(crate) fn read_genesis(header: &BundleHeader, input: &mut dyn Read) -> Result<Entry> {
+pub fn read_genesis(header: &BundleHeader, input: &mut dyn Read) -> Result<Entry> {
     let mut input = FrameReader { input, bytes: 0 };
     let decoded = match input.frame()? {
         v1::bundle_frame::Frame::Entry(signed) => decode(signed, 0)?,

@@ -10,7 +10,7 @@ use crate::chain::{self, Outcome, Tip};
 use crate::id::{EntryId, NodeId};
 use crate::identity;
 use crate::log::{self, Record as LogRecord};
-use crate::state::{Batch, Overlay, RowKey, State};
+use crate::state::{Overlay, RowKey, Snapshot, State};
 
 use super::error::{Result, StoreError};
 use super::handle::{Handle, Store};
@@ -36,8 +36,8 @@ impl Handle {
         let store = &self.store;
         let mut report = FsckReport::default();
         progress("log");
-        let log = log::fsck(&*store.disk, &store.dir.join("log")).map_err(StoreError::Log)?;
-        report.problems.extend(log.problems());
+        let log = log::fsck(&*store.disk, &store.dir.join("log"), &store.id).map_err(StoreError::Log)?;
+        report.problems.extend(log_problems(&log));
         progress("entries and signatures");
         if report.problems.is_empty() {
             store.check_chains(&mut report)?;
@@ -104,20 +104,16 @@ impl Store {
         let mut applying = self.applying.lock();
         let _writer = self.writer.lock();
         let snapshot = self.view.overlay.read().snapshot();
-        let chunks = self.content.take_unindexed();
-        let batch = Batch { state: snapshot, chunks };
-        self.view.state.apply(&batch, false)?;
-        self.content.indexed(&batch.chunks);
-        self.view.overlay.write().forget(&batch.state);
+        self.view.state.apply(&snapshot, false)?;
+        self.view.overlay.write().forget(&snapshot);
         let path = self.dir.join("state.rebuild");
         let _ = self.disk.remove(&path);
         let state = Arc::new(State::open(&self.disk, &path)?);
         let view = View { overlay: RwLock::new(Overlay::default()), state, log: self.view.log.clone() };
         let flush = || {
-            let state = view.overlay.read().snapshot();
-            let batch = Batch { state, ..Batch::default() };
-            view.state.apply(&batch, false)?;
-            view.overlay.write().forget(&batch.state);
+            let snapshot = view.overlay.read().snapshot();
+            view.state.apply(&snapshot, false)?;
+            view.overlay.write().forget(&snapshot);
             Ok(())
         };
         replay(&view, &mut Chains::default(), &self.identity.node_id(), None, &flush)?;
@@ -132,7 +128,7 @@ impl Store {
                 "{differences} records of the derived state differed from a replay of the log: mount again, and the \
                  rebuilt state is used"
             ));
-            view.state.apply(&Batch::default(), true)?;
+            view.state.apply(&Snapshot::default(), true)?;
             drop(view);
             self.disk
                 .rename(&path, &self.dir.join(super::open::NEXT_STATE))
@@ -142,6 +138,24 @@ impl Store {
         *applying = false;
         Ok(equal)
     }
+}
+
+fn log_problems(report: &log::Report) -> Vec<String> {
+    let missing = report.missing.iter().map(|path| {
+        format!("{} is missing: put it back from a backup", path.display())
+    });
+    let bad = report.segments.iter().flat_map(|s| s.bad.iter().map(move |b| (s, b)));
+    let bad = bad.filter(|(_, b)| !b.torn_tail).map(|(s, b)| {
+        format!(
+            "{} is damaged at byte {} ({}, {} bytes); {} records after it can be read",
+            s.path.display(),
+            b.offset,
+            b.why,
+            b.bytes,
+            b.readable_after
+        )
+    });
+    missing.chain(bad).collect()
 }
 
 /// How many records differ.

@@ -163,6 +163,11 @@ impl Handle {
         self.store.events(since, limit)
     }
 
+    /// Syncs, applies and stops: the next open has nothing to replay. Later writes fail, through any handle.
+    pub fn close(&self) -> Result<()> {
+        self.store.close()
+    }
+
     /// Why it takes no writes, if it doesn't.
     pub fn read_only(&self) -> Option<String> {
         self.store.writable().err().map(|e| e.to_string())

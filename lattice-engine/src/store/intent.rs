@@ -166,7 +166,7 @@ fn encode(intent: &Intent) -> Vec<u8> {
         id: intent.id,
         file: intent.file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         key: intent.key.to_bytes(),
-        node: Some(crate::entry::node_to_wire(&node)),
+        node: Some((&node).into()),
         cites_all,
         cites,
         size: intent.size,
@@ -192,7 +192,7 @@ fn decode(body: &Bytes, dir: &Path) -> Result<Intent> {
         id: row.id,
         file: dir.join(&row.file),
         key: Key::from_wire(row.key).map_err(|_| bad())?,
-        node: crate::entry::node_from_wire(row.node.ok_or_else(bad)?).map_err(|_| bad())?,
+        node: row.node.ok_or_else(bad)?.try_into().map_err(|_| bad())?,
         cites,
         size: row.size,
     })

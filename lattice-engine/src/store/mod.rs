@@ -37,14 +37,17 @@ mod view;
 mod watch;
 mod writer;
 
-pub use bundle::{BundleReport, read_header as read_bundle_header};
-pub use change::{Change, Cites, Expect, RenameHow};
+pub use bundle::{
+    BundleHeader, BundleReport, read_genesis as read_bundle_genesis, read_header as read_bundle_header,
+};
+pub use change::{Change, Cites, Expect, ROOT_FILE, RenameHow};
 pub use error::{Result, StoreError};
 pub use fsck::FsckReport;
 pub use gc::{GcReport, KeepHistory};
 pub use handle::Handle;
 pub use history::Version;
 pub use intent::Intent;
+pub(crate) use open::adopt;
 pub use open::{OpenOptions, create, open};
 pub use reader::Reader;
 pub use status::StoreStatus;

@@ -1,7 +1,7 @@
 //! Opening a store: the log is checked, the packs are indexed, and what redb lacks is replayed.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -40,13 +40,11 @@ pub struct OpenOptions {
 pub fn create(parent: &Path, options: &OpenOptions) -> Result<Handle> {
     let now = Hlc::new(options.clock.now_ms(), 0);
     let genesis = entry::genesis(&options.identity, now, Vec::new())?;
-    adopt(parent, &genesis, options)?;
-    let id = StoreId::of_genesis(&genesis.id);
-    open(&parent.join(id.to_string()), id, options)
+    adopt(parent, &genesis, options)
 }
 
 /// Makes the directory of a store that begins with `genesis`: a new one, or one that a bundle brings.
-pub(super) fn adopt(parent: &Path, genesis: &Entry, options: &OpenOptions) -> Result<PathBuf> {
+pub(crate) fn adopt(parent: &Path, genesis: &Entry, options: &OpenOptions) -> Result<Handle> {
     let id = StoreId::of_genesis(&genesis.id);
     let dir = parent.join(id.to_string());
     let failed = |what: &str| StoreError::io(format!("cannot {what} {}", dir.display()));
@@ -63,7 +61,7 @@ pub(super) fn adopt(parent: &Path, genesis: &Entry, options: &OpenOptions) -> Re
     log.close().map_err(StoreError::Log)?;
     options.disk.sync_dir(&dir).map_err(failed("sync"))?;
     options.disk.sync_dir(parent).map_err(failed("sync"))?;
-    Ok(dir)
+    open(&dir, id, options)
 }
 
 /// A state that `fsck --rebuild` found to differ: it replaces the old one at the next opening.
@@ -107,7 +105,7 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         clock: HlcClock::default(),
         chains: Chains { tips, next_intent, ..Chains::default() },
     };
-    let flush = || flush(&view, &content);
+    let flush = || flush(&view);
     let stalled = replay(&view, &mut writer.chains, &author, applied.to, &flush)?;
     // The high-water mark of our clock is our chain's tip: nothing of ours is later.
     writer.clock = HlcClock::starting_at(writer.tip().hlc);
@@ -228,12 +226,10 @@ pub(super) fn replay(
     Ok(stalled)
 }
 
-fn flush(view: &View, content: &ContentStore) -> Result<()> {
-    let state = view.overlay.read().snapshot();
-    let batch = crate::state::Batch { state, chunks: content.take_unindexed() };
-    view.state.apply(&batch, false)?;
-    content.indexed(&batch.chunks);
-    view.overlay.write().forget(&batch.state);
+fn flush(view: &View) -> Result<()> {
+    let snapshot = view.overlay.read().snapshot();
+    view.state.apply(&snapshot, false)?;
+    view.overlay.write().forget(&snapshot);
     Ok(())
 }
 

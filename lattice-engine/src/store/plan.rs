@@ -250,7 +250,7 @@ fn cited(view: &View, key: &Key, record: &Record, cites: Cites) -> Result<Vec<En
 /// log.
 fn whole_node(view: &View, record: &Record) -> Result<Option<Node>> {
     let Some(node) = record.winner().and_then(|h| h.node.as_ref()) else { return Ok(None) };
-    let attrs = record.attrs_of(&node.file_id).map(whole_attrs).unwrap_or_default();
+    let attrs = record.attrs_of(node.file_id).map(whole_attrs).unwrap_or_default();
     let value = super::reader::to_wire(view, &node.value)?;
     Ok(Some(Node { file_id: node.file_id, value, attrs }))
 }
@@ -265,7 +265,7 @@ fn whole_attrs(registers: &FileAttrs) -> Attrs {
         xattrs: registers
             .xattrs
             .iter()
-            .filter(|(_, r)| r.value.is_some())
+            // Removed ones too: the file may come back to a name where it had them.
             .map(|(name, r)| (name.clone(), r.value.clone()))
             .collect(),
     }

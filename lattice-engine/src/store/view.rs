@@ -18,7 +18,7 @@ use super::error::Result;
 #[derive(Debug)]
 pub(super) struct View {
     pub overlay: RwLock<Overlay>,
-    pub state: State,
+    pub state: Arc<State>,
     pub log: LogReader,
 }
 
