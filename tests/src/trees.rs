@@ -60,7 +60,11 @@ pub fn make(root: &Path, files: usize, seed: u64) -> io::Result<Made> {
         if dirs.len() < 2 || random.one_in(14) {
             let parent = random.pick(&dirs).clone();
             if parent.components().count() < root.components().count() + 6 {
-                let dir = parent.join(format!("{}_{}", random.pick(&["core", "util", "net", "ui", "test"]), n));
+                let dir = parent.join(format!(
+                    "{}_{}",
+                    random.pick(&["core", "util", "net", "ui", "test"]),
+                    n
+                ));
                 fs::create_dir(&dir)?;
                 made.dirs += 1;
                 dirs.push(dir);

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
-    InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr,
+    BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
+    INodeNo, InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr,
     ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen,
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
@@ -487,7 +487,16 @@ impl Filesystem for Floor {
         let (bytes, inodes) = self.tree.read().usage();
         let all = 1 << 28;
         let free = all - bytes.div_ceil(4096).min(all);
-        reply.statfs(all, free, free, inodes + (1 << 30), 1 << 30, 4096, 255, 4096);
+        reply.statfs(
+            all,
+            free,
+            free,
+            inodes + (1 << 30),
+            1 << 30,
+            4096,
+            255,
+            4096,
+        );
     }
 
     fn setxattr(
@@ -585,10 +594,7 @@ impl Filesystem for Floor {
 }
 
 fn dots(ino: u64, dir: &Dir) -> [(u64, &'static OsStr, u64); 2] {
-    [
-        (1, OsStr::new("."), ino),
-        (2, OsStr::new(".."), dir.parent),
-    ]
+    [(1, OsStr::new("."), ino), (2, OsStr::new(".."), dir.parent)]
 }
 
 /// The attributes of nothing, for a negative entry: inode 0.

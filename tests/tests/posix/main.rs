@@ -19,7 +19,10 @@ fn tool(name: &str) -> Option<PathBuf> {
     let beside = binary(&format!("../tools/bin/{name}")).ok();
     let found = beside.or_else(|| have(name).then(|| name.into()));
     if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "CI must have {name}: see scripts/test");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "CI must have {name}: see scripts/test"
+        );
         eprintln!("skipped: it needs {name}: `cargo install {name}`, or run scripts/test");
     }
     found
@@ -71,7 +74,9 @@ fn pjdfstest() {
     if !needs(&[]) {
         return;
     }
-    let Some(suite) = tool("pjdfstest") else { return };
+    let Some(suite) = tool("pjdfstest") else {
+        return;
+    };
     let options = MountOptions {
         allow_other: true,
         ..MountOptions::default()
@@ -100,7 +105,12 @@ fn pjdfstest() {
         count(Outcome::Fail),
         count(Outcome::Skip)
     );
-    assert!(results.len() > 350, "it ran hardly anything:\n{}{}", done.stdout, done.stderr);
+    assert!(
+        results.len() > 350,
+        "it ran hardly anything:\n{}{}",
+        done.stdout,
+        done.stderr
+    );
     let wrong = Expected::load().differences(&results);
     assert!(
         wrong.is_empty(),
@@ -137,7 +147,10 @@ fn fsx(name: &str, config: &str) {
             done.stdout,
             done.stderr
         );
-        println!("fsx {name} on {:?}: {FSX_OPS} operations, seed {seed}", mounted.kind());
+        println!(
+            "fsx {name} on {:?}: {FSX_OPS} operations, seed {seed}",
+            mounted.kind()
+        );
     }
 }
 
