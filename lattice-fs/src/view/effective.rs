@@ -121,7 +121,7 @@ pub fn shown(key: &Key, record: &Record, defaults: &Defaults) -> Option<Shown> {
         gid: attrs.gid.as_ref().map_or(defaults.gid, |r| r.value),
         mtime,
         atime: attrs.atime.as_ref().map_or(mtime, |r| r.value),
-        ctime: time(changed.max(last_set(attrs))),
+        ctime: time(changed.max(attrs.last_set().map_or(Hlc::ZERO, |at| at.hlc))),
         nlink: links(kind, record),
     })
 }
@@ -129,35 +129,12 @@ pub fn shown(key: &Key, record: &Record, defaults: &Defaults) -> Option<Shown> {
 /// The head whose value is what is shown. `None` where nothing is, and for a directory that is there only because of
 /// what stands below it.
 pub fn shown_head(record: &Record) -> Option<&Head> {
-    if record.below.children == 0 {
-        return record.winner();
-    }
-    let is_dir = |h: &&Head| {
-        matches!(
-            h.node,
-            Some(HeadNode {
-                value: Value::Dir,
-                ..
-            })
-        )
-    };
-    record.heads.iter().filter(is_dir).max_by_key(|h| h.entry)
+    record.shown()
 }
 
 /// Whether `key` is a directory: the root, or one that an entry made, or one that has children.
 pub fn is_dir(key: &Key, record: &Record) -> bool {
-    key.is_root()
-        || record.below.children > 0
-        || matches!(
-            record.winner(),
-            Some(Head {
-                node: Some(HeadNode {
-                    value: Value::Dir,
-                    ..
-                }),
-                ..
-            })
-        )
+    key.is_root() || record.is_dir()
 }
 
 /// Every head, the one that is shown first, then live ones, then tombstones, each newest first.
@@ -171,22 +148,7 @@ pub fn ranked_heads(record: &Record) -> Vec<&Head> {
 /// How many live versions differ: 0 when all are the same, so there is nothing to resolve. A directory that is there
 /// because of its children counts as one.
 pub fn differing(record: &Record) -> u64 {
-    let mut values: Vec<&Value> = Vec::new();
-    let children = (record.below.children > 0).then_some(&Value::Dir);
-    let live = record
-        .heads
-        .iter()
-        .filter_map(|h| Some(&h.node.as_ref()?.value));
-    for value in children.into_iter().chain(live) {
-        if !values.contains(&value) {
-            values.push(value);
-        }
-    }
-    if values.len() > 1 {
-        values.len() as u64
-    } else {
-        0
-    }
+    record.conflict() as u64
 }
 
 /// The file id of what is shown at `key`: the head's, [`ROOT_FILE_ID`], or for a directory without a head one made of
@@ -223,8 +185,7 @@ pub fn user_xattrs(attrs: &FileAttrs) -> impl Iterator<Item = (&Bytes, &Bytes)> 
 
 /// A point of hybrid time as a file time: strictly increasing with it.
 pub fn time(hlc: Hlc) -> Time {
-    let (s, ns) = hlc.as_time();
-    Time { s, ns }
+    hlc.into()
 }
 
 fn size(node: &HeadNode) -> u64 {
@@ -259,22 +220,6 @@ fn links(kind: Kind, record: &Record) -> u32 {
         Kind::Dir => u32::try_from(record.below.dirs.saturating_add(2)).unwrap_or(u32::MAX),
         _ => 1,
     }
-}
-
-/// When any attribute was last set.
-fn last_set(attrs: &FileAttrs) -> Hlc {
-    let at = |hlc: Option<Hlc>| hlc.unwrap_or(Hlc::ZERO);
-    let xattrs = attrs.xattrs.values().map(|r| r.at.hlc).max();
-    [
-        at(attrs.mode.as_ref().map(|r| r.at.hlc)),
-        at(attrs.mtime.as_ref().map(|r| r.at.hlc)),
-        at(attrs.atime.as_ref().map(|r| r.at.hlc)),
-        at(attrs.uid.as_ref().map(|r| r.at.hlc)),
-        at(attrs.gid.as_ref().map(|r| r.at.hlc)),
-        at(xattrs),
-    ]
-    .into_iter()
-    .fold(Hlc::ZERO, Hlc::max)
 }
 
 #[cfg(test)]

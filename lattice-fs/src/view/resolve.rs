@@ -60,7 +60,7 @@ pub fn resolve(handle: &Handle, key: &Key, pick: &str) -> Result<EntryRef> {
     if record.heads.len() == 1 {
         return Ok(head.entry);
     }
-    let cites = Cites::Heads(record.heads.iter().map(|h| h.entry.id).collect());
+    let cites = Cites::Heads(record.head_ids());
     commit(
         handle,
         key,
@@ -77,7 +77,7 @@ pub fn resolve(handle: &Handle, key: &Key, pick: &str) -> Result<EntryRef> {
 /// No such key; what the store refuses.
 pub fn resolve_with(handle: &Handle, key: &Key, content: Content) -> Result<EntryRef> {
     let record = record(handle, key)?;
-    let cites = Cites::Heads(record.heads.iter().map(|h| h.entry.id).collect());
+    let cites = Cites::Heads(record.head_ids());
     let node = HeadNode {
         file_id: file_id(key, &record, handle.id()),
         value: Value::File(content),

@@ -55,10 +55,10 @@ impl Control {
             Command::Gc(keep) => {
                 let keep = match keep {
                     Keep::All => KeepHistory::All,
-                    Keep::None => KeepHistory::None,
+                    Keep::None => KeepHistory::Heads,
                     Keep::For(time) => KeepHistory::For(time),
                 };
-                self.handle.gc(keep, &mut |_| {})?;
+                self.handle.gc(keep)?;
             }
         }
         Ok(())

@@ -50,8 +50,9 @@ struct Status {
     log_bytes: u64,
     pack_bytes: u64,
     state_bytes: u64,
-    unsynced: u64,
-    unapplied: u64,
+    unsigned: u64,
+    unapplied_bytes: u64,
+    staged: u64,
     read_only: Option<String>,
     stalled: Option<String>,
     cursor: String,
@@ -135,7 +136,7 @@ impl Control {
     }
 
     fn status(&self) -> Result<Status> {
-        let s: StoreStatus = self.handle.status();
+        let s = self.handle.status()?;
         let found = self.twins(&s)?;
         let twins = found.twins.iter().map(|t| TwinNames {
             dir: t.dir.to_string(),
@@ -151,8 +152,9 @@ impl Control {
             log_bytes: s.log_bytes,
             pack_bytes: s.pack_bytes,
             state_bytes: s.state_bytes,
-            unsynced: s.unsynced,
-            unapplied: s.unapplied,
+            unsigned: s.unsigned,
+            unapplied_bytes: s.unapplied_bytes,
+            staged: s.staged,
             read_only: s.read_only,
             stalled: s.stalled,
             cursor: s.cursor.to_string(),
@@ -181,8 +183,9 @@ impl Control {
             s.log_bytes, s.pack_bytes, s.state_bytes
         );
         line("bytes", &bytes);
-        line("not fsynced", &s.unsynced);
-        line("not applied", &s.unapplied);
+        line("unsigned", &format_args!("{} entries", s.unsigned));
+        line("unapplied", &format_args!("{} bytes", s.unapplied_bytes));
+        line("staged", &format_args!("{} files", s.staged));
         line("cursor", &s.cursor);
         if let Some(why) = &s.read_only {
             line("read-only", why);
