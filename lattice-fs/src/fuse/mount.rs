@@ -123,7 +123,7 @@ impl Mount {
                 (What::All(node), "lattice".to_owned(), data_dir)
             }
             Shown::One(handle, name) => {
-                let data_dir = handle.staging_path().parent().map_or_else(|| "/".into(), Path::to_path_buf);
+                let data_dir = handle.content().staging().to_path_buf();
                 (What::One(handle), format!("lattice:{name}"), data_dir)
             }
         };
@@ -163,7 +163,7 @@ impl Mount {
 
     fn serve(&mut self, source: &str, allow_other: bool, read_only: bool) -> Result<(), MountError> {
         let adapter = Adapter { fs: self.fs.clone() };
-        let mut session = if sys::is_root() {
+        let session = if sys::is_root() {
             let device = sys::mount(&self.dir, source, allow_other, read_only)?;
             let mut config = Config::default();
             config.acl = sys::acl(allow_other);
@@ -281,8 +281,8 @@ fn threaded(config: &mut Config) {
 
 /// Starts the thread that follows a store, from its present state on.
 fn follow(fs: &Arc<Fs>, threads: &Arc<Threads>, volume: &Arc<Volume>) -> std::io::Result<()> {
-    let mut watch = volume.handle.watch(None).map_err(std::io::Error::other)?;
+    let live = volume.handle.live();
     let (fs, threads, volume) = (fs.clone(), threads.clone(), volume.clone());
     let stop = threads.clone();
-    threads.spawn("fs-watch", move || fs.follow(&volume, &mut watch, &|| stop.stop.load(Ordering::Relaxed)))
+    threads.spawn("fs-watch", move || fs.follow(&volume, &live, &|| stop.stop.load(Ordering::Relaxed)))
 }

@@ -18,11 +18,11 @@ const DEVICE: &str = "/dev/fuse";
 /// Why a directory can't be mounted on, or not unmounted.
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
-    #[error("{0} doesn't exist: make it first (mkdir -p {0})", .0.display())]
+    #[error("{dir} does not exist: make it first (mkdir -p {dir})", dir = .0.display())]
     Missing(PathBuf),
-    #[error("{0} is not a directory: give one to mount on", .0.display())]
+    #[error("{dir} is not a directory: give one to mount on", dir = .0.display())]
     NotADirectory(PathBuf),
-    #[error("{0} is not empty: what is in it would be hidden; give an empty directory", .0.display())]
+    #[error("{dir} is not empty: what is in it would be hidden; give an empty directory", dir = .0.display())]
     NotEmpty(PathBuf),
     #[error("{dir} is a mount point already ({source_name}, type {fs_type}): unmount it first", dir = .dir.display())]
     Mounted { dir: PathBuf, source_name: String, fs_type: String },

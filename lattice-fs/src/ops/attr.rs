@@ -78,6 +78,8 @@ impl Fs {
         let _tree = volume.tree.read();
         let key = self.table.key(volume, inode.ino, None)?;
         let record = self.record(volume, "stat", &key)?;
+        // A store's root stands before anything is known of it.
+        let record = record.or_else(|| key.is_root().then(Arc::default));
         let seen = record.as_deref().and_then(|r| shown(&key, r, &volume.defaults));
         match seen {
             Some(seen) => Ok(shown_dir(inode, &seen)),
@@ -131,13 +133,12 @@ impl Fs {
     /// Stages attributes beside the content they belong to, or commits them.
     pub(super) fn set_attrs(&self, volume: &Volume, inode: &Arc<Inode>, attrs: Attrs, now: Time) -> Result<()> {
         self.settle_intent(volume, inode)?;
-        let _changing = volume.changing();
+        let _tree = volume.tree.read();
         let mut state = inode.state.lock();
         if !state.unlinked && !state.stage_attrs(&attrs) {
             let key = self.table.key(volume, inode.ino, None)?;
             let (file_id, attrs) = (state.file_id, attrs.clone());
-            let entry = self.commit(volume, "setattr", &key, vec![Change::Attr { key: key.clone(), file_id, attrs }])?;
-            state.last = entry.id;
+            self.commit(volume, "setattr", &key, vec![Change::Attr { key: key.clone(), file_id, attrs }])?;
         }
         if attrs.mtime.is_some() {
             state.touched = None;
@@ -157,7 +158,7 @@ impl Fs {
             return Err(Errno::FBIG);
         }
         self.settle_intent(volume, inode)?;
-        let _changing = volume.changing();
+        let _tree = volume.tree.read();
         let mut state = inode.state.lock();
         self.ensure_staged(volume, inode, &mut state, size == 0)?;
         let staged = state.staged.as_mut().ok_or(Errno::IO)?;

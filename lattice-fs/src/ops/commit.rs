@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lattice_engine::entry::{Attrs, Content, Node, Value};
 use lattice_engine::key::Key;
-use lattice_engine::store::{Change, Cites, Expect, Intent, Reader};
+use lattice_engine::store::{Change, Cites, Expect, Intent, Reader, StoreError};
 use parking_lot::Mutex;
 
 use super::Fs;
@@ -30,7 +30,7 @@ impl Fs {
         if !inode.state.lock().is_dirty() {
             return Ok(());
         }
-        let _changing = volume.changing();
+        let _tree = volume.tree.read();
         let mut state = inode.state.lock();
         self.save_locked(volume, inode, &mut state)
     }
@@ -49,14 +49,18 @@ impl Fs {
         match &staged.body {
             Body::File(_) => return self.log_intent(volume, inode, &key, state, attrs),
             Body::Memory(bytes) => {
+                // Its chunks are spared by a collection until the entry names them.
+                let _pin = volume.handle.content().pin();
                 let content = volume.handle.put_content(bytes).map_err(|e| volume.failed("write", &key, &e))?;
                 self.put(volume, inode, &key, state, content, attrs)?;
             }
-            Body::Overlay { base, over, written, .. } => {
-                let content = volume
-                    .handle
-                    .update_content(base, &over.file, written.as_slice(), staged.size())
-                    .map_err(|e| volume.failed("write", &key, &e))?;
+            Body::Overlay { .. } => {
+                let _pin = volume.handle.content().pin();
+                let base = match &state.value {
+                    Value::File(content) => content,
+                    _ => return Err(Errno::INVAL),
+                };
+                let content = update(volume, base, staged).map_err(|e| volume.failed("write", &key, &e))?;
                 self.put(volume, inode, &key, state, content, attrs)?;
                 self.rebase(volume, &key, state)?;
             }
@@ -81,7 +85,6 @@ impl Fs {
         state.value = value;
         state.cites.clear();
         state.cites.push(entry.id);
-        state.last = entry.id;
         state.reader = None;
         if let Some(staged) = &mut state.staged {
             staged.set_clean();
@@ -204,7 +207,8 @@ impl Fs {
     /// nobody writes it any more.
     fn log_intent(&self, volume: &Volume, inode: &Inode, key: &Key, state: &mut State, attrs: Attrs) -> Result<()> {
         let Some(Staged { body: Body::File(file), .. }) = &mut state.staged else { return Ok(()) };
-        let path = file.hand_over();
+        let fresh = volume.handle.staging_path().map_err(|e| volume.failed("write", key, &e))?;
+        let path = file.hand_over(fresh).map_err(|e| errno::of_staging("write", &key.to_string(), &e))?;
         let size = state.size();
         let node = Node { file_id: state.file_id, value: Value::File(Content::EMPTY), attrs };
         let cites = Cites::Heads(state.cites.clone());
@@ -212,8 +216,11 @@ impl Fs {
             .handle
             .stage(path, key.clone(), node, cites, size)
             .map_err(|e| volume.failed("write", key, &e))?;
-        if state.intent.replace(Arc::new(Underway { intent, gate: Mutex::new(()) })).is_none() {
-            self.table.pin(inode.ino);
+        let before = state.intent.replace(Arc::new(Underway { intent, gate: Mutex::new(()) }));
+        match before {
+            None => self.table.pin(inode.ino),
+            // The same file, as it was at an earlier close.
+            Some(before) => volume.handle.unstage(&before.intent).map_err(|e| volume.failed("write", key, &e))?,
         }
         if let Some(staged) = &mut state.staged {
             staged.set_clean();
@@ -238,7 +245,6 @@ impl Fs {
             state.value = node.value.clone();
         }
         state.cites = vec![entry.id];
-        state.last = entry.id;
         state.intent = None;
         // What was read from the staged file is the store's now.
         if !state.is_dirty() {
@@ -281,4 +287,10 @@ impl Fs {
     pub(super) fn make_durable(&self, volume: &Volume, inode: &Inode) -> Result<()> {
         self.settle_intent(volume, inode)
     }
+}
+
+/// The content of a staged file, of which only what changed is stored anew.
+fn update(volume: &Volume, base: &Content, staged: &Staged) -> std::result::Result<Content, StoreError> {
+    let changed = staged.changed_ranges().map_err(|source| StoreError::Io { what: "read the staged file".into(), source })?;
+    volume.handle.content().update(base, staged.size(), &changed, staged).map_err(StoreError::Content)
 }

@@ -102,31 +102,17 @@ impl Fs {
         let kind = Kind::of(&value);
         let (meta, attrs) = self.birth(&dir, caller, mode, kind);
         let file_id = self.ids.fresh();
-        let _changing = volume.changing();
+        let _tree = volume.tree.read();
         let key = self.table.key(&volume, parent, Some(name))?;
-        // Known before it is committed, and locked meanwhile: so the watcher recognises the echo.
+        let node = Node { file_id, value: value.clone(), attrs };
+        let put = Change::Put { key: key.clone(), node, cites: Cites::All, expect: Expect::Absent };
+        let entry = self.commit(&volume, "create", &key, vec![put])?;
         let inode = self.table.insert(parent, name, ino_of(&file_id), false, |ino| {
-            let state = State::new(file_id, value.clone(), meta, volume.epoch());
+            let mut state = State::new(file_id, value, meta, volume.epoch());
+            state.cites = vec![entry.id];
             Inode { ino, kind, place: Place::Store(volume.clone()), state: state.into() }
         })?;
-        let mut state = inode.state.lock();
-        let node = Node { file_id, value, attrs };
-        let put = Change::Put { key: key.clone(), node, cites: Cites::All, expect: Expect::Absent };
-        match self.commit(&volume, "create", &key, vec![put]) {
-            Ok(entry) => {
-                state.cites = vec![entry.id];
-                state.last = entry.id;
-            }
-            Err(errno) => {
-                state.unlinked = true;
-                drop(state);
-                self.table.detach(parent, name);
-                self.table.forget(inode.ino, 1);
-                return Err(errno);
-            }
-        }
-        drop(state);
-        drop(_changing);
+        drop(_tree);
         let attr = self.attr(&inode).inspect_err(|_| self.table.forget(inode.ino, 1))?;
         Ok((inode, attr))
     }

@@ -4,6 +4,7 @@
 
 use std::io;
 
+use lattice_engine::entry::EntryError;
 use lattice_engine::key::{Key, KeyError};
 use lattice_engine::store::StoreError;
 pub use rustix::io::Errno;
@@ -12,7 +13,7 @@ pub type Result<T> = std::result::Result<T, Errno>;
 
 /// What a failed store operation looks like to the caller of `operation` on `key`.
 pub fn of_store(operation: &'static str, key: &Key, error: &StoreError) -> Errno {
-    match error {
+    match error.cause() {
         StoreError::NotFound(_) => Errno::NOENT,
         StoreError::Exists(_) => Errno::EXIST,
         StoreError::NotEmpty(_) => Errno::NOTEMPTY,
@@ -22,7 +23,7 @@ pub fn of_store(operation: &'static str, key: &Key, error: &StoreError) -> Errno
         StoreError::Precondition(_) => Errno::AGAIN,
         StoreError::TooMany(_) => Errno::XDEV,
         StoreError::IntoItself(_) => Errno::INVAL,
-        StoreError::Key(e) => of_key(e),
+        StoreError::Key(_, e) => of_key(e),
         StoreError::ReadOnly { .. } => {
             tracing::warn!(path = %key, operation, cause = %error, "refused: read-only");
             Errno::ROFS
@@ -32,12 +33,30 @@ pub fn of_store(operation: &'static str, key: &Key, error: &StoreError) -> Errno
             tracing::warn!(path = %key, operation, cause = %error, "refused");
             Errno::PERM
         }
-        StoreError::Io { source, .. } => match of_io(source) {
+        // Over a limit of the format: the xattrs of one file, say.
+        StoreError::Entry(EntryError::Limit { .. }) => Errno::NOSPC,
+        StoreError::Io { .. }
+        | StoreError::Log(_)
+        | StoreError::State(_)
+        | StoreError::Content(_)
+        | StoreError::Entry(_)
+        | StoreError::Shared(_) => match of_cause(error) {
             Errno::IO => eio(operation, &key.to_string(), error),
             errno => errno,
         },
-        StoreError::Damaged(_) => eio(operation, &key.to_string(), error),
     }
+}
+
+/// What the disk said, however deep it is wrapped.
+fn of_cause(error: &StoreError) -> Errno {
+    let mut at: Option<&(dyn std::error::Error + 'static)> = Some(error.cause());
+    while let Some(e) = at {
+        if let Some(e) = e.downcast_ref::<io::Error>() {
+            return of_io(e);
+        }
+        at = e.source();
+    }
+    Errno::IO
 }
 
 /// What a name or path that can't be a key looks like.

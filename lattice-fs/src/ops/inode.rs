@@ -77,8 +77,6 @@ pub struct State {
     pub value: Value,
     /// What a save supersedes: the version that was read, and none that was not.
     pub cites: Vec<EntryId>,
-    /// The last commit of ours that touched it: the watcher's cheap way to know its own echo.
-    pub last: EntryId,
     /// False for a file that was created and is still waiting for its first close.
     pub committed: bool,
     /// Its name is gone; it lives until the last close and is never committed again.
@@ -102,7 +100,6 @@ impl State {
             file_id,
             value,
             cites: Vec::new(),
-            last: EntryId::ZERO,
             committed: true,
             unlinked: false,
             meta,

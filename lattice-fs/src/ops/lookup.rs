@@ -122,13 +122,10 @@ impl Fs {
 
 /// The state of an inode as a record shows it.
 pub(super) fn state_of(volume: &Volume, record: &Record, shown: &Shown) -> State {
-    let head = shown_head(record).and_then(|h| Some((h.entry.id, h.node.as_ref()?)));
-    let value = head.map_or(Value::Dir, |(_, node)| node.value.clone());
+    let node = shown_head(record).and_then(|h| h.node.as_ref());
+    let value = node.map_or(Value::Dir, |n| n.value.clone());
     let mut state = State::new(shown.file_id, value, Meta::of(shown), volume.epoch());
     state.cites = cites(record);
-    if let Some((id, _)) = head {
-        state.last = id;
-    }
     state
 }
 

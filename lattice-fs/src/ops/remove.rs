@@ -28,14 +28,14 @@ impl Fs {
             return Err(Errno::ISDIR);
         }
         self.drop_intent(volume, victim)?;
-        let _changing = volume.changing();
+        let _tree = volume.tree.read();
         let mut state = victim.state.lock();
         if state.committed {
             let key = self.table.key(volume, dir.ino, Some(name))?;
             let mut changes =
                 vec![Change::Delete { key: key.clone(), cites: Cites::All, expect: Expect::Exists }];
             changes.extend(key.parent().and_then(|p| self.keep_dir(volume, dir, &p)));
-            state.last = self.commit(volume, "unlink", &key, changes)?.id;
+            self.commit(volume, "unlink", &key, changes)?;
         }
         self.hold_open(volume, victim, &mut state)?;
         state.unlinked = true;
@@ -69,14 +69,13 @@ impl Fs {
         if self.table.has_pending(victim.ino) {
             return Err(Errno::NOTEMPTY);
         }
-        let _changing = volume.changing();
+        let _tree = volume.tree.read();
         let key = self.table.key(volume, dir.ino, Some(name))?;
         let mut changes = vec![Change::Delete { key: key.clone(), cites: Cites::All, expect: Expect::Childless }];
         changes.extend(key.parent().and_then(|p| self.keep_dir(volume, dir, &p)));
-        let entry = self.commit(volume, "rmdir", &key, changes)?;
+        self.commit(volume, "rmdir", &key, changes)?;
         let time = now();
         let mut state = victim.state.lock();
-        state.last = entry.id;
         state.unlinked = true;
         state.meta.ctime = state.meta.ctime.max(time);
         drop(state);

@@ -96,11 +96,11 @@ impl Fs {
         let moves_dir = source.is_dir() || (flags.exchange && target.is_some_and(|t| t.is_dir()));
         if moves_dir {
             self.settle_intents_below(volume)?;
-            let _changing = volume.moving();
+            let _tree = volume.tree.write();
             volume.next_epoch();
             self.rename_locked(volume, from, to, source, target, flags)
         } else {
-            let _changing = volume.changing();
+            let _tree = volume.tree.read();
             self.rename_locked(volume, from, to, source, target, flags)
         }
     }
@@ -132,7 +132,6 @@ impl Fs {
             if !state.cites.is_empty() {
                 state.cites = vec![entry.id];
             }
-            state.last = entry.id;
             state.epoch = volume.epoch();
             state.meta.ctime = state.meta.ctime.max(time);
         };
@@ -146,8 +145,7 @@ impl Fs {
                 let mut state = target.state.lock();
                 self.hold_open(volume, target, &mut state)?;
                 state.unlinked = true;
-                state.last = entry.id;
-                state.meta.ctime = state.meta.ctime.max(time);
+                    state.meta.ctime = state.meta.ctime.max(time);
                 let waited = !state.committed;
                 if state.opens == 0 {
                     state.staged = None;

@@ -5,9 +5,10 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
+use lattice_engine::content::ReadAt;
 use lattice_engine::entry::Attrs;
 use lattice_engine::store::{Reader, StoreError};
 
@@ -33,20 +34,13 @@ impl StagingFile {
         Ok(Self { file, path, keep: false })
     }
 
-    /// Takes back a file that was handed over.
-    pub fn reopen(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Self { file, path: path.to_path_buf(), keep: false })
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Somebody else removes it now.
-    pub fn hand_over(&mut self) -> PathBuf {
-        self.keep = true;
-        self.path.clone()
+    /// Its name, which somebody else removes now. Every time a new one: what was handed over before keeps its own.
+    pub fn hand_over(&mut self, fresh: PathBuf) -> io::Result<PathBuf> {
+        if std::mem::replace(&mut self.keep, true) {
+            std::fs::hard_link(&self.path, &fresh)?;
+            self.path = fresh;
+        }
+        Ok(self.path.clone())
     }
 }
 
@@ -103,19 +97,14 @@ impl Staged {
     }
 
     /// An unchanged file about to be written.
-    pub fn over(base: Reader, staging: impl FnOnce() -> PathBuf) -> Result<Self> {
+    pub fn over(base: Reader, staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>) -> Result<Self> {
         let size = base.size();
         if size <= MEMORY_MAX {
             return Ok(Self::with(Body::Memory(base.read_all()?.into()), size, false));
         }
-        let over = StagingFile::create(staging())?;
+        let over = StagingFile::create(staging()?)?;
         let written = Ranges::default();
         Ok(Self::with(Body::Overlay { base, base_len: size, over, written }, size, false))
-    }
-
-    /// A file that was staged whole, taken back to be written on.
-    pub fn whole(file: StagingFile, size: u64) -> Self {
-        Self::with(Body::File(file), size, false)
     }
 
     pub fn size(&self) -> u64 {
@@ -124,6 +113,25 @@ impl Staged {
 
     pub fn is_dirty(&self) -> bool {
         self.dirty
+    }
+
+    /// What differs from the base, where there is one: for storing only that. Everything otherwise, less its holes.
+    pub fn changed_ranges(&self) -> io::Result<Vec<Range<u64>>> {
+        match &self.body {
+            Body::Overlay { base, base_len, written, .. } => {
+                let mut ranges = written.clone();
+                ranges.insert(*base_len..base.size().min(self.size).max(*base_len));
+                Ok(ranges.as_slice().to_vec())
+            }
+            Body::Memory(_) | Body::File(_) => {
+                let (mut ranges, mut at) = (Vec::new(), 0);
+                while let Some(range) = self.next_data(at)? {
+                    at = range.end;
+                    ranges.push(range);
+                }
+                Ok(ranges)
+            }
+        }
     }
 
     /// Everything in it is committed.
@@ -168,7 +176,7 @@ impl Staged {
     }
 
     /// Writes all of `data`, growing the file where needed.
-    pub fn write_at(&mut self, data: &[u8], offset: u64, staging: impl FnOnce() -> PathBuf) -> Result<()> {
+    pub fn write_at(&mut self, data: &[u8], offset: u64, staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>) -> Result<()> {
         let end = offset + data.len() as u64;
         if end > MEMORY_MAX {
             self.spill(staging)?;
@@ -197,7 +205,7 @@ impl Staged {
     }
 
     /// Cuts, or grows with zeros.
-    pub fn set_len(&mut self, len: u64, staging: impl FnOnce() -> PathBuf) -> Result<()> {
+    pub fn set_len(&mut self, len: u64, staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>) -> Result<()> {
         if len > MEMORY_MAX {
             self.spill(staging)?;
         }
@@ -253,13 +261,24 @@ impl Staged {
     }
 
     /// Moves what is in memory to a file.
-    pub fn spill(&mut self, staging: impl FnOnce() -> PathBuf) -> Result<()> {
+    pub fn spill(&mut self, staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>) -> Result<()> {
         if let Body::Memory(bytes) = &self.body {
-            let file = StagingFile::create(staging())?;
+            let file = StagingFile::create(staging()?)?;
             file.file.write_all_at(bytes, 0)?;
             self.body = Body::File(file);
         }
         Ok(())
+    }
+}
+
+impl ReadAt for Staged {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        match self.read_at(buf, offset) {
+            Ok(n) if n == buf.len() => Ok(()),
+            Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(StageError::Io(e)) => Err(e),
+            Err(StageError::Store(e)) => Err(io::Error::other(e)),
+        }
     }
 }
 

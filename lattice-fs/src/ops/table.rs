@@ -276,6 +276,13 @@ impl Table {
         known.filter(|(_, s)| s.waits).map(|(name, s)| (name.clone(), s.inode.clone())).collect()
     }
 
+    /// Names in a directory that are known to be absent.
+    pub fn absent(&self, dir: u64) -> Vec<Box<[u8]>> {
+        let tree = self.0.lock();
+        let Some(slot) = tree.slots.get(&dir) else { return Vec::new() };
+        slot.children.iter().filter(|(_, ino)| ino.is_none()).map(|(name, _)| name.clone()).collect()
+    }
+
     pub fn has_pending(&self, dir: u64) -> bool {
         self.0.lock().slots.get(&dir).is_some_and(|s| s.pending > 0)
     }
@@ -313,15 +320,6 @@ impl Table {
     /// Every inode, for shutting down.
     pub fn all(&self) -> Vec<Arc<Inode>> {
         self.0.lock().slots.values().map(|s| s.inode.clone()).collect()
-    }
-
-    /// Inodes known, for status.
-    pub fn len(&self) -> usize {
-        self.0.lock().slots.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

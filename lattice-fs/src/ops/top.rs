@@ -47,8 +47,14 @@ impl Fs {
     /// Reads the node's stores anew.
     pub(super) fn refresh_stores(&self) -> Changed {
         let What::All(node) = &self.what else { return Vec::new() };
-        let shown: Vec<StoreInfo> =
-            node.stores().into_iter().filter(|s| !s.deleted && s.broken.is_none()).collect();
+        let stores = match node.stores() {
+            Ok(stores) => stores,
+            Err(e) => {
+                tracing::warn!(cause = %e, "the list of stores can't be read: the mount keeps the one it has");
+                return Vec::new();
+            }
+        };
+        let shown: Vec<StoreInfo> = stores.into_iter().filter(|s| s.broken.is_none()).collect();
         let mut entries = Vec::new();
         for (info, name) in shown.iter().zip(names(&shown)) {
             let Some(volume) = self.volume_of(node, info) else { continue };
@@ -181,7 +187,6 @@ mod tests {
             id: StoreId([id; 16]),
             name: name.into(),
             created_ms,
-            deleted: false,
             broken: None,
         };
         let stores = [store(1, "notes", 9), store(2, "notes", 5), store(3, "notes~2", 1), store(4, "a/b", 1)];

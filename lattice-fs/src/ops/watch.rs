@@ -9,7 +9,7 @@ use std::time::Duration;
 use lattice_engine::entry::{Content, Op, Value};
 use lattice_engine::key::Key;
 use lattice_engine::merge::Record;
-use lattice_engine::store::{Event, Watch};
+use lattice_engine::store::{Event, Live, LiveChange as Change};
 
 use super::inode::{Inode, Meta, Place, State, cites};
 use super::table::{Known, ROOT};
@@ -49,16 +49,34 @@ impl Fs {
     }
 
     /// Follows one store until it closes, is no longer shown, or `stop` says so.
-    pub fn follow(&self, volume: &Arc<Volume>, watch: &mut Watch, stop: &dyn Fn() -> bool) {
+    pub fn follow(&self, volume: &Arc<Volume>, live: &Live, stop: &dyn Fn() -> bool) {
         while !stop() && !volume.gone.load(Ordering::Relaxed) {
-            match watch.next(TICK) {
-                Ok(Some(event)) => self.apply(volume, &event),
-                Ok(None) if watch.closed() => return,
-                Ok(None) => {}
-                Err(e) => {
-                    tracing::warn!(store = %volume.id, cause = %e, "changes from elsewhere are no longer seen: mount again");
-                    return;
-                }
+            match live.next(TICK) {
+                Some(Change::Event(event)) => self.apply(volume, &event),
+                Some(Change::Missed) => self.compare_all(volume),
+                Some(Change::Closed) => return,
+                None => {}
+            }
+        }
+    }
+
+    /// More happened than was told: every inode and name is looked at again.
+    fn compare_all(&self, volume: &Arc<Volume>) {
+        volume.count_change();
+        for inode in self.table.all() {
+            if !matches!(&inode.place, Place::Store(v) if v.id == volume.id) {
+                continue;
+            }
+            for name in self.table.absent(inode.ino) {
+                self.table.detach(inode.ino, &name);
+            }
+            self.forget_inode(inode.ino, true);
+            let Some((parent, name)) = self.table.place(inode.ino) else { continue };
+            let (Ok(dir), Ok(key)) = (self.table.get(parent), self.table.key(volume, inode.ino, None)) else {
+                continue;
+            };
+            if !key.is_root() {
+                self.compare(volume, &key, &dir, &name, &inode);
             }
         }
     }
@@ -94,15 +112,14 @@ impl Fs {
     /// Makes what is cached agree with one event.
     pub fn apply(&self, volume: &Arc<Volume>, event: &Event) {
         volume.count_change();
-        volume.wait_changing();
         for op in event.ops.iter() {
             if let Some(key) = op.key() {
-                self.apply_op(volume, event, op, key);
+                self.apply_op(volume, op, key);
             }
         }
     }
 
-    fn apply_op(&self, volume: &Arc<Volume>, event: &Event, op: &Op, key: &Key) {
+    fn apply_op(&self, volume: &Arc<Volume>, op: &Op, key: &Key) {
         let Some(trace) = self.table.trace(volume.root, key) else {
             // The root itself: only its attributes can have changed.
             self.forget_inode(volume.root, false);
@@ -112,9 +129,8 @@ impl Fs {
             return;
         }
         match trace.known {
-            Known::Inode(inode) if trace.last => self.compare(volume, event, key, &trace.dir, &trace.name, &inode),
+            Known::Inode(inode) if trace.last => self.compare(volume, key, &trace.dir, &trace.name, &inode),
             Known::Inode(_) => {}
-            // Our own delete, or a name that was looked for and is there now.
             Known::Absent | Known::Unknown => {
                 if matches!(trace.known, Known::Absent) && self.is_absent(volume, &trace.dir, &trace.name) {
                     return;
@@ -142,14 +158,13 @@ impl Fs {
     fn compare(
         &self,
         volume: &Arc<Volume>,
-        event: &Event,
         key: &Key,
         dir: &Inode,
         name: &[u8],
         inode: &Arc<Inode>,
     ) {
         let mut state = inode.state.lock();
-        if state.last == event.entry.id || state.unlinked {
+        if state.unlinked {
             return;
         }
         let Ok(record) = volume.handle.get(key) else { return };
@@ -216,12 +231,10 @@ fn same_version(volume: &Volume, record: &Record, state: &State) -> bool {
 /// Takes over what a record says. True when it says nothing new about what `stat` shows.
 fn accept(state: &mut State, record: &Record, seen: &Shown, changed: bool) -> bool {
     state.cites = cites(record);
-    if let Some(head) = shown_head(record) {
-        state.last = head.entry.id;
-        if let (true, Some(node)) = (changed, &head.node) {
-            state.value = node.value.clone();
-            state.reader = None;
-        }
+    let node = shown_head(record).and_then(|h| h.node.as_ref());
+    if let (true, Some(node)) = (changed, node) {
+        state.value = node.value.clone();
+        state.reader = None;
     }
     if state.is_dirty() {
         return true;
