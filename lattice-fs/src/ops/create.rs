@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lattice_engine::entry::{Attrs, Content, Node, Value};
+use lattice_engine::entry::{Attrs, Content, Node, Time, Value};
 use lattice_engine::id::FileId;
 use lattice_engine::key::Key;
 use lattice_engine::store::{Change, Cites, Expect};
@@ -57,7 +57,9 @@ impl Fs {
         })?;
         self.table.pin(inode.ino);
         self.queue.quiet(&inode);
-        dir.state.lock().touched = Some(meta.mtime);
+        // In the store's grain, so that the entry's own time is not before it.
+        let touched = Time { ns: meta.mtime.ns / 1_000_000 * 1_000_000, ..meta.mtime };
+        dir.state.lock().touched = Some(touched);
         let attr = file_attr(&inode, &inode.state.lock());
         Ok((inode, attr, Opened::for_flags(flags)))
     }

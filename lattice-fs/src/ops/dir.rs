@@ -1,7 +1,7 @@
 //! `readdir`. A stream pages through the store's listing, remembers the names it gave out, and so stays in place
 //! whatever is removed behind it. `.lattice` is never listed.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -20,6 +20,8 @@ use crate::view::{Kind, Shown, shown};
 
 /// Entries asked of the store at a time.
 const PAGE: usize = 512;
+/// Larger directories are not left to the kernel's cache: we would have to remember their order as long as it does.
+const MAX_CACHED: u64 = 4096;
 
 /// One open directory.
 #[derive(Debug, Default)]
@@ -33,13 +35,22 @@ pub struct Stream {
     started: bool,
     ended: bool,
     /// Given out first, because the store doesn't know them: not again when it does.
-    pending: HashMap<Bytes, Arc<Inode>>,
+    pending: Arc<BTreeSet<Bytes>>,
 }
 
 #[derive(Debug)]
 enum Item {
     Record(Arc<Record>),
-    Inode(Arc<Inode>),
+    /// Only the table knows it.
+    Pending,
+}
+
+/// The order in which a directory was last read to its end. The kernel keeps what it read and hands it to other streams;
+/// when it loses it half-way they come here, with an offset into this.
+#[derive(Debug)]
+pub struct Listing {
+    names: Vec<Bytes>,
+    pending: Arc<BTreeSet<Bytes>>,
 }
 
 /// What is handed to the kernel for each name.
@@ -61,7 +72,15 @@ impl Fs {
         let fh = self.next_handle.fetch_add(1, Ordering::Relaxed);
         self.dirs.lock().insert(fh, Arc::default());
         self.table.pin(ino);
-        Ok((fh, matches!(inode.place, Place::Store(_))))
+        Ok((fh, self.may_cache(&inode)))
+    }
+
+    fn may_cache(&self, inode: &Inode) -> bool {
+        let Place::Store(volume) = &inode.place else { return false };
+        let _tree = volume.tree.read();
+        let Ok(key) = self.table.key(volume, inode.ino, None) else { return false };
+        let record = volume.handle.get(&key);
+        record.is_ok_and(|r| r.is_none_or(|r| r.below.children <= MAX_CACHED))
     }
 
     pub fn releasedir(&self, ino: u64, fh: u64) {
@@ -112,21 +131,33 @@ impl Fs {
             return Ok(());
         }
         let key = self.table.key(volume, dir.ino, None)?;
-        if at == 0 || at > stream.names.len() {
+        if at == 0 {
             *stream = Stream::default();
-        } else if at < stream.names.len() {
-            stream.seek(at);
         }
         if !stream.started {
-            stream.started = true;
-            let waiting = self.table.pending(dir.ino).into_iter();
-            stream.pending = waiting.map(|(name, inode)| (Bytes::from(Vec::from(name)), inode)).collect();
-            stream.give_pending();
+            let listing = dir.state.lock().listing.clone().filter(|l| at > 0 && l.names.len() >= at);
+            match listing {
+                Some(listing) => stream.resume(&listing),
+                None => stream.start(self.table.pending(dir.ino)),
+            }
+        }
+        if at < stream.names.len() {
+            stream.seek(at);
         }
         let seen = volume.changes();
         loop {
             self.fill(volume, &key, stream)?;
-            let Some((name, item)) = stream.page.front() else { return Ok(()) };
+            let Some((name, item)) = stream.page.front() else {
+                if stream.names.len() as u64 <= MAX_CACHED {
+                    dir.state.lock().listing = Some(Arc::new(stream.listing()));
+                }
+                return Ok(());
+            };
+            if stream.names.len() < at {
+                // Given out by another stream whose order is forgotten.
+                stream.names.extend(stream.page.pop_front().map(|(name, _)| name));
+                continue;
+            }
             let next = stream.names.len() as u64 + 3;
             if self.give(volume, dir, &key, name, item, full, seen, next, emit)? {
                 return Ok(());
@@ -145,7 +176,7 @@ impl Fs {
             if let Some((name, _)) = page.last() {
                 stream.after = Some(name.clone());
             }
-            let fresh = page.into_iter().filter(|(name, _)| !stream.pending.contains_key(name));
+            let fresh = page.into_iter().filter(|(name, _)| !stream.pending.contains(name));
             stream.page.extend(fresh.map(|(name, record)| (name, Item::Record(record))));
         }
         Ok(())
@@ -167,11 +198,11 @@ impl Fs {
     ) -> Result<bool> {
         let record = match item {
             Item::Record(record) => record,
-            Item::Inode(inode) => {
-                // Unlinked or renamed since the stream began: then it isn't here any more.
-                let here = matches!(self.table.child(dir.ino, name, full)?, Known::Inode(i) if i.ino == inode.ino);
-                return Ok(here && self.give_inode(inode, name, full, next, emit));
-            }
+            // Unlinked or renamed since the stream began: then it isn't here any more.
+            Item::Pending => match self.table.child(dir.ino, name, full)? {
+                Known::Inode(inode) => return self.give_inode(&inode, name, full, next, emit),
+                Known::Absent | Known::Unknown => return Ok(false),
+            },
         };
         let Ok(child) = key.join(name) else { return Ok(false) };
         let Some(shown) = shown(&child, record, &volume.defaults) else { return Ok(false) };
@@ -205,16 +236,11 @@ impl Fs {
         full: bool,
         next: u64,
         emit: &mut dyn FnMut(DirEntry<'_>, u64) -> bool,
-    ) -> bool {
-        if !full {
-            return emit(DirEntry::Name { ino: inode.ino, kind: inode.kind, name }, next);
+    ) -> Result<bool> {
+        match full {
+            true => self.give_full(inode, name, true, next, emit),
+            false => Ok(emit(DirEntry::Name { ino: inode.ino, kind: inode.kind, name }, next)),
         }
-        let attr = file_attr(inode, &inode.state.lock());
-        let no_room = emit(DirEntry::Full { attr, name, cache: true }, next);
-        if no_room {
-            self.table.forget(inode.ino, 1);
-        }
-        no_room
     }
 
     /// Gives out an inode whose look-up is counted already, with its attributes; true when it didn't fit.
@@ -247,17 +273,33 @@ impl Stream {
     /// Back to an entry that was given out.
     fn seek(&mut self, at: usize) {
         self.names.truncate(at);
-        self.after = self.names.iter().rev().find(|n| !self.pending.contains_key(*n)).cloned();
+        self.after = self.names.get(self.pending.len()..).and_then(|n| n.last()).cloned();
         self.page.clear();
         self.ended = false;
         self.give_pending();
     }
 
-    /// Pending names come first, those that were not given out.
+    fn start(&mut self, pending: Vec<(Box<[u8]>, Arc<Inode>)>) {
+        self.started = true;
+        self.pending = Arc::new(pending.into_iter().map(|(name, _)| Bytes::from(Vec::from(name))).collect());
+        self.give_pending();
+    }
+
+    /// Goes on in the order of another stream.
+    fn resume(&mut self, listing: &Listing) {
+        *self = Self { names: listing.names.clone(), pending: listing.pending.clone(), ..Self::default() };
+        self.started = true;
+        self.seek(self.names.len());
+    }
+
+    fn listing(&self) -> Listing {
+        Listing { names: self.names.clone(), pending: self.pending.clone() }
+    }
+
+    /// Pending names come first, in order: those that were not given out.
     fn give_pending(&mut self) {
-        let given: HashSet<&Bytes> = self.names.iter().take(self.pending.len()).collect();
-        let rest = self.pending.iter().filter(|(name, _)| !given.contains(name));
-        self.page.extend(rest.map(|(name, inode)| (name.clone(), Item::Inode(inode.clone()))));
+        let rest = self.pending.iter().skip(self.names.len());
+        self.page.extend(rest.map(|name| (name.clone(), Item::Pending)));
     }
 }
 

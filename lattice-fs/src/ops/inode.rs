@@ -11,6 +11,7 @@ use lattice_engine::store::Reader;
 use parking_lot::Mutex;
 
 use super::commit::Underway;
+use super::dir::Listing;
 use super::staged::Staged;
 use super::volume::Volume;
 use crate::view::{Kind, Shown};
@@ -92,6 +93,8 @@ pub struct State {
     pub epoch: u64,
     /// When something last appeared or vanished in this directory that the store doesn't know of yet.
     pub touched: Option<Time>,
+    /// A directory's order, as the kernel may have it cached.
+    pub listing: Option<Arc<Listing>>,
 }
 
 impl State {
@@ -110,6 +113,7 @@ impl State {
             intent: None,
             epoch,
             touched: None,
+            listing: None,
         }
     }
 

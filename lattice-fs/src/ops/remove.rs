@@ -49,8 +49,8 @@ impl Fs {
         drop(state);
         if waited {
             self.table.settle(victim.ino);
+            dir.state.lock().touched = Some(time);
         }
-        dir.state.lock().touched = Some(time);
         Ok(())
     }
 
@@ -80,7 +80,6 @@ impl Fs {
         state.meta.ctime = state.meta.ctime.max(time);
         drop(state);
         self.table.unlink(dir.ino, name, victim.ino);
-        dir.state.lock().touched = Some(time);
         Ok(())
     }
 

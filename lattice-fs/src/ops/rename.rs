@@ -158,8 +158,6 @@ impl Fs {
             }
             None => self.table.rename(source.ino, to.dir.ino, to.name),
         }
-        from.dir.state.lock().touched = Some(time);
-        to.dir.state.lock().touched = Some(time);
         Ok(())
     }
 
