@@ -51,10 +51,15 @@ fn a_save_over_an_unseen_change_is_a_conflict_and_not_a_loss() {
     rig.fs.write(ino, 0, b"ours", false).expect("written");
     rig.close(ino);
     assert_eq!(rig.live_heads("a"), 2);
-    // And one after looking at it is not.
-    rig.catch_up();
+    rig.fs.work_off();
     let seen = rig.ino(ROOT, "a");
-    assert_eq!(rig.fs.getxattr(seen, b"user.lattice.conflict").expect("there"), "2");
+    assert_eq!(
+        rig.fs
+            .getxattr(seen, b"user.lattice.conflict")
+            .expect("there"),
+        "2"
+    );
+    assert_eq!(rig.read(seen), b"ours");
 }
 
 #[test]
@@ -67,6 +72,8 @@ fn a_delete_elsewhere_beside_an_open_edit_keeps_the_edit() {
     assert!(rig.find(ROOT, "a").is_none());
     rig.close(ino);
     assert_eq!(rig.stored("a").as_deref(), Some(&b"new"[..]));
+    rig.fs.work_off();
+    assert_eq!(rig.read(rig.ino(ROOT, "a")), b"new");
 }
 
 #[test]
