@@ -57,12 +57,19 @@ impl Record {
     /// it applies an op on that file. So the record of a name that is replaced all day stays small.
     pub fn take_dormant(&mut self) -> BTreeMap<FileId, FileAttrs> {
         let heads = &self.heads;
-        let dormant = |id: &FileId| {
-            !heads
+        let is_head = |id: &FileId| {
+            heads
                 .iter()
                 .any(|h| h.node.as_ref().is_some_and(|n| n.file_id == *id))
         };
-        self.attrs.extract_if(.., |id, _| dormant(id)).collect()
+        if self.attrs.keys().all(is_head) {
+            return BTreeMap::new();
+        }
+        let (awake, dormant) = std::mem::take(&mut self.attrs)
+            .into_iter()
+            .partition(|(id, _)| is_head(id));
+        self.attrs = awake;
+        dormant
     }
 
     /// Puts back the registers of one file, merging them with what the record has.
