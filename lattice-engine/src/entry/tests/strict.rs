@@ -80,6 +80,70 @@ fn every_flipped_bit_of_an_entry_is_noticed() {
     }
 }
 
+/// The fields of an encoded message, each with its tag.
+fn fields(mut message: &[u8]) -> Vec<&[u8]> {
+    let mut fields = Vec::new();
+    while !message.is_empty() {
+        let mut rest = message;
+        let tag = prost::decode_length_delimiter(&mut rest).expect("a tag is a varint");
+        let skip = match tag & 7 {
+            0 => {
+                prost::decode_length_delimiter(&mut rest).expect("a varint");
+                0
+            }
+            1 => 8,
+            2 => prost::decode_length_delimiter(&mut rest).expect("a length"),
+            other => panic!("wire type {other}"),
+        };
+        let (field, rest) = message.split_at(message.len() - rest.len() + skip);
+        fields.push(field);
+        message = rest;
+    }
+    fields
+}
+
+/// Other encodings of the same message: a field twice, two in another order, an unknown one, a tag longer than it needs
+/// to be.
+fn other_encodings(message: &[u8]) -> Vec<Vec<u8>> {
+    let fields = fields(message);
+    let mut others = vec![[message, &[0x82, 0x7d, 0]].concat()];
+    for i in 0..fields.len() {
+        let mut twice = fields.clone();
+        twice.insert(i, fields[i]);
+        others.push(twice.concat());
+        let padded = [&[fields[i][0] | 0x80, 0], &fields[i][1..]].concat();
+        let mut longer = fields.clone();
+        longer[i] = &padded;
+        others.push(longer.concat());
+        if i > 0 {
+            let mut swapped = fields.clone();
+            swapped.swap(i - 1, i);
+            others.push(swapped.concat());
+        }
+    }
+    others.retain(|other| other != message);
+    others
+}
+
+/// A field of type bytes with a tag of one byte.
+fn delimited(tag: u8, body: &[u8]) -> Vec<u8> {
+    let mut field = vec![tag];
+    prost::encode_length_delimiter(body.len(), &mut field).expect("a Vec grows");
+    field.extend_from_slice(body);
+    field
+}
+
+/// Other encodings of an op, at its own level and at that of its kind.
+fn other_ops(op: &[u8]) -> Vec<Vec<u8>> {
+    let fields = fields(op);
+    let kind = fields[0];
+    let mut body = &kind[1..];
+    prost::decode_length_delimiter(&mut body).expect("a length");
+    let inner = other_encodings(body).into_iter();
+    let inner = inner.map(|body| [delimited(kind[0], &body), fields[1..].concat()].concat());
+    other_encodings(op).into_iter().chain(inner).collect()
+}
+
 #[test]
 fn a_payload_full_of_tiny_ops_is_refused_before_it_is_decoded() {
     let entry = signed(Draft {
@@ -103,6 +167,23 @@ proptest! {
         let decoded = Entry::decode(entry.header_bytes.clone(), entry.payload_bytes.clone(), entry.signature)?;
         prop_assert_eq!(&known(decoded), &entry);
         entry.verify()?;
+    }
+
+    #[test]
+    fn no_other_encoding_is_accepted(draft in any_draft(), which in any::<Index>()) {
+        let entry = signed(draft);
+        for header in other_encodings(&entry.header_bytes) {
+            prop_assert!(decode(&header, &entry.payload_bytes, None).is_err(), "{header:?}");
+        }
+        let raw = crate::wire::split_payload(entry.payload_bytes.clone(), MAX_OPS)?;
+        let which = which.index(raw.ops.len());
+        for other in other_ops(&raw.ops[which]) {
+            let mut ops = raw.ops.clone();
+            ops[which] = other.into();
+            let payload: Vec<u8> = ops.iter().flat_map(|op| delimited(0x0a, op)).collect();
+            let decoded = decode(&header_for(&entry, &payload), &payload, None);
+            prop_assert!(decoded.is_err(), "{:?} became {:?}", raw.ops[which], ops[which]);
+        }
     }
 
     #[test]
