@@ -39,11 +39,16 @@ pub(super) fn attrs(n: u8) -> Attrs {
         s: number.into(),
         ns: 0,
     };
-    let xattr = |name: &'static str| (name.as_bytes().into(), (n % 3 > 0).then(|| vec![n].into()));
+    let xattr = |name: &'static str| {
+        (
+            name.as_bytes().into(),
+            (!n.is_multiple_of(3)).then(|| vec![n].into()),
+        )
+    };
     Attrs {
-        mode: (n % 2 == 0).then_some(number),
-        mtime: (n % 3 == 0).then_some(time),
-        atime: (n % 4 == 0).then_some(time),
+        mode: n.is_multiple_of(2).then_some(number),
+        mtime: n.is_multiple_of(3).then_some(time),
+        atime: n.is_multiple_of(4).then_some(time),
         uid: (n % 5 < 2).then_some(number),
         gid: (n % 3 == 1).then_some(number),
         xattrs: if n % 4 < 2 {
