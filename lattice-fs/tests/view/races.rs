@@ -270,3 +270,31 @@ fn twins_are_kept_and_flagged() {
         assert!(status.contains("twins        /d: "), "{status}");
     }
 }
+
+#[test]
+fn equal_bytes_are_no_conflict_where_each_machine_left_them_in_its_log() {
+    let two = Two::new();
+    let line = "0123456789abcdef".repeat(64);
+    two.b.write("first", "so that the logs differ");
+    two.a.write("f", &line);
+    two.b.write("f", &line);
+    two.meet();
+    for peer in [&two.a, &two.b] {
+        assert_eq!(peer.read("f"), line);
+        assert_eq!(peer.conflict_files(), BTreeSet::new());
+    }
+}
+
+#[test]
+fn a_file_above_refuses_what_would_make_it_a_directory_at_any_depth() {
+    use lattice_engine::store::StoreError;
+    let two = Two::new();
+    two.a.write("a", "file");
+    for below in ["a/b", "a/b/c"] {
+        let result = two.a.try_put(below, lattice_engine::entry::Value::Dir);
+        let refused =
+            matches!(&result, Err(e) if matches!(e.cause(), StoreError::NotADirectory(_)));
+        assert!(refused, "{below}: {result:?}");
+    }
+    assert_eq!(two.a.tree(), ["a=file"]);
+}

@@ -11,7 +11,7 @@ use lattice_engine::id::{EntryId, FileId, StoreId};
 use lattice_engine::key::Key;
 use lattice_engine::merge::Record;
 use lattice_engine::node::Node;
-use lattice_engine::store::{Change, Cites, Expect, Handle, RenameHow};
+use lattice_engine::store::{Change, Cites, Expect, Handle, RenameHow, StoreError};
 use lattice_fs::view::control::VKind;
 use lattice_fs::view::effective::{file_id, shown_head};
 use lattice_fs::view::{Control, Defaults, Kind, shown};
@@ -103,6 +103,10 @@ impl Peer {
     }
 
     pub fn put(&self, path: &str, value: Value) -> EntryId {
+        self.try_put(path, value).expect("put")
+    }
+
+    pub fn try_put(&self, path: &str, value: Value) -> Result<EntryId, StoreError> {
         let key = key(path);
         let record = self.record(&key);
         let head = shown_head(&record);
@@ -113,12 +117,13 @@ impl Peer {
             value,
             attrs: Attrs::default(),
         };
-        self.commit(vec![Change::Put {
+        let put = Change::Put {
             key,
             node,
             cites,
             expect: Expect::Anything,
-        }])
+        };
+        Ok(self.handle().commit(vec![put])?.id)
     }
 
     pub fn mkdir(&self, path: &str) -> EntryId {
