@@ -8,7 +8,7 @@ use crate::machine::{Machine, NOW};
 use crate::steps::{meet, steps, work};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
     #[test]
     fn a_version_is_there_until_a_write_that_cites_it(steps in steps()) {
         let mut machines = work(&steps);
@@ -60,7 +60,11 @@ fn both_versions_stay_through_restarts_and_later_writes_elsewhere() {
         assert_eq!(machine.versions("f"), ["a", "b"]);
     }
     // A save of what is shown takes the place of that, and of nothing else.
-    let (shown, other) = if both[0].read("f").as_deref() == Some("a") { ("a", "b") } else { ("b", "a") };
+    let (shown, other) = if both[0].read("f").as_deref() == Some("a") {
+        ("a", "b")
+    } else {
+        ("b", "a")
+    };
     both[0].write("f", "edit");
     meet(&mut both);
     for machine in &both {

@@ -7,11 +7,14 @@ use crate::machine::{Machine, NOW};
 use crate::steps::{KEYS, meet, steps, work};
 
 fn sees(machine: &Machine) -> Vec<String> {
-    KEYS.iter().map(|k| machine.sees(k)).chain([machine.sees("g")]).collect()
+    KEYS.iter()
+        .map(|k| machine.sees(k))
+        .chain([machine.sees("g")])
+        .collect()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
     #[test]
     fn the_same_entries_are_the_same_files(steps in steps()) {
         let mut machines = work(&steps);
