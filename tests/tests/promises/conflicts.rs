@@ -60,11 +60,7 @@ fn both_versions_stay_through_restarts_and_later_writes_elsewhere() {
         assert_eq!(machine.versions("f"), ["a", "b"]);
     }
     // A save of what is shown takes the place of that, and of nothing else.
-    let (shown, other) = if both[0].read("f").as_deref() == Some("a") {
-        ("a", "b")
-    } else {
-        ("b", "a")
-    };
+    let (shown, other) = if both[0].read("f").as_deref() == Some("a") { ("a", "b") } else { ("b", "a") };
     both[0].write("f", "edit");
     meet(&mut both);
     for machine in &both {

@@ -7,10 +7,7 @@ use crate::machine::{Machine, NOW};
 use crate::steps::{KEYS, meet, steps, work};
 
 fn sees(machine: &Machine) -> Vec<String> {
-    KEYS.iter()
-        .map(|k| machine.sees(k))
-        .chain([machine.sees("g")])
-        .collect()
+    KEYS.iter().map(|k| machine.sees(k)).chain([machine.sees("g")]).collect()
 }
 
 proptest! {

@@ -34,12 +34,7 @@ impl Machine {
         Node::init(&data).expect("init");
         let clock = Arc::new(ManualClock::at(now_ms));
         let node = Node::open_with(&data, clock.clone()).expect("open");
-        Self {
-            node,
-            clock,
-            store: None,
-            dir,
-        }
+        Self { node, clock, store: None, dir }
     }
 
     pub fn with_store(now_ms: u64) -> Self {
@@ -73,33 +68,23 @@ impl Machine {
     }
 
     pub fn handle(&self) -> Handle {
-        self.node
-            .store(self.store.expect("a store"))
-            .expect("the store is open")
+        self.node.store(self.store.expect("a store")).expect("the store is open")
     }
 
     pub fn bundle(&self) -> Vec<u8> {
         let mut bundle = Vec::new();
-        self.handle()
-            .export("shared", &mut bundle, &mut |_, _| {})
-            .expect("export");
+        self.handle().export("shared", &mut bundle, &mut |_, _| {}).expect("export");
         bundle
     }
 
     pub fn take(&mut self, mut bundle: &[u8]) -> BundleReport {
-        let (id, report) = self
-            .node
-            .import(&mut bundle, &mut |_, _| {})
-            .expect("import");
+        let (id, report) = self.node.import(&mut bundle, &mut |_, _| {}).expect("import");
         assert_eq!(*self.store.get_or_insert(id), id);
         report
     }
 
     pub fn record(&self, path: &str) -> Arc<Record> {
-        self.handle()
-            .get(&key(path))
-            .expect("get")
-            .unwrap_or_default()
+        self.handle().get(&key(path)).expect("get").unwrap_or_default()
     }
 
     /// Writes as a mount does: cites the version that is shown.
@@ -114,12 +99,7 @@ impl Machine {
             attrs: Attrs::default(),
         };
         let cites = Cites::Heads(shown.iter().map(|h| h.entry.id).collect());
-        let put = Change::Put {
-            key: key(path),
-            node,
-            cites,
-            expect: Expect::Anything,
-        };
+        let put = Change::Put { key: key(path), node, cites, expect: Expect::Anything };
         Ok(self.handle().commit(vec![put])?.id)
     }
 
@@ -128,11 +108,7 @@ impl Machine {
     }
 
     pub fn rm(&self, path: &str) -> Result<EntryId, StoreError> {
-        let delete = Change::Delete {
-            key: key(path),
-            cites: Cites::All,
-            expect: Expect::Childless,
-        };
+        let delete = Change::Delete { key: key(path), cites: Cites::All, expect: Expect::Childless };
         Ok(self.handle().commit(vec![delete])?.id)
     }
 
@@ -152,12 +128,7 @@ impl Machine {
 
     fn text(&self, head: &Head) -> Option<String> {
         let content = head.node.as_ref()?.content()?;
-        let bytes = self
-            .handle()
-            .read(content)
-            .expect("read")
-            .read_all()
-            .expect("read");
+        let bytes = self.handle().read(content).expect("read").read_all().expect("read");
         Some(String::from_utf8(bytes.to_vec()).expect("text"))
     }
 
@@ -165,35 +136,22 @@ impl Machine {
     pub fn sees(&self, path: &str) -> String {
         let record = self.record(path);
         let head = |h: &Head| {
-            let node = h
-                .node
-                .as_ref()
-                .map(|n| (n.file_id, self.text(h).unwrap_or_default()));
+            let node = h.node.as_ref().map(|n| (n.file_id, self.text(h).unwrap_or_default()));
             format!("{} {} {:?}", h.entry.id, h.entry.hlc, node)
         };
         let heads: Vec<String> = record.heads.iter().map(head).collect();
         let shown = record.shown().map(|h| h.entry.id);
         let (attrs, below) = (&record.attrs, record.below);
-        format!(
-            "{path}: shown {shown:?} of {heads:#?}, conflict {}, {attrs:#?}, {below:?}",
-            record.conflict()
-        )
+        format!("{path}: shown {shown:?} of {heads:#?}, conflict {}, {attrs:#?}, {below:?}", record.conflict())
     }
 
     /// Every operation of the log on a key: the entry, and the versions it supersedes.
     pub fn operations(&self) -> BTreeMap<Key, Vec<(EntryId, Vec<EntryId>)>> {
         let mut found: BTreeMap<Key, Vec<_>> = BTreeMap::new();
-        for event in self
-            .handle()
-            .entries(Cursor::default(), usize::MAX)
-            .expect("entries")
-        {
+        for event in self.handle().entries(Cursor::default(), usize::MAX).expect("entries") {
             for op in event.ops.iter() {
                 if let Op::Put { key, parents, .. } | Op::Delete { key, parents } = op {
-                    found
-                        .entry(key.clone())
-                        .or_default()
-                        .push((event.entry.id, parents.clone()));
+                    found.entry(key.clone()).or_default().push((event.entry.id, parents.clone()));
                 }
             }
         }

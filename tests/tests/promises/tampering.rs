@@ -6,14 +6,8 @@ use std::fs;
 use crate::machine::{Machine, NOW};
 
 fn entries(machine: &Machine) -> BTreeSet<String> {
-    let events = machine
-        .handle()
-        .entries(Default::default(), usize::MAX)
-        .expect("entries");
-    events
-        .iter()
-        .map(|e| format!("{:?} {:?}", e.entry.id, e.entry.author))
-        .collect()
+    let events = machine.handle().entries(Default::default(), usize::MAX).expect("entries");
+    events.iter().map(|e| format!("{:?} {:?}", e.entry.id, e.entry.author)).collect()
 }
 
 #[test]
@@ -35,23 +29,13 @@ fn a_bundle_with_one_flipped_bit_brings_nothing_that_was_not_signed() {
             Ok((id, _)) => assert_eq!(id, b.handle().id(), "byte {at}"),
         }
         let now = entries(&a);
-        assert!(
-            before.is_subset(&now) && now.is_subset(&after),
-            "byte {at}: an entry that nobody wrote"
-        );
+        assert!(before.is_subset(&now) && now.is_subset(&after), "byte {at}: an entry that nobody wrote");
         let text = a.read("f").expect("f is there");
         assert!(text == "old" || text == "inline", "byte {at}: {text}");
     }
-    assert!(
-        refused * 10 > bundle.len() * 9,
-        "{refused} of {} flips were refused",
-        bundle.len()
-    );
+    assert!(refused * 10 > bundle.len() * 9, "{refused} of {} flips were refused", bundle.len());
     let report = a.handle().fsck(true, &mut |_| {}).expect("fsck");
-    assert_eq!(
-        (report.problems, report.rebuilt_equal),
-        (vec![], Some(true))
-    );
+    assert_eq!((report.problems, report.rebuilt_equal), (vec![], Some(true)));
 }
 
 #[test]
@@ -61,20 +45,14 @@ fn a_cut_bundle_is_refused() {
     b.write("f", "x");
     let bundle = b.bundle();
     for len in 0..bundle.len() {
-        assert!(
-            a.node.import(&mut &bundle[..len], &mut |_, _| {}).is_err(),
-            "{len} of {} bytes",
-            bundle.len()
-        );
+        assert!(a.node.import(&mut &bundle[..len], &mut |_, _| {}).is_err(), "{len} of {} bytes", bundle.len());
     }
 }
 
 #[test]
 fn a_damaged_pack_is_never_read_as_something_else() {
     let mut a = Machine::with_store(NOW);
-    let text: String = (0..60_000)
-        .map(|i| char::from(b'a' + (i * i % 26) as u8))
-        .collect();
+    let text: String = (0..60_000).map(|i| char::from(b'a' + (i * i % 26) as u8)).collect();
     a.write("f", &text);
     a.handle().sync().expect("sync");
     let packs = a.store_dir().join("packs");
@@ -92,10 +70,7 @@ fn a_damaged_pack_is_never_read_as_something_else() {
         fs::write(&pack, &bad).expect("damage the pack");
         a.restart();
         let record = a.record("f");
-        let content = record
-            .shown()
-            .and_then(|h| h.node.as_ref()?.content())
-            .expect("a file");
+        let content = record.shown().and_then(|h| h.node.as_ref()?.content()).expect("a file");
         match a.handle().read(content).and_then(|r| r.read_all()) {
             Ok(bytes) => assert!(bytes == text.as_bytes(), "byte {at}: wrong bytes"),
             Err(_) => {
