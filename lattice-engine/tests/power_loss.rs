@@ -36,7 +36,7 @@ fn key(path: &str) -> Key {
 
 /// Small values stay in the entry, larger ones become chunks.
 fn value(rng: &mut Rng) -> Vec<u8> {
-    let len = if rng.one_in(4) { 500 + rng.below(3_000) } else { rng.below(3_000) };
+    let len = if rng.one_in(4) { 5_000 + rng.below(60_000) } else { rng.below(3_000) };
     let mut bytes = vec![0; len as usize];
     rng.fill(&mut bytes);
     bytes

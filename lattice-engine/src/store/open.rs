@@ -92,7 +92,10 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         tracing::warn!(store = %id, segment = cut.segment, bytes = cut.bytes, "cut the log's torn tail");
     }
     let state = Arc::new(state);
-    let content = ContentStore::open(disk.clone(), dir, state.clone())?;
+    let (content, recovery) = ContentStore::open(disk.clone(), dir, state.clone())?;
+    for finding in &recovery.findings {
+        tracing::warn!(store = %id, "{finding}");
+    }
     let view = View { overlay: RwLock::new(Overlay::default()), state, log: log.reader() };
     let genesis = read_genesis(&view, id)?;
     let author = options.identity.node_id();
