@@ -1,25 +1,18 @@
 //! `…/conflicts`: keys whose live versions differ, and settling one of them.
 
 use axum::Json;
+use axum::http::Uri;
 use lattice_engine::key::Key;
-use serde::Deserialize;
 
 use super::describe;
-use super::extract::{self, AtKey, InStore, Query};
-use super::key_text::decode;
+use super::extract::{self, AtKey, InStore, query_bytes};
 use super::model::{ConflictDoc, ConflictList, Resolve, Written};
 use super::problem::{Code, Problem, Result, blocking};
 use crate::view::resolve::{ResolveError, conflicts_at, resolve};
 
-#[derive(Debug, Deserialize)]
-pub struct ConflictsQuery {
-    /// A key, percent-encoded: it and what is below it. All without.
-    #[serde(default)]
-    below: String,
-}
-
-pub async fn list(InStore(store): InStore, Query(q): Query<ConflictsQuery>) -> Result<Json<ConflictList>> {
-    let below = decode(&q.below);
+/// All, or with `?below=` those at a key and below it.
+pub async fn list(InStore(store): InStore, uri: Uri) -> Result<Json<ConflictList>> {
+    let below = query_bytes(&uri, "below").unwrap_or_default();
     let below = if below.is_empty() { Key::ROOT } else { Key::parse(&below)? };
     blocking(move || {
         let found = conflicts_at(&store, &below)?;

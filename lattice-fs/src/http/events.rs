@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Uri};
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures::Stream;
@@ -17,9 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::app::App;
 use super::describe;
-use super::extract::{InStore, Query};
+use super::extract::{InStore, Query, query_bytes};
 use super::history::parse_cursor;
-use super::key_text::decode;
 use super::problem::{Code, Problem, Result, blocking};
 
 /// A comment this often keeps what is between from closing an idle stream.
@@ -33,9 +32,6 @@ const DEPTH: usize = 64;
 pub struct EventsQuery {
     /// After this cursor; `0.0` is the beginning; from now on without.
     since: Option<String>,
-    /// Operations on keys that begin with this, percent-encoded.
-    #[serde(default)]
-    prefix: String,
 }
 
 type Sent = std::result::Result<Event, Infallible>;
@@ -44,12 +40,13 @@ pub async fn stream(
     State(app): State<App>,
     InStore(store): InStore,
     Query(q): Query<EventsQuery>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Sent>>> {
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).map(str::to_owned);
     let since = last.or(q.since).filter(|s| !s.is_empty());
     let cursor = since.as_deref().map(parse_cursor).transpose()?;
-    let prefix = decode(&q.prefix);
+    let prefix = query_bytes(&uri, "prefix").unwrap_or_default();
     let (tx, rx) = mpsc::channel(DEPTH);
     let (watch, gap) = blocking(move || open(&store, cursor)).await?;
     let stop = app.control.stop.clone();

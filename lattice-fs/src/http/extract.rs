@@ -2,6 +2,7 @@
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::Uri;
 use axum::http::request::Parts;
 use lattice_engine::key::Key;
 use lattice_engine::store::Handle;
@@ -50,6 +51,13 @@ impl<S: Send + Sync> FromRequestParts<S> for AtKey {
     }
 }
 
+/// A parameter of the query as bytes, which need not be UTF-8.
+pub fn query_bytes(uri: &Uri, name: &str) -> Option<Vec<u8>> {
+    let pairs = uri.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let (_, value) = pairs.into_iter().find(|(n, _)| *n == name)?;
+    Some(decode(&value.replace('+', " ")))
+}
+
 /// A JSON body.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
@@ -87,5 +95,12 @@ mod tests {
         assert_eq!(store_path("/v1/stores/home/keys/a%2Fb"), Some(("home", "a%2Fb")));
         assert_eq!(store_path("/stores/home"), Some(("home", "")));
         assert_eq!(store_path("/status"), None);
+    }
+
+    #[test]
+    fn a_query_carries_any_bytes() {
+        let uri: Uri = "/x?limit=1&prefix=%ff%26+a".parse().expect("a uri");
+        assert_eq!(query_bytes(&uri, "prefix"), Some(b"\xff& a".to_vec()));
+        assert_eq!(query_bytes(&uri, "pre"), None);
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 
 use axum::Json;
+use axum::http::Uri;
 use lattice_engine::store::{Cursor, Handle};
 use serde::Deserialize;
 
 use super::describe;
-use super::extract::{AtKey, InStore, Query};
-use super::key_text::decode;
+use super::extract::{AtKey, InStore, Query, query_bytes};
 use super::model::{EntryDoc, EntryList, History};
 use super::problem::{Code, Problem, Result, blocking};
 
@@ -45,16 +45,17 @@ pub struct EntriesQuery {
     /// The last ones instead of the first.
     #[serde(default)]
     newest: bool,
-    /// Operations on keys that begin with this, percent-encoded.
-    #[serde(default)]
-    prefix: String,
 }
 
-/// Entries in arrival order.
-pub async fn entries(InStore(store): InStore, Query(q): Query<EntriesQuery>) -> Result<Json<EntryList>> {
+/// Entries in arrival order; with `?prefix=`, their operations on keys that begin with these bytes.
+pub async fn entries(
+    InStore(store): InStore,
+    Query(q): Query<EntriesQuery>,
+    uri: Uri,
+) -> Result<Json<EntryList>> {
     let since = q.since.as_deref().map(parse_cursor).transpose()?.unwrap_or_default();
     let limit = q.limit.unwrap_or(BATCH).clamp(1, MAX);
-    let prefix = decode(&q.prefix);
+    let prefix = query_bytes(&uri, "prefix").unwrap_or_default();
     blocking(move || {
         let page = if q.newest { newest(&store, since, limit, &prefix) } else { oldest(&store, since, limit, &prefix) };
         Ok(Json(page?))

@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::Uri;
 use data_encoding::BASE64URL_NOPAD;
 use serde::Deserialize;
 
 use super::app::App;
 use super::describe;
-use super::extract::{InStore, Query};
+use super::extract::{InStore, Query, query_bytes};
 use super::listing::Listing;
 use super::model::KeyList;
 use super::problem::{Code, Problem, Result, blocking};
@@ -18,24 +19,19 @@ const MAX_PAGE: usize = 10_000;
 
 #[derive(Debug, Deserialize)]
 pub struct KeysQuery {
-    #[serde(default)]
-    prefix: String,
     /// `/`: one level only.
     delimiter: Option<String>,
     limit: Option<usize>,
     cursor: Option<String>,
-    /// `prefix` is percent-encoded bytes.
-    #[serde(default)]
-    encoded: bool,
 }
 
-impl KeysQuery {
-    fn prefix(&self) -> Vec<u8> {
-        if self.encoded { super::key_text::decode(&self.prefix) } else { self.prefix.clone().into_bytes() }
-    }
-}
-
-pub async fn list(State(app): State<App>, InStore(store): InStore, Query(q): Query<KeysQuery>) -> Result<Json<KeyList>> {
+/// `?prefix=` is bytes: only keys that begin with them.
+pub async fn list(
+    State(app): State<App>,
+    InStore(store): InStore,
+    Query(q): Query<KeysQuery>,
+    uri: Uri,
+) -> Result<Json<KeyList>> {
     let deep = match q.delimiter.as_deref() {
         None | Some("") => true,
         Some("/") => false,
@@ -45,9 +41,10 @@ pub async fn list(State(app): State<App>, InStore(store): InStore, Query(q): Que
     };
     let limit = q.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
     let after = q.cursor.as_deref().map(decode_cursor).transpose()?;
+    let prefix = query_bytes(&uri, "prefix").unwrap_or_default();
     let defaults = app.defaults(&store);
     blocking(move || {
-        let mut listing = Listing::new(&store, &q.prefix(), deep, after.as_deref())?;
+        let mut listing = Listing::new(&store, &prefix, deep, after.as_deref())?;
         let mut keys = Vec::new();
         let mut cursor = None;
         while let Some((key, record)) = listing.next()? {

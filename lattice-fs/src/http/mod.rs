@@ -34,6 +34,7 @@ use axum::http::{Method, Uri};
 use axum::routing::{get, post};
 
 pub use app::App;
+pub use control::mount_now;
 pub use key_text::encode;
 use problem::{Code, Problem};
 

@@ -258,8 +258,9 @@ pub struct MountDoc {
     /// What is mounted there: one store, or all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<String>,
+    /// As in `/proc/mounts`.
     pub source: String,
-    pub passthrough: bool,
+    pub read_only: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -271,7 +272,7 @@ pub struct MountList {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MountRequest {
-    /// Absolute.
+    /// An absolute path, percent-encoded.
     pub dir: String,
     #[serde(default)]
     pub store: Option<String>,
