@@ -1,6 +1,7 @@
-//! Lattice's faces: the command line, the HTTP router behind it, and the mount.
+//! Lattice's faces: what `lattice-engine` holds, shown as a mounted tree, over HTTP and on the command line.
 //!
-//! Modules import downwards in this order only: `view` < `paths mounts` < `http` < `client` `daemon` < `command` < `cli`.
+//! Modules import downwards in this order only: `view` < `ops` < `fuse` < `paths socket mounts` < `http` <
+//! `client daemon` < `command` < `cli`.
 
 pub mod cli;
 pub mod client;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::hlc::Hlc;
 use crate::id::{ChunkId, EntryId, FileId};
 use crate::key::Key;
 
@@ -13,11 +14,26 @@ pub const MAX_DIRECT_CHUNKS: usize = 16;
 /// One operation, and the heads of its key that the author saw (entry ids; sorted, unique).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
-    Put { key: Key, node: Node, new_name: bool, parents: Vec<EntryId> },
-    Delete { key: Key, parents: Vec<EntryId> },
+    Put {
+        key: Key,
+        node: Node,
+        new_name: bool,
+        parents: Vec<EntryId>,
+    },
+    Delete {
+        key: Key,
+        parents: Vec<EntryId>,
+    },
     /// Attributes of a file: last writer wins per field, no parents, no conflict. `key` may be the root.
-    Attr { key: Key, file_id: FileId, attrs: Attrs },
-    Instruction { program_id: String, payload: Bytes },
+    Attr {
+        key: Key,
+        file_id: FileId,
+        attrs: Attrs,
+    },
+    Instruction {
+        program_id: String,
+        payload: Bytes,
+    },
 }
 
 impl Op {
@@ -64,6 +80,17 @@ pub enum Content {
     Chunks(Vec<Chunk>),
     /// More: the chunk that holds the encoded manifest. `size` is the file's.
     Manifest { manifest: Chunk, size: u64 },
+    /// Local only, never in an entry: inline bytes that the derived state leaves where they are in the log.
+    InLog(LogRange),
+}
+
+/// A run of bytes in this node's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogRange {
+    pub segment: u64,
+    /// From the start of the segment's file.
+    pub offset: u64,
+    pub len: u32,
 }
 
 impl Content {
@@ -75,6 +102,7 @@ impl Content {
             Self::Inline(bytes) => bytes.len() as u64,
             Self::Chunks(chunks) => chunks.iter().map(|c| c.len).sum(),
             Self::Manifest { size, .. } => *size,
+            Self::InLog(range) => u64::from(range.len),
         }
     }
 }
@@ -92,6 +120,13 @@ pub struct Chunk {
 pub struct Time {
     pub s: i64,
     pub ns: u32,
+}
+
+impl From<Hlc> for Time {
+    fn from(hlc: Hlc) -> Self {
+        let (s, ns) = hlc.as_time();
+        Self { s, ns }
+    }
 }
 
 /// Attributes; `None` leaves a field as it is.

@@ -4,32 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::entry::{Content, Time, Value};
+use crate::entry::{Content, EntryRef, Time, Value};
 use crate::hlc::Hlc;
-use crate::id::{EntryId, FileId, NodeId};
-
-/// Where an entry stands: enough to order it, to cite it and to find it in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct EntryRef {
-    pub hlc: Hlc,
-    pub author: NodeId,
-    pub id: EntryId,
-    /// Not part of the order.
-    pub seq: u64,
-}
-
-impl PartialOrd for EntryRef {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// (hlc, author, entry id): the one total order that decides every tie.
-impl Ord for EntryRef {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.hlc, self.author, self.id).cmp(&(other.hlc, other.author, other.id))
-    }
-}
+use crate::id::FileId;
 
 /// One concurrent version of a key: an entry that no other stored entry has superseded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +60,8 @@ pub struct Record {
     /// By file id. Kept beside a tombstone: an edit concurrent with the delete brings the file back as it was.
     pub attrs: BTreeMap<FileId, FileAttrs>,
     pub below: Below,
+    /// How many files' registers are kept apart from it: see [`Record::take_dormant`].
+    pub dormant: u32,
 }
 
 /// What stands directly below a key. A key with children is a directory whether or not a head says so.

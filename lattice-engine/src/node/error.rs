@@ -1,0 +1,49 @@
+//! What can go wrong with a data directory.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::id::StoreId;
+use crate::identity::KeyFileError;
+use crate::store::StoreError;
+
+pub type Result<T> = std::result::Result<T, NodeError>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error("{} holds no Lattice data: run `lattice init`", .0.display())]
+    NotInitialised(PathBuf),
+    #[error("{} is initialised already: nothing was changed", .0.display())]
+    AlreadyInitialised(PathBuf),
+    #[error("{} is in use by process {pid}: only one lattice can have it open. Stop that one, or go through it", dir.display())]
+    Locked { dir: PathBuf, pid: u32 },
+    #[error("no store {0:?}: `lattice store list` shows what there is")]
+    NoSuchStore(String),
+    #[error("{spec:?} could be {candidates}: give more of the id")]
+    Ambiguous { spec: String, candidates: String },
+    #[error("there is a store named {0:?} already: choose another name")]
+    NameTaken(String),
+    #[error("{name:?} can't be a store's name: {why}")]
+    BadName { name: String, why: &'static str },
+    #[error("store {id} can't be opened: {why}")]
+    Broken { id: StoreId, why: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Identity(#[from] KeyFileError),
+    #[error("{what}: {source}")]
+    Io {
+        what: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl NodeError {
+    pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}

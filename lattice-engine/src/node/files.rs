@@ -1,0 +1,40 @@
+//! The few files of a data directory that are not a store's.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+
+use crate::disk::{Disk, Open};
+use crate::id::StoreId;
+
+use super::error::{NodeError, Result};
+
+/// A directory for its owner only; one that is there is narrowed.
+pub(super) fn make_private_dir(dir: &Path) -> Result<()> {
+    let failed = |e| NodeError::io(format!("cannot make the data directory {}", dir.display()))(e);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(failed)
+}
+
+/// Writes a whole file: after a crash it is there with all its bytes, or not at all.
+pub(super) fn write_durably(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+    let temp = path.with_extension("new");
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let write = || {
+        let file = disk.open(&temp, Open::Create)?;
+        file.set_len(0)?;
+        file.write_all_at(bytes, 0)?;
+        file.sync_data()?;
+        disk.rename(&temp, path)?;
+        disk.sync_dir(dir)
+    };
+    write().map_err(NodeError::io(format!("cannot write {}", path.display())))
+}
+
+pub(super) fn read_root(path: &Path) -> Result<StoreId> {
+    let text = fs::read_to_string(path)
+        .map_err(NodeError::io(format!("cannot read {}", path.display())))?;
+    text.trim().parse().map_err(|e| {
+        NodeError::Refused(format!("{} should name the root store, but {e}: put the file back from a backup", path.display()))
+    })
+}

@@ -1,0 +1,206 @@
+//! A data directory: one identity, one root store, and the stores that the root store declares.
+//!
+//! ```text
+//! identity.key              ed25519, 0600
+//! root                      the root store's id, one line
+//! lock                      held by the one process that has it open; holds its pid
+//! stores/<uuid>/            a store: log/ packs/ staging/ state.redb
+//! ```
+//!
+//! Stores are data: `stores/<uuid>/{name,created_at,genesis}` in the root store declares one, deleting these keys deletes
+//! it (its data stays until [`Node::gc_stores`]). It refuses to share a data directory with another process.
+
+mod declare;
+mod error;
+mod files;
+mod lock;
+mod stores;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use crate::clock::{Clock, SystemClock};
+use crate::disk::{Disk, RealDisk};
+use crate::id::{NodeId, StoreId};
+use crate::identity::Identity;
+use crate::store::{self, Handle, OpenOptions};
+
+pub use error::{NodeError, Result};
+pub use stores::StoreInfo;
+
+use lock::Lock;
+
+/// Where a data directory's parts are.
+#[derive(Debug, Clone)]
+struct Layout {
+    dir: PathBuf,
+}
+
+impl Layout {
+    fn identity(&self) -> PathBuf {
+        self.dir.join("identity.key")
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.join("root")
+    }
+
+    fn stores(&self) -> PathBuf {
+        self.dir.join("stores")
+    }
+}
+
+/// An open data directory. Cheap to clone; every call may come from any thread.
+#[derive(Debug, Clone)]
+pub struct Node(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    layout: Layout,
+    options: OpenOptions,
+    root: Handle,
+    /// Declared stores: open, or why not.
+    stores: RwLock<BTreeMap<StoreId, Opened>>,
+    /// Counts changes of `stores`.
+    changes: (Mutex<u64>, Condvar),
+    /// Creating, renaming and deleting, one at a time: names stay unique.
+    naming: Mutex<()>,
+    /// Dropped last.
+    _lock: Lock,
+}
+
+#[derive(Debug, Clone)]
+enum Opened {
+    Open(Handle),
+    Broken(String),
+}
+
+impl Node {
+    /// Makes the data directory (0700) with a new identity (0600) and a root store. Gives the node's id.
+    pub fn init(dir: &Path) -> Result<NodeId> {
+        let layout = Layout { dir: dir.to_path_buf() };
+        if layout.root().exists() {
+            return Err(NodeError::AlreadyInitialised(dir.into()));
+        }
+        files::make_private_dir(dir)?;
+        let lock = Lock::take(dir)?;
+        files::make_private_dir(&layout.stores())?;
+        let identity = Identity::load_or_create(&layout.identity())?;
+        let id = identity.node_id();
+        let options = options(identity, Arc::new(SystemClock));
+        let root = store::create(&layout.stores(), &options)?;
+        let root_id = root.id();
+        root.close()?;
+        // Last: with this file the directory counts as initialised.
+        files::write_durably(&*options.disk, &layout.root(), format!("{root_id}\n").as_bytes())?;
+        drop(lock);
+        Ok(id)
+    }
+
+    pub fn open(dir: &Path) -> Result<Self> {
+        Self::open_with(dir, Arc::new(SystemClock))
+    }
+
+    /// [`Node::open`] with another clock.
+    pub fn open_with(dir: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
+        let layout = Layout { dir: dir.to_path_buf() };
+        if !layout.root().exists() {
+            return Err(NodeError::NotInitialised(dir.into()));
+        }
+        let lock = Lock::take(dir)?;
+        let options = options(Identity::load(&layout.identity())?, clock);
+        let root_id = files::read_root(&layout.root())?;
+        let root = store::open(&layout.stores().join(root_id.to_string()), root_id, &options)?;
+        let node = Self(Arc::new(Inner {
+            layout,
+            options,
+            root,
+            stores: RwLock::default(),
+            changes: Default::default(),
+            naming: Mutex::default(),
+            _lock: lock,
+        }));
+        node.reconcile()?;
+        Ok(node)
+    }
+
+    /// This node's public key.
+    pub fn id(&self) -> NodeId {
+        self.0.options.identity.node_id()
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        &self.0.layout.dir
+    }
+
+    /// The store of stores, members and tokens.
+    pub fn root(&self) -> Handle {
+        self.0.root.clone()
+    }
+
+    pub fn store(&self, id: StoreId) -> Option<Handle> {
+        match self.0.stores.read().get(&id)? {
+            Opened::Open(handle) => Some(handle.clone()),
+            Opened::Broken(_) => None,
+        }
+    }
+
+    /// Waits until stores were created, renamed or deleted since `seen` (0 at first), or for `timeout`. Gives what to
+    /// pass next time.
+    pub fn wait_stores_changed(&self, seen: u64, timeout: Duration) -> u64 {
+        let mut changes = self.0.changes.0.lock();
+        if *changes == seen {
+            self.0.changes.1.wait_for(&mut changes, timeout);
+        }
+        *changes
+    }
+
+    fn changed(&self) {
+        *self.0.changes.0.lock() += 1;
+        self.0.changes.1.notify_all();
+    }
+
+    /// Syncs and closes every store; the first error is given, and the rest is closed all the same. Later writes fail.
+    pub fn close(&self) -> Result<()> {
+        let open: Vec<Handle> = self
+            .0
+            .stores
+            .read()
+            .values()
+            .filter_map(|s| match s {
+                Opened::Open(handle) => Some(handle.clone()),
+                Opened::Broken(_) => None,
+            })
+            .collect();
+        let mut result = Ok(());
+        for store in open.iter().chain([&self.0.root]) {
+            result = result.and(store.close().map_err(NodeError::from));
+        }
+        result
+    }
+}
+
+/// A node that is dropped without [`Node::close`] closes all the same; what fails then is only logged.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let stores = std::mem::take(&mut *self.stores.write());
+        let open = stores.into_values().filter_map(|s| match s {
+            Opened::Open(handle) => Some(handle),
+            Opened::Broken(_) => None,
+        });
+        for store in open.chain([self.root.clone()]) {
+            if let Err(e) = store.close() {
+                tracing::error!(store = %store.id(), "did not close cleanly: {e}");
+            }
+        }
+    }
+}
+
+fn options(identity: Identity, clock: Arc<dyn Clock>) -> OpenOptions {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    OpenOptions { disk, identity: Arc::new(identity), clock, background: true }
+}

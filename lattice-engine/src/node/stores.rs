@@ -1,0 +1,213 @@
+//! Creating, finding, renaming and deleting stores.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use crate::entry::Entry;
+use crate::id::StoreId;
+use crate::store::{self, BundleReport, Handle};
+
+use super::declare::{self, Declaration};
+use super::error::{NodeError, Result};
+use super::{Node, Opened};
+
+/// A declared store, as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreInfo {
+    pub id: StoreId,
+    pub name: String,
+    /// Unix milliseconds.
+    pub created_ms: u64,
+    /// Why it can't be opened.
+    pub broken: Option<String>,
+}
+
+impl Node {
+    /// Declared stores (not the root), by name.
+    pub fn stores(&self) -> Result<Vec<StoreInfo>> {
+        let opened = self.0.stores.read();
+        let mut infos: Vec<StoreInfo> = declare::read_all(&self.0.root)?
+            .into_values()
+            .map(|d| StoreInfo {
+                id: d.id,
+                name: d.name,
+                created_ms: d.created_ms,
+                broken: match opened.get(&d.id) {
+                    Some(Opened::Broken(why)) => Some(why.clone()),
+                    _ => None,
+                },
+            })
+            .collect();
+        infos.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        Ok(infos)
+    }
+
+    /// By name, UUID or unique UUID prefix (at least four digits).
+    pub fn find(&self, spec: &str) -> Result<Handle> {
+        let info = self.find_info(spec)?;
+        match self.0.stores.read().get(&info.id) {
+            Some(Opened::Open(handle)) => Ok(handle.clone()),
+            Some(Opened::Broken(why)) => Err(NodeError::Broken { id: info.id, why: why.clone() }),
+            None => Err(NodeError::NoSuchStore(spec.into())),
+        }
+    }
+
+    /// As [`Node::find`], also for a store that can't be opened.
+    pub fn find_info(&self, spec: &str) -> Result<StoreInfo> {
+        let stores = self.stores()?;
+        let named: Vec<_> = stores.iter().filter(|s| s.name == spec).collect();
+        let found = if named.is_empty() {
+            let hex = spec.to_ascii_lowercase().replace('-', "");
+            let matches = |s: &&StoreInfo| s.id.to_string().replace('-', "").starts_with(&hex);
+            if hex.len() < 4 { Vec::new() } else { stores.iter().filter(matches).collect() }
+        } else {
+            named
+        };
+        match &found[..] {
+            [one] => Ok((*one).clone()),
+            [] => Err(NodeError::NoSuchStore(spec.into())),
+            several => Err(NodeError::Ambiguous {
+                spec: spec.into(),
+                candidates: several.iter().map(|s| s.id.to_string()).collect::<Vec<_>>().join(", "),
+            }),
+        }
+    }
+
+    pub fn create_store(&self, name: &str) -> Result<Handle> {
+        let _naming = self.0.naming.lock();
+        self.check_name(name, None)?;
+        let handle = store::create(&self.0.layout.stores(), &self.0.options)?;
+        self.declare(&handle, name)?;
+        Ok(handle)
+    }
+
+    pub fn rename_store(&self, id: StoreId, name: &str) -> Result<()> {
+        let _naming = self.0.naming.lock();
+        self.check_name(name, Some(id))?;
+        declare::rename(&self.0.root, id, name)?;
+        self.changed();
+        Ok(())
+    }
+
+    /// A tombstone in the root store; the data stays until [`Node::gc_stores`].
+    pub fn delete_store(&self, id: StoreId) -> Result<()> {
+        let _naming = self.0.naming.lock();
+        declare::delete(&self.0.root, id)?;
+        let removed = self.0.stores.write().remove(&id);
+        self.changed();
+        match removed {
+            Some(Opened::Open(handle)) => Ok(handle.close()?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the data of stores that are no longer declared. Gives which.
+    pub fn gc_stores(&self) -> Result<Vec<StoreId>> {
+        let _naming = self.0.naming.lock();
+        let declared = declare::read_all(&self.0.root)?;
+        let stores = self.0.layout.stores();
+        let failed = |e| NodeError::io(format!("cannot clean {}", stores.display()))(e);
+        let mut removed = Vec::new();
+        for entry in std::fs::read_dir(&stores).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let Some(id) = name.to_str().and_then(|n| n.parse::<StoreId>().ok()) else { continue };
+            if id != self.0.root.id() && !declared.contains_key(&id) {
+                std::fs::remove_dir_all(entry.path()).map_err(failed)?;
+                removed.push(id);
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Takes in a bundle; a store that is new here is declared, under the bundle's name or one made from it.
+    pub fn import(
+        &self,
+        bundle: &mut dyn Read,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(StoreId, BundleReport)> {
+        let header = store::read_bundle_header(bundle)?;
+        let genesis = store::read_bundle_genesis(&header, bundle)?;
+        if header.store == self.0.root.id() {
+            return Err(NodeError::Refused("this bundle is of the root store, which peers sync and files don't".into()));
+        }
+        let handle = match self.store(header.store) {
+            Some(handle) => handle,
+            None => self.adopt(&header.name, &genesis)?,
+        };
+        let report = handle.import(bundle, progress)?;
+        Ok((header.store, report))
+    }
+
+    fn adopt(&self, name: &str, genesis: &Entry) -> Result<Handle> {
+        let _naming = self.0.naming.lock();
+        let handle = store::adopt(&self.0.layout.stores(), genesis, &self.0.options)?;
+        let base = if bad_name(name).is_none() { name } else { "imported" };
+        let free = (1..).map(|n| if n == 1 { base.to_owned() } else { format!("{base}-{n}") });
+        let taken = self.stores()?;
+        let name = free.into_iter().find(|n| taken.iter().all(|s| s.name != *n)).unwrap_or_default();
+        self.declare(&handle, &name)?;
+        Ok(handle)
+    }
+
+    fn declare(&self, handle: &Handle, name: &str) -> Result<()> {
+        let declaration = Declaration {
+            id: handle.id(),
+            name: name.into(),
+            created_ms: self.0.options.clock.now_ms(),
+            genesis: handle.genesis(),
+        };
+        declare::write(&self.0.root, &declaration)?;
+        self.0.stores.write().insert(handle.id(), Opened::Open(handle.clone()));
+        self.changed();
+        Ok(())
+    }
+
+    fn check_name(&self, name: &str, except: Option<StoreId>) -> Result<()> {
+        if let Some(why) = bad_name(name) {
+            return Err(NodeError::BadName { name: name.into(), why });
+        }
+        let taken = |s: &StoreInfo| s.name == name && Some(s.id) != except;
+        if self.stores()?.iter().any(taken) {
+            return Err(NodeError::NameTaken(name.into()));
+        }
+        Ok(())
+    }
+
+    /// Opens what is declared and not open. A store that can't be opened doesn't keep the others.
+    pub(super) fn reconcile(&self) -> Result<()> {
+        let declared: BTreeMap<StoreId, Declaration> = declare::read_all(&self.0.root)?;
+        for id in declared.into_keys() {
+            if self.0.stores.read().contains_key(&id) {
+                continue;
+            }
+            let dir = self.0.layout.stores().join(id.to_string());
+            let opened = store::open(&dir, id, &self.0.options).and_then(|handle| {
+                handle.recover_staged()?;
+                Ok(handle)
+            });
+            let opened = match opened {
+                Ok(handle) => Opened::Open(handle),
+                Err(e) => {
+                    tracing::error!(store = %id, "cannot be opened: {e}");
+                    Opened::Broken(e.to_string())
+                }
+            };
+            self.0.stores.write().insert(id, opened);
+        }
+        Ok(())
+    }
+}
+
+/// Names are shown as file names beside the stores' ids.
+fn bad_name(name: &str) -> Option<&'static str> {
+    match name {
+        "" => Some("it is empty"),
+        "." | ".." | ".lattice" => Some("it is reserved"),
+        n if n.len() > 255 => Some("it is over 255 bytes long"),
+        n if n.contains(['/', '\0', ':']) => Some("it can't hold '/', ':' or a NUL"),
+        n if n.chars().any(char::is_control) => Some("it can't hold control characters"),
+        n if n.parse::<StoreId>().is_ok() => Some("it looks like a store's id"),
+        _ => None,
+    }
+}

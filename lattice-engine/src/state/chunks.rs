@@ -1,0 +1,79 @@
+//! The chunk index on redb: `content`'s rows beside the records', in the same transactions.
+
+use redb::{Durability, ReadableDatabase, ReadableTable};
+
+use crate::content::{ChunkIndex, IndexBatch, IndexError, Location};
+use crate::id::ChunkId;
+
+use super::db::State;
+use super::tables::{CHUNKS, PACKS};
+
+type Result<T> = std::result::Result<T, IndexError>;
+
+impl State {
+    fn apply_chunks(
+        txn: &redb::WriteTransaction,
+        batch: &IndexBatch,
+    ) -> std::result::Result<(), redb::Error> {
+        let mut chunks = txn.open_table(CHUNKS)?;
+        for id in &batch.removes {
+            chunks.remove(id.as_bytes())?;
+        }
+        for (id, l) in &batch.inserts {
+            chunks.insert(id.as_bytes(), (l.pack, l.offset, l.stored_len, l.len, l.flags))?;
+        }
+        let mut packs = txn.open_table(PACKS)?;
+        for (pack, mark) in &batch.marks {
+            match mark {
+                Some(mark) => packs.insert(pack, mark)?.is_some(),
+                None => packs.remove(pack)?.is_some(),
+            };
+        }
+        Ok(())
+    }
+
+    fn commit_chunks(
+        &self,
+        batch: &IndexBatch,
+        durable: bool,
+    ) -> std::result::Result<(), redb::Error> {
+        let mut txn = self.db.begin_write()?;
+        if durable {
+            txn.set_two_phase_commit(true);
+        } else {
+            txn.set_durability(Durability::None)?;
+        }
+        Self::apply_chunks(&txn, batch)?;
+        txn.commit()?;
+        Ok(())
+    }
+}
+
+fn location((pack, offset, stored_len, len, flags): (u64, u64, u32, u32, u8)) -> Location {
+    Location { pack, offset, stored_len, len, flags }
+}
+
+impl ChunkIndex for State {
+    fn get(&self, id: &ChunkId) -> Result<Option<Location>> {
+        let table = self.db.begin_read()?.open_table(CHUNKS)?;
+        Ok(table.get(id.as_bytes())?.map(|row| location(row.value())))
+    }
+
+    fn apply(&self, batch: &IndexBatch, durable: bool) -> Result<()> {
+        Ok(self.commit_chunks(batch, durable)?)
+    }
+
+    fn marks(&self) -> Result<Vec<(u64, u64)>> {
+        let table = self.db.begin_read()?.open_table(PACKS)?;
+        table.iter()?.map(|row| row.map(|(k, v)| (k.value(), v.value())).map_err(Into::into)).collect()
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(ChunkId, Location)) -> Result<()> {
+        let table = self.db.begin_read()?.open_table(CHUNKS)?;
+        for row in table.iter()? {
+            let (id, row) = row?;
+            visit(ChunkId(*id.value()), location(row.value()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,210 @@
+//! What is newer than redb: records, entry positions and intents that are in the log but not yet applied. Reads look
+//! here first. Bounded by its owner: over its cap, writers wait for the applier.
+//!
+//! The applier takes a snapshot, commits it to redb, and only then calls [`Overlay::forget`], which drops what has not
+//! changed since. A reader that misses here therefore finds it there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::hlc::Hlc;
+use crate::id::{EntryId, FileId, NodeId};
+use crate::log::Position;
+use crate::merge::{FileAttrs, Record};
+
+use super::rows::RowKey;
+
+#[derive(Debug, Clone)]
+struct Slot {
+    version: u64,
+    record: Arc<Record>,
+}
+
+type Dormant = Option<Arc<FileAttrs>>;
+
+/// The last entry of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TipRow {
+    pub seq: u64,
+    pub hlc: Hlc,
+    pub id: EntryId,
+}
+
+/// Changes to the state, newest first for a reader.
+#[derive(Debug, Default)]
+pub struct Overlay {
+    records: BTreeMap<RowKey, Slot>,
+    /// Registers of files without a head; `None`: they have one again.
+    dormant: BTreeMap<(RowKey, FileId), Dormant>,
+    entries: BTreeMap<(NodeId, u64), (Position, EntryId)>,
+    /// The tips of the chains seen since opening; few, and kept.
+    tips: BTreeMap<NodeId, TipRow>,
+    /// `None`: done.
+    intents: BTreeMap<u64, Option<Bytes>>,
+    version: u64,
+    bytes: usize,
+    /// Net change of the number of live keys and of entries since redb.
+    live: i64,
+    new_entries: u64,
+    applied_to: Option<Position>,
+}
+
+/// A consistent copy for the applier.
+#[derive(Debug, Default, Clone)]
+pub struct Snapshot {
+    pub version: u64,
+    pub records: Vec<(RowKey, Arc<Record>)>,
+    pub dormant: Vec<((RowKey, FileId), Option<Arc<FileAttrs>>)>,
+    pub entries: Vec<((NodeId, u64), (Position, EntryId))>,
+    pub tips: Vec<(NodeId, TipRow)>,
+    pub intents: Vec<(u64, Option<Bytes>)>,
+    pub live: i64,
+    pub new_entries: u64,
+    pub applied_to: Option<Position>,
+}
+
+/// Rough bytes of a record's slot: the map's node, the `Arc`, one head with its registers.
+const SLOT: usize = 700;
+const ENTRY: usize = 120;
+const DORMANT: usize = 600;
+
+impl Overlay {
+    pub fn record(&self, row: &RowKey) -> Option<&Arc<Record>> {
+        self.records.get(row).map(|s| &s.record)
+    }
+
+    pub fn put_record(&mut self, row: RowKey, record: Arc<Record>) {
+        let cost = SLOT + row.0.len();
+        let version = self.version;
+        if self.records.insert(row, Slot { version, record }).is_none() {
+            self.bytes += cost;
+        }
+    }
+
+    /// Outer `None`: look further.
+    pub fn dormant(&self, row: &RowKey, file: &FileId) -> Option<&Dormant> {
+        self.dormant.get(&(row.clone(), *file))
+    }
+
+    pub fn put_dormant(&mut self, row: RowKey, file: FileId, attrs: Dormant) {
+        let cost = DORMANT + row.0.len();
+        if self.dormant.insert((row, file), attrs).is_none() {
+            self.bytes += cost;
+        }
+    }
+
+    /// Rows that start with `prefix` and come after `after`, in order.
+    pub fn range<'a>(
+        &'a self,
+        prefix: &'a [u8],
+        after: RowKey,
+    ) -> impl Iterator<Item = (&'a RowKey, &'a Arc<Record>)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.records
+            .range((Excluded(after), Unbounded))
+            .take_while(move |(row, _)| row.0.starts_with(prefix))
+            .map(|(row, slot)| (row, &slot.record))
+    }
+
+    /// Every record newer than redb.
+    pub fn all(&self) -> impl Iterator<Item = (&RowKey, &Arc<Record>)> {
+        self.records.iter().map(|(row, slot)| (row, &slot.record))
+    }
+
+    pub fn entry(&self, author: &NodeId, seq: u64) -> Option<(Position, EntryId)> {
+        self.entries.get(&(*author, seq)).copied()
+    }
+
+    pub fn put_entry(&mut self, author: NodeId, tip: TipRow, at: Position) {
+        self.entries.insert((author, tip.seq), (at, tip.id));
+        self.tips.insert(author, tip);
+        self.new_entries += 1;
+        self.bytes += ENTRY;
+    }
+
+    pub fn put_intent(&mut self, id: u64, body: Option<Bytes>) {
+        self.bytes += ENTRY + body.as_ref().map_or(0, Bytes::len);
+        self.intents.insert(id, body);
+    }
+
+    pub fn intents(&self) -> &BTreeMap<u64, Option<Bytes>> {
+        &self.intents
+    }
+
+    pub fn count_live(&mut self, change: i64) {
+        self.live += change;
+    }
+
+    pub fn live(&self) -> i64 {
+        self.live
+    }
+
+    pub fn new_entries(&self) -> u64 {
+        self.new_entries
+    }
+
+    /// Ends one commit: what was put since the last call becomes one version, and the log is applied up to `last`.
+    pub fn publish(&mut self, last: Position) {
+        self.version += 1;
+        self.applied_to = Some(last);
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn is_clean(&self) -> bool {
+        self.applied_to.is_none()
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            version: self.version,
+            records: self.records.iter().map(|(k, s)| (k.clone(), s.record.clone())).collect(),
+            dormant: self.dormant.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            entries: self.entries.iter().map(|(k, v)| (*k, *v)).collect(),
+            tips: self.tips.iter().map(|(k, v)| (*k, *v)).collect(),
+            intents: self.intents.iter().map(|(k, v)| (*k, v.clone())).collect(),
+            live: self.live,
+            new_entries: self.new_entries,
+            applied_to: self.applied_to,
+        }
+    }
+
+    /// Drops what `applied` holds and nothing since has changed.
+    pub fn forget(&mut self, applied: &Snapshot) {
+        for (row, _) in &applied.records {
+            if self.records.get(row).is_some_and(|s| s.version < applied.version) {
+                self.records.remove(row);
+                self.bytes = self.bytes.saturating_sub(SLOT + row.0.len());
+            }
+        }
+        for (key, attrs) in &applied.dormant {
+            let same = |now: &Dormant| match (now, attrs) {
+                (Some(now), Some(then)) => Arc::ptr_eq(now, then),
+                (now, then) => now.is_none() && then.is_none(),
+            };
+            if self.dormant.get(key).is_some_and(same) {
+                self.dormant.remove(key);
+                self.bytes = self.bytes.saturating_sub(DORMANT + key.0.0.len());
+            }
+        }
+        for (key, _) in &applied.entries {
+            self.entries.remove(key);
+            self.bytes = self.bytes.saturating_sub(ENTRY);
+        }
+        for (id, body) in &applied.intents {
+            if self.intents.get(id) == Some(body) {
+                self.intents.remove(id);
+                self.bytes = self.bytes.saturating_sub(ENTRY + body.as_ref().map_or(0, Bytes::len));
+            }
+        }
+        self.live -= applied.live;
+        self.new_entries -= applied.new_entries;
+        if self.version == applied.version {
+            self.applied_to = None;
+        }
+    }
+}

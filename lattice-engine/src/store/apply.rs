@@ -1,0 +1,181 @@
+//! An entry's operations, applied to the overlay: records, and what stands below their directories.
+//!
+//! The result is a function of the set of entries applied, whatever their order (invariant I1): heads and registers are
+//! `merge`'s, the counts of children follow from them, and a directory's time is the latest of its children's comings and
+//! goings.
+
+use std::sync::Arc;
+
+use parking_lot::RwLockWriteGuard;
+
+use crate::entry::{Content, Entry, LogRange, Node, Op, Value};
+use crate::id::FileId;
+use crate::key::Key;
+use crate::log::{PAYLOAD_AT, Position};
+use crate::merge::{EntryRef, Record};
+use crate::state::{Overlay, RowKey};
+
+use super::error::Result;
+use super::view::View;
+
+/// Inline bytes up to this many are copied into the record's row; longer ones stay in the log, and the row says where.
+/// Measured at 1 KiB: 77,000 inserts/s in the row against 169,000 beside it.
+const MAX_IN_ROW: usize = 512;
+
+/// The overlay, locked for one commit.
+pub(super) struct Applier<'a> {
+    view: &'a View,
+    overlay: RwLockWriteGuard<'a, Overlay>,
+}
+
+impl<'a> Applier<'a> {
+    pub fn new(view: &'a View) -> Self {
+        Self { view, overlay: view.overlay.write() }
+    }
+
+    pub fn overlay(&mut self) -> &mut Overlay {
+        &mut self.overlay
+    }
+
+    /// Applies one entry whose record stands at `position`.
+    pub fn entry(&mut self, entry: &Entry, position: Position) -> Result<()> {
+        let at = entry.entry_ref();
+        for op in &entry.ops {
+            match op {
+                Op::Put { key, node, new_name, parents } => {
+                    let node = self.place(node, entry, position);
+                    let file = Some(node.file_id);
+                    self.change(key, file, at, *new_name, |record| {
+                        record.apply_put(at, node, parents)
+                    })?;
+                }
+                Op::Delete { key, parents } => {
+                    self.change(key, None, at, true, |record| record.apply_delete(at, parents))?;
+                }
+                Op::Attr { key, file_id, attrs } => {
+                    self.change(key, Some(*file_id), at, false, |record| {
+                        record.apply_attr(at, *file_id, attrs.clone())
+                    })?;
+                }
+                // Routed before it came here: see `ingest` and `plan`.
+                Op::Instruction { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The node as the record keeps it: longer inline bytes are left in the log.
+    fn place(&self, node: &Node, entry: &Entry, position: Position) -> Node {
+        let mut node = node.clone();
+        if let Value::File(Content::Inline(bytes)) = &node.value
+            && bytes.len() > MAX_IN_ROW
+            && let Some(found) = find(&entry.payload_bytes, bytes)
+        {
+            let start = position.offset + u64::from(PAYLOAD_AT) + entry.header_bytes.len() as u64;
+            node.value = Value::File(Content::InLog(LogRange {
+                segment: position.segment,
+                offset: start + found as u64,
+                len: bytes.len() as u32,
+            }));
+        }
+        node
+    }
+
+    fn load(&self, row: &RowKey) -> Result<Arc<Record>> {
+        if let Some(record) = self.overlay.record(row) {
+            return Ok(record.clone());
+        }
+        Ok(Arc::new(self.view.state.read()?.record(row)?.unwrap_or_default()))
+    }
+
+    /// Changes a record, and what its ancestors know of it.
+    fn change(
+        &mut self,
+        key: &Key,
+        file: Option<FileId>,
+        at: EntryRef,
+        name_changed: bool,
+        apply: impl FnOnce(&mut Record),
+    ) -> Result<()> {
+        let row = RowKey::of(key);
+        let mut record = self.load(&row)?;
+        let before = Shape::of(&record);
+        let live = record.is_live();
+        if let Some(file) = file.filter(|f| record.dormant > 0 && !record.attrs.contains_key(f)) {
+            self.wake(&row, file, Arc::make_mut(&mut record))?;
+        }
+        apply(Arc::make_mut(&mut record));
+        // The root has no heads, and its registers are its own.
+        if !key.is_root() {
+            for (file, attrs) in Arc::make_mut(&mut record).take_dormant() {
+                self.overlay.put_dormant(row.clone(), file, Some(Arc::new(attrs)));
+            }
+        }
+        let after = Shape::of(&record);
+        self.overlay.count_live(i64::from(record.is_live()) - i64::from(live));
+        self.overlay.put_record(row, record);
+        self.lift(key, before, after, name_changed.then_some(at))
+    }
+
+    /// Gives a record back the registers of a file that an operation is about to bring to life again.
+    fn wake(&mut self, row: &RowKey, file: FileId, record: &mut Record) -> Result<()> {
+        let found = match self.overlay.dormant(row, &file) {
+            Some(newer) => newer.as_deref().cloned(),
+            None => self.view.state.read()?.dormant(row, &file)?,
+        };
+        if let Some(attrs) = found {
+            record.wake(file, attrs);
+            self.overlay.put_dormant(row.clone(), file, None);
+        }
+        Ok(())
+    }
+
+    /// Tells the parent that a child has appeared, gone or changed its kind, and on upwards while that changes the
+    /// parent's own existence (directories that no entry names).
+    fn lift(&mut self, key: &Key, before: Shape, after: Shape, named: Option<EntryRef>) -> Result<()> {
+        let Some(parent) = key.parent() else { return Ok(()) };
+        if before == after && named.is_none() {
+            return Ok(());
+        }
+        let row = RowKey::of(&parent);
+        let mut record = self.load(&row)?;
+        let was = Shape::of(&record);
+        let below = &mut Arc::make_mut(&mut record).below;
+        let count = |n: u64, before: bool, after: bool| {
+            n.saturating_add_signed(i64::from(after) - i64::from(before))
+        };
+        below.children = count(below.children, before.exists, after.exists);
+        below.dirs = count(below.dirs, before.dir, after.dir);
+        if let Some(at) = named {
+            below.changed = below.changed.max(at.hlc);
+        }
+        let is = Shape::of(&record);
+        self.overlay.put_record(row, record);
+        self.lift(&parent, was, is, None)
+    }
+}
+
+/// What a parent counts of a child.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    exists: bool,
+    dir: bool,
+}
+
+impl Shape {
+    fn of(record: &Record) -> Self {
+        let exists = record.exists();
+        Self { exists, dir: exists && record.is_dir() }
+    }
+}
+
+/// Where `needle` stands in `hay`. Any occurrence serves: the bytes are the same. A decoded op's bytes share the
+/// payload's memory, so that is tried before a search.
+fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
+    let offset = (needle.as_ptr() as usize).wrapping_sub(hay.as_ptr() as usize);
+    if offset.checked_add(needle.len()).is_some_and(|end| end <= hay.len()) {
+        return Some(offset);
+    }
+    // Values stand near the end of a payload's op; the first byte's matches are few.
+    hay.windows(needle.len()).position(|w| w == needle)
+}

@@ -1,0 +1,236 @@
+//! The thread behind an open store: signs what was appended, moves the overlay into redb, and makes that durable now
+//! and then. It sleeps while there is nothing to do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::log::RecordRef;
+
+use super::error::{Result, StoreError};
+use super::handle::Store;
+
+/// What the overlay may hold before writers wait for the applier.
+const MAX_OVERLAY: usize = 4 << 20;
+/// From here on the applier doesn't wait for more to come.
+const SOON_OVERLAY: usize = 1 << 20;
+/// How long it lets changes gather, so that a record which changes often is written once.
+const GATHER: Duration = Duration::from_millis(50);
+/// redb's durable commits: rare, because each costs many times the bytes that changed. A crash replays the log since.
+const DURABLE_EVERY: Duration = Duration::from_secs(8);
+/// Chunk locations moved to the index at a time.
+const MAX_CHUNK_ROWS: usize = 4096;
+/// Signed at a time: the writer's lock is taken once for each such batch.
+const SIGN_BATCH: usize = 256;
+
+/// What the thread waits for.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    state: Mutex<WorkState>,
+    wake: Condvar,
+    drained: Condvar,
+    /// Set while there is something to do; spares writers the lock.
+    busy: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct WorkState {
+    overlay: usize,
+    dirty: bool,
+    stop: bool,
+}
+
+impl Work {
+    /// Something was committed; the overlay holds so much.
+    pub fn dirty(&self, overlay: usize) {
+        if self.busy.load(Ordering::Acquire) && overlay < SOON_OVERLAY {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.dirty = true;
+        state.overlay = overlay;
+        self.busy.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    pub fn stop(&self) {
+        self.state.lock().stop = true;
+        self.wake.notify_one();
+        self.drained.notify_all();
+    }
+
+    pub fn stopped(&self) -> bool {
+        self.state.lock().stop
+    }
+
+    fn applied(&self, overlay: usize) {
+        let mut state = self.state.lock();
+        state.overlay = overlay;
+        self.drained.notify_all();
+    }
+}
+
+impl Store {
+    /// Waits while the overlay is over its cap.
+    pub(super) fn back_pressure(&self) {
+        let over = |s: &WorkState| s.overlay > MAX_OVERLAY && !s.stop;
+        if self.view.overlay.read().bytes() <= MAX_OVERLAY {
+            return;
+        }
+        let mut state = self.work.state.lock();
+        while over(&state) && self.frozen.read().is_none() {
+            self.work.drained.wait_for(&mut state, Duration::from_millis(100));
+        }
+    }
+
+    /// The thread's body. Ends on `stop`, or when nothing else holds the store.
+    pub(super) fn run_background(store: &Arc<Store>) {
+        let mut durable_at = Instant::now();
+        let mut undurable = false;
+        loop {
+            let stop = store.wait_for_work(if undurable {
+                DURABLE_EVERY.saturating_sub(durable_at.elapsed())
+            } else {
+                Duration::MAX
+            });
+            if stop {
+                return;
+            }
+            let durable = undurable && durable_at.elapsed() >= DURABLE_EVERY;
+            match store.turn(durable) {
+                Ok(changed) => undurable = (undurable || changed) && !durable,
+                Err(e) => store.freeze(format!(
+                    "its state could not be written ({e}). Reopen the store once the disk is well; the log has everything"
+                )),
+            }
+            if durable {
+                durable_at = Instant::now();
+            }
+        }
+    }
+
+    /// True: stop.
+    fn wait_for_work(&self, at_most: Duration) -> bool {
+        let deadline = Instant::now().checked_add(at_most);
+        let mut state = self.work.state.lock();
+        while !state.dirty && !state.stop {
+            let timed_out = match deadline {
+                Some(deadline) => self.work.wake.wait_until(&mut state, deadline).timed_out(),
+                None => {
+                    self.work.wake.wait(&mut state);
+                    false
+                }
+            };
+            if timed_out {
+                return state.stop;
+            }
+        }
+        let gather = Instant::now() + GATHER;
+        while !state.stop && state.overlay < SOON_OVERLAY {
+            if self.work.wake.wait_until(&mut state, gather).timed_out() {
+                break;
+            }
+        }
+        state.dirty = false;
+        self.work.busy.store(false, Ordering::Release);
+        state.stop
+    }
+
+    /// Signs and applies what there is. True: something was applied.
+    pub(super) fn turn(&self, durable: bool) -> Result<bool> {
+        if self.frozen.read().is_none() {
+            self.sign_all()?;
+        }
+        if durable {
+            self.sync()?;
+        }
+        self.apply_overlay(durable)
+    }
+
+    /// Signs every own entry that is in the log without a signature, and logs the signatures.
+    pub(super) fn sign_all(&self) -> Result<()> {
+        let _signing = self.signing.lock();
+        loop {
+            let batch: Vec<_> = {
+                let writer = self.writer.lock();
+                writer.chains.unsigned.iter().take(SIGN_BATCH).copied().collect()
+            };
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let list: Vec<(u64, [u8; 64])> =
+                batch.iter().map(|(seq, id)| (*seq, self.identity.sign(id))).collect();
+            let mut writer = self.writer.lock();
+            let record = RecordRef::Signatures { author: self.identity.node_id(), list: &list };
+            if let Err(e) = writer.log.append(&[record]) {
+                let e = writer.log_error(e);
+                self.freeze_on(&e);
+                return Err(e);
+            }
+            writer.chains.unsigned.drain(..list.len());
+        }
+    }
+
+    /// Moves the overlay into redb. `durable` only after a sync of log and packs: what redb then holds on disk must not
+    /// be ahead of them.
+    pub(super) fn apply_overlay(&self, durable: bool) -> Result<bool> {
+        let closed = self.applying.lock();
+        if *closed {
+            return Ok(false);
+        }
+        let snapshot = self.view.overlay.read().snapshot();
+        self.content.index_pending(MAX_CHUNK_ROWS)?;
+        if snapshot.applied_to.is_none() && !durable {
+            return Ok(false);
+        }
+        self.view.state.apply(&snapshot, durable)?;
+        let bytes = {
+            let mut overlay = self.view.overlay.write();
+            overlay.forget(&snapshot);
+            overlay.bytes()
+        };
+        self.work.applied(bytes);
+        Ok(true)
+    }
+
+    /// Everything signed, synced, applied and durable: the next open has nothing to replay.
+    pub(super) fn close(&self) -> Result<()> {
+        self.work.stop();
+        // Frozen: it has been said why, and what could be saved is in the log.
+        let frozen = self.frozen.read().is_some();
+        let result = if frozen { Ok(()) } else { self.close_clean() };
+        *self.applying.lock() = !frozen && result.is_ok();
+        self.frozen.write().get_or_insert_with(|| "it is closed".into());
+        *self.arrived.0.lock() += 1;
+        self.arrived.1.notify_all();
+        for queue in self.live.lock().iter() {
+            queue.close();
+        }
+        result
+    }
+
+    fn close_clean(&self) -> Result<()> {
+        self.sync()?;
+        self.apply_overlay(true)?;
+        Ok(())
+    }
+}
+
+/// IMPORTANT: redb makes its last commits durable when it is dropped, and they must not get ahead of the log. So the log
+/// is synced first; where that fails, redb is never dropped, and the next opening replays.
+impl Drop for Store {
+    fn drop(&mut self) {
+        let closed = *self.applying.lock();
+        if !closed && self.close_clean().is_err() {
+            std::mem::forget(self.view.state.clone());
+        }
+    }
+}
+
+impl From<crate::content::ContentError> for StoreError {
+    fn from(e: crate::content::ContentError) -> Self {
+        Self::Content(e)
+    }
+}

@@ -1,0 +1,327 @@
+//! `store export` and `store import`: signed entries and their content as one file. Sync by USB stick.
+//!
+//! Frames are length-delimited protobuf after a magic line; the last one carries the counts, so that a cut-off bundle is
+//! told from a whole one. Everything is verified on the way in exactly as from a peer: the bundle proves nothing by
+//! itself. Bytes in FORMAT.md.
+
+use std::collections::HashSet;
+use std::io::{Read, Write};
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::entry::{Content, Decoded, Entry, Op, Value};
+use crate::id::{ChunkId, EntryId, StoreId};
+use crate::log::Record as LogRecord;
+use crate::wire::v1;
+
+use super::error::{Result, StoreError};
+use super::handle::{Handle, Store};
+use super::ingest::Ingested;
+
+/// The first bytes of a bundle.
+const MAGIC: &[u8; 16] = b"lattice bundle 1";
+/// A frame is at most a manifest chunk and its framing.
+const MAX_FRAME: usize = 64 << 20;
+
+/// What went out or came in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BundleReport {
+    pub entries: u64,
+    pub new_entries: u64,
+    pub chunks: u64,
+    /// Of the bundle.
+    pub bytes: u64,
+    /// Entries dated more than ten minutes ahead of this machine's clock, and what builds on them: import again later.
+    pub early: u64,
+}
+
+/// Calls back with entries and bytes so far.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+
+impl Handle {
+    /// Writes the whole store.
+    pub fn export(
+        &self,
+        name: &str,
+        out: &mut dyn Write,
+        progress: Progress<'_>,
+    ) -> Result<BundleReport> {
+        let store = &self.store;
+        store.sign_all()?;
+        let mut out = FrameWriter { out, bytes: 0 };
+        out.raw(MAGIC)?;
+        out.message(&v1::BundleHeader {
+            version: 1,
+            store_id: Bytes::copy_from_slice(store.id.as_bytes()),
+            genesis: Bytes::copy_from_slice(store.genesis.as_bytes()),
+            name: name.into(),
+        })?;
+        let mut report = BundleReport::default();
+        let mut sent = HashSet::new();
+        for record in store.view.log.scan(None) {
+            let (_, record) = record.map_err(StoreError::Log)?;
+            let LogRecord::Entry { header, payload, signature } = record else { continue };
+            let (Decoded::Known(entry) | Decoded::Unknown { entry, .. }) =
+                Entry::decode(header, payload, signature)?;
+            // Content first, so that an importer never shows an entry whose bytes it doesn't have.
+            for op in &entry.ops {
+                for chunk in store.chunks_of(op)? {
+                    if sent.insert(chunk) {
+                        let bytes = store.content.get_chunk(&chunk)?;
+                        out.frame(v1::bundle_frame::Frame::Chunk(bytes))?;
+                        report.chunks += 1;
+                    }
+                }
+            }
+            let signature = match entry.signature {
+                Some(signature) => signature,
+                // Signed since: the signature stands apart in the log, and is the same again.
+                None => store.identity.sign(&entry.id),
+            };
+            out.frame(v1::bundle_frame::Frame::Entry(v1::SignedEntry {
+                header: entry.header_bytes,
+                signature: Bytes::copy_from_slice(&signature),
+                payload: entry.payload_bytes,
+            }))?;
+            report.entries += 1;
+            progress(report.entries, out.bytes);
+        }
+        let end = v1::BundleEnd { entries: report.entries, chunks: report.chunks };
+        out.frame(v1::bundle_frame::Frame::End(end))?;
+        out.out.flush().map_err(StoreError::io("cannot write the bundle"))?;
+        report.bytes = out.bytes;
+        Ok(report)
+    }
+
+    /// Reads the frames after the header and the genesis ([`read_header`], [`read_genesis`]). What was good stays, also when a later frame is refused: importing the whole
+    /// bundle again goes on from there.
+    pub fn import(&self, input: &mut dyn Read, progress: Progress<'_>) -> Result<BundleReport> {
+        let mut input = FrameReader { input, bytes: 0 };
+        let mut report = BundleReport { entries: 1, ..BundleReport::default() };
+        let mut late: HashSet<EntryId> = HashSet::new();
+        let mut batch = Vec::new();
+        let result = loop {
+            let frame = match input.frame() {
+                Ok(frame) => frame,
+                Err(e) => break Err(e),
+            };
+            match frame {
+                v1::bundle_frame::Frame::Chunk(bytes) => {
+                    let id = ChunkId(*blake3::hash(&bytes).as_bytes());
+                    if let Err(e) = self.store.content.put_chunk(&id, &bytes) {
+                        break Err(e.into());
+                    }
+                    report.chunks += 1;
+                }
+                v1::bundle_frame::Frame::Entry(signed) => {
+                    match decode(signed, report.entries) {
+                        Ok(decoded) => batch.push(decoded),
+                        Err(e) => break Err(e),
+                    }
+                    report.entries += 1;
+                    if batch.len() >= BATCH
+                        && let Err(e) = self.take(&mut batch, &mut late, &mut report)
+                    {
+                        break Err(e);
+                    }
+                    progress(report.entries, input.bytes);
+                }
+                v1::bundle_frame::Frame::End(end) => {
+                    let whole = end.entries == report.entries && end.chunks == report.chunks;
+                    break if whole { Ok(()) } else { Err(cut_off(input.bytes)) };
+                }
+            }
+        };
+        let taken = self.take(&mut batch, &mut late, &mut report);
+        let synced = self.sync();
+        report.bytes = input.bytes;
+        result.and(taken).and(synced).map(|()| report)
+    }
+
+    fn take(
+        &self,
+        batch: &mut Vec<Decoded>,
+        late: &mut HashSet<EntryId>,
+        report: &mut BundleReport,
+    ) -> Result<()> {
+        let offered = std::mem::take(batch);
+        let ids: Vec<EntryId> = offered.iter().map(|d| d.entry().id).collect();
+        for (id, result) in ids.into_iter().zip(self.store.ingest(offered)?) {
+            match result {
+                Ingested::New => report.new_entries += 1,
+                Ingested::Duplicate => {}
+                Ingested::Early => {
+                    late.insert(id);
+                    report.early += 1;
+                }
+                Ingested::Missing(what) if what.iter().any(|id| late.contains(id)) => {
+                    late.insert(id);
+                    report.early += 1;
+                }
+                Ingested::Missing(what) => {
+                    return Err(StoreError::Refused(format!(
+                        "the bundle is not whole: entry {} builds on {}, which is neither in it nor here. \
+                         Export it again",
+                        id.short(),
+                        what.first().map(EntryId::short).unwrap_or_default()
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Verified and appended at a time.
+const BATCH: usize = 256;
+
+fn decode(signed: v1::SignedEntry, index: u64) -> Result<Decoded> {
+    let bad = |why: String| {
+        StoreError::Refused(format!(
+            "entry {} of the bundle is damaged or forged ({why}). What came before it is here; get the bundle again",
+            index + 1
+        ))
+    };
+    let signature: [u8; 64] =
+        signed.signature[..].try_into().map_err(|_| bad("its signature is not 64 bytes".into()))?;
+    let decoded = Entry::decode(signed.header, signed.payload, Some(signature))
+        .map_err(|e| bad(e.to_string()))?;
+    decoded.entry().verify().map_err(|e| bad(e.to_string()))?;
+    Ok(decoded)
+}
+
+impl Store {
+    /// Every chunk that an operation's content is made of, its manifest's included.
+    pub(super) fn chunks_of(&self, op: &Op) -> Result<Vec<ChunkId>> {
+        match op {
+            Op::Put { node, .. } => match &node.value {
+                Value::File(content @ (Content::Chunks(_) | Content::Manifest { .. })) => {
+                    Ok(self.content.ids_of(content)?)
+                }
+                _ => Ok(Vec::new()),
+            },
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+/// What a bundle says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleHeader {
+    pub store: StoreId,
+    pub genesis: EntryId,
+    pub name: String,
+}
+
+/// Reads a bundle's beginning; frames follow.
+pub fn read_header(input: &mut dyn Read) -> Result<BundleHeader> {
+    let not_one = || StoreError::Refused("this is not a Lattice bundle: `lattice store export` makes one".into());
+    let mut magic = [0; MAGIC.len()];
+    input.read_exact(&mut magic).map_err(|_| not_one())?;
+    if magic != *MAGIC {
+        return Err(not_one());
+    }
+    let mut input = FrameReader { input, bytes: 0 };
+    let header = v1::BundleHeader::decode(input.delimited()?).map_err(|_| not_one())?;
+    if header.version != 1 {
+        return Err(StoreError::Refused(format!(
+            "this bundle has version {}, and this lattice reads version 1: use a newer one",
+            header.version
+        )));
+    }
+    let genesis = EntryId::from_slice(&header.genesis).ok_or_else(not_one)?;
+    let store = StoreId::from_slice(&header.store_id).ok_or_else(not_one)?;
+    if StoreId::of_genesis(&genesis) != store {
+        return Err(StoreError::Refused(format!(
+            "this bundle names store {store}, but its genesis is of another store: it was damaged or forged"
+        )));
+    }
+    Ok(BundleHeader { store, genesis, name: header.name })
+}
+
+/// Reads a bundle's first entry, its store's genesis.
+pub fn read_genesis(header: &BundleHeader, input: &mut dyn Read) -> Result<Entry> {
+    let mut input = FrameReader { input, bytes: 0 };
+    let decoded = match input.frame()? {
+        v1::bundle_frame::Frame::Entry(signed) => decode(signed, 0)?,
+        _ => return Err(StoreError::Refused("this bundle doesn't begin with a genesis".into())),
+    };
+    let entry = decoded.entry().clone();
+    if entry.id != header.genesis {
+        return Err(StoreError::Refused("this bundle's first entry is not its store's genesis".into()));
+    }
+    Ok(entry)
+}
+
+struct FrameWriter<'a> {
+    out: &'a mut dyn Write,
+    bytes: u64,
+}
+
+impl FrameWriter<'_> {
+    fn raw(&mut self, bytes: &[u8]) -> Result<()> {
+        self.bytes += bytes.len() as u64;
+        self.out.write_all(bytes).map_err(StoreError::io("cannot write the bundle"))
+    }
+
+    fn message(&mut self, message: &impl Message) -> Result<()> {
+        self.raw(&message.encode_length_delimited_to_vec())
+    }
+
+    fn frame(&mut self, frame: v1::bundle_frame::Frame) -> Result<()> {
+        self.message(&v1::BundleFrame { frame: Some(frame) })
+    }
+}
+
+struct FrameReader<'a> {
+    input: &'a mut dyn Read,
+    bytes: u64,
+}
+
+fn cut_off(at: u64) -> StoreError {
+    StoreError::Refused(format!(
+        "the bundle ends too early, after {at} bytes: it was cut off. What came before is here; get it again"
+    ))
+}
+
+impl FrameReader<'_> {
+    fn byte(&mut self) -> Result<u8> {
+        let mut byte = [0];
+        self.input.read_exact(&mut byte).map_err(|_| cut_off(self.bytes))?;
+        self.bytes += 1;
+        Ok(byte[0])
+    }
+
+    fn delimited(&mut self) -> Result<Bytes> {
+        let mut len = 0usize;
+        for shift in (0..28).step_by(7) {
+            let byte = self.byte()?;
+            len |= usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        if len > MAX_FRAME {
+            return Err(StoreError::Refused(format!(
+                "a frame of {len} bytes in the bundle is over the limit of {MAX_FRAME}: it is damaged"
+            )));
+        }
+        // Grows as bytes come: a lie about the length costs its teller more than us.
+        let mut frame = Vec::new();
+        let read = self.input.take(len as u64).read_to_end(&mut frame);
+        self.bytes += frame.len() as u64;
+        match read {
+            Ok(n) if n == len => Ok(frame.into()),
+            _ => Err(cut_off(self.bytes)),
+        }
+    }
+
+    fn frame(&mut self) -> Result<v1::bundle_frame::Frame> {
+        let at = self.bytes;
+        let frame = v1::BundleFrame::decode(self.delimited()?).ok().and_then(|f| f.frame);
+        frame.ok_or_else(|| {
+            StoreError::Refused(format!("the bundle is damaged at byte {at} or so: get it again"))
+        })
+    }
+}

@@ -1,0 +1,145 @@
+//! Committing: plan, build, append, apply. Whoever holds the writer's lock commits for all that wait behind it, and what
+//! waits together becomes one entry where the commits don't touch each other's keys.
+//!
+//! On return a commit is in the log's file: it survives a kill of the process, and a power loss after `sync`.
+
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use crate::entry::Entry;
+use crate::merge::EntryRef;
+
+use super::apply::Applier;
+use super::change::Change;
+use super::error::{Result, StoreError};
+use super::handle::Store;
+use super::plan::Plan;
+use super::writer::{Part, Writer};
+
+/// A commit that waits for the writer.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    changes: Mutex<Vec<Change>>,
+    origin: u64,
+    done: OnceLock<std::result::Result<EntryRef, Arc<StoreError>>>,
+}
+
+/// At most this many commits share an entry.
+const MAX_ROUND: usize = 256;
+
+impl Store {
+    pub(super) fn commit(&self, changes: Vec<Change>, origin: u64) -> Result<EntryRef> {
+        let ticket = Arc::new(Ticket { changes: Mutex::new(changes), origin, done: OnceLock::new() });
+        self.queue.lock().push(ticket.clone());
+        {
+            let mut writer = self.writer.lock();
+            if ticket.done.get().is_none() {
+                let waiting = std::mem::take(&mut *self.queue.lock());
+                self.commit_all(&mut writer, waiting);
+            }
+        }
+        self.back_pressure();
+        match ticket.done.get() {
+            Some(Ok(at)) => Ok(*at),
+            Some(Err(e)) => Err(StoreError::Shared(e.clone())),
+            // INVARIANT: the queue is emptied only under the writer's lock, and every ticket taken is answered.
+            None => unreachable!("a commit was taken from the queue and not answered"),
+        }
+    }
+
+    fn commit_all(&self, writer: &mut Writer, waiting: Vec<Arc<Ticket>>) {
+        let mut waiting = waiting.into_iter().peekable();
+        while let Some(first) = waiting.next() {
+            let Some(plan) = self.plan(&first) else { continue };
+            let mut round = vec![first];
+            let mut parts = split(&plan);
+            let mut touched = plan;
+            while parts.len() == 1 && round.len() < MAX_ROUND {
+                let Some(next) = waiting.peek() else { break };
+                if next.origin != round[0].origin {
+                    break;
+                }
+                // Planned before the round commits: sound because plans that share a round touch different keys.
+                let Ok(plan) = Plan::of(&self.view, next.changes.lock().clone()) else { break };
+                if !touched.disjoint(&plan) || !plan.ops.iter().all(|(op, _)| parts[0].fits(op)) {
+                    break;
+                }
+                for (op, parents) in &plan.ops {
+                    parts[0].push(op.clone(), parents.iter().copied());
+                }
+                touched.keys.extend(plan.keys);
+                touched.dirs.extend(plan.dirs);
+                if let Some(ticket) = waiting.next() {
+                    round.push(ticket);
+                }
+            }
+            let origin = round[0].origin;
+            let result = self.commit_parts(writer, parts, origin).map_err(Arc::new);
+            for ticket in round {
+                // Set once: each ticket is in one round.
+                let _ = ticket.done.set(result.clone());
+            }
+        }
+    }
+
+    /// `None`: the ticket is answered, with an error.
+    fn plan(&self, ticket: &Ticket) -> Option<Plan> {
+        let changes = std::mem::take(&mut *ticket.changes.lock());
+        match self.writable().and_then(|()| Plan::of(&self.view, changes)) {
+            Ok(plan) => Some(plan),
+            Err(e) => {
+                let _ = ticket.done.set(Err(Arc::new(e)));
+                None
+            }
+        }
+    }
+
+    /// Builds, appends and applies: one entry, or several as one group.
+    pub(super) fn commit_parts(
+        &self,
+        writer: &mut Writer,
+        parts: Vec<Part>,
+        origin: u64,
+    ) -> Result<EntryRef> {
+        if parts.iter().all(|p| p.ops.is_empty()) {
+            let tip = *writer.tip();
+            return Ok(EntryRef { hlc: tip.hlc, author: writer.author, id: tip.id, seq: tip.seq });
+        }
+        let entries = writer.build(parts, self.clock.now_ms())?;
+        let positions = writer.append(&entries).inspect_err(|e| self.freeze_on(e))?;
+        let mut applier = Applier::new(&self.view);
+        for (entry, position) in entries.iter().zip(&positions) {
+            applier.entry(entry, *position)?;
+            applier.overlay().put_entry(entry.header.author, tip_row(entry), *position);
+        }
+        if let Some(last) = positions.last() {
+            applier.overlay().publish(*last);
+        }
+        let bytes = applier.overlay().bytes();
+        drop(applier);
+        self.announce(&entries, &positions, origin, bytes);
+        // `build` makes an entry of every part, and there was one.
+        entries
+            .last()
+            .map(Entry::entry_ref)
+            .ok_or_else(|| StoreError::Refused("nothing to commit".into()))
+    }
+}
+
+/// Operations cut into what fits an entry each.
+fn split(plan: &Plan) -> Vec<Part> {
+    let mut parts = vec![Part::default()];
+    for (op, parents) in &plan.ops {
+        if !parts[parts.len() - 1].fits(op) {
+            parts.push(Part::default());
+        }
+        let last = parts.len() - 1;
+        parts[last].push(op.clone(), parents.iter().copied());
+    }
+    parts
+}
+
+pub(super) fn tip_row(entry: &Entry) -> crate::state::TipRow {
+    crate::state::TipRow { seq: entry.header.seq, hlc: entry.header.hlc, id: entry.id }
+}

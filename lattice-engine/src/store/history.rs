@@ -1,0 +1,135 @@
+//! The versions of a key, found by following parents from its heads through the log.
+
+use std::collections::{BinaryHeap, HashSet};
+
+use crate::entry::{Decoded, Entry, Node, Op};
+use crate::id::EntryId;
+use crate::key::Key;
+use crate::log::Record as LogRecord;
+use crate::merge::{EntryRef, Record};
+
+use super::error::{Result, StoreError};
+use super::handle::Store;
+use super::view::View;
+
+/// One version of a key. Its bytes are read with `Handle::read`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    pub entry: EntryRef,
+    /// `None`: a deletion.
+    pub node: Option<Node>,
+    /// The versions that its author saw.
+    pub parents: Vec<EntryId>,
+    /// No other version supersedes it.
+    pub head: bool,
+    /// What the key shows.
+    pub winner: bool,
+}
+
+impl Store {
+    /// Newest first, at most `limit`. Follows the key, not renames.
+    pub(super) fn history(&self, key: &Key, limit: usize) -> Result<Vec<Version>> {
+        let Some(record) = self.view.get(key)? else { return Ok(Vec::new()) };
+        let heads: Vec<EntryRef> = record.heads.iter().map(|h| h.entry).collect();
+        let winner = record.winner().map(|h| h.entry.id);
+        let mut versions = Vec::new();
+        follow(&self.view, key, &heads, limit, |entry, op| {
+            versions.push(Version {
+                entry: entry.entry_ref(),
+                node: match op {
+                    Op::Put { node, .. } => Some(node.clone()),
+                    _ => None,
+                },
+                parents: op.parents().to_vec(),
+                head: heads.iter().any(|h| h.id == entry.id),
+                winner: winner == Some(entry.id),
+            });
+            true
+        })?;
+        Ok(versions)
+    }
+}
+
+/// Where superseded heads of a key stand, as far as they are found within `depth` versions.
+pub(super) fn locate(
+    view: &View,
+    key: &Key,
+    record: &Record,
+    wanted: &[EntryId],
+    depth: usize,
+) -> Result<Vec<EntryRef>> {
+    let heads: Vec<EntryRef> = record.heads.iter().map(|h| h.entry).collect();
+    let mut found = Vec::new();
+    follow(view, key, &heads, depth, |entry, _| {
+        if wanted.contains(&entry.id) {
+            found.push(entry.entry_ref());
+        }
+        found.len() < wanted.len()
+    })?;
+    Ok(found)
+}
+
+/// Visits the versions of `key` from `heads` back, newest first, until `visit` says stop or `limit` is reached.
+fn follow(
+    view: &View,
+    key: &Key,
+    heads: &[EntryRef],
+    limit: usize,
+    mut visit: impl FnMut(&Entry, &Op) -> bool,
+) -> Result<()> {
+    let mut queue: BinaryHeap<EntryRef> = heads.iter().copied().collect();
+    let mut seen = HashSet::new();
+    while let Some(at) = queue.pop() {
+        if !seen.insert(at.id) {
+            continue;
+        }
+        let Some(entry) = load(view, &at)? else { continue };
+        let ours = |op: &&Op| matches!(op, Op::Put { .. } | Op::Delete { .. }) && op.key() == Some(key);
+        let Some(op) = entry.ops.iter().find(ours) else { continue };
+        if !visit(&entry, op) || seen.len() >= limit {
+            break;
+        }
+        queue.extend(parents(view, &entry, op.parents().iter())?);
+    }
+    Ok(())
+}
+
+/// Where the cited entries stand. Those that this node doesn't hold are left out.
+fn parents<'a>(
+    view: &View,
+    entry: &Entry,
+    cited: impl Iterator<Item = &'a EntryId>,
+) -> Result<Vec<EntryRef>> {
+    let mut found = Vec::new();
+    for id in cited {
+        let (author, seq) = if *id == entry.header.prev {
+            (entry.header.author, entry.header.seq.saturating_sub(1))
+        } else if let Some(dep) = entry.header.deps.iter().find(|d| d.id == *id) {
+            (dep.author, dep.seq)
+        } else {
+            continue;
+        };
+        if let Some((_, held)) = view.entry(&author, seq)?
+            && held == *id
+        {
+            let at = EntryRef { hlc: Default::default(), author, id: *id, seq };
+            if let Some(parent) = load(view, &at)? {
+                found.push(parent.entry_ref());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Reads an entry back from the log.
+pub(super) fn load(view: &View, at: &EntryRef) -> Result<Option<Entry>> {
+    let Some((position, _)) = view.entry(&at.author, at.seq)? else { return Ok(None) };
+    match view.log.read(position).map_err(StoreError::Log)? {
+        LogRecord::Entry { header, payload, signature } => {
+            match Entry::decode(header, payload, signature)? {
+                Decoded::Known(entry) | Decoded::Unknown { entry, .. } => Ok(Some(entry)),
+            }
+        }
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,202 @@
+//! Staged files: a large file whose writer has closed it lies complete in `staging/`, but chunking it would keep `close`
+//! waiting. An intent in the log says what it is to become, so that a kill loses nothing; promoting it adopts the file as
+//! content and commits the entry.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::entry::{Content, Node, Value};
+use crate::id::EntryId;
+use crate::key::Key;
+use crate::log::RecordRef;
+use crate::merge::EntryRef;
+use crate::wire::v1;
+
+use super::change::{Change, Cites, Expect};
+use super::error::{Result, StoreError};
+use super::handle::Handle;
+
+/// A staged file and what it is to become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    pub id: u64,
+    /// In the store's `staging/`.
+    pub file: PathBuf,
+    pub key: Key,
+    /// A file without content: that is the staged file's.
+    pub node: Node,
+    pub cites: Cites,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// The directory of staged files in a store's.
+const STAGING: &str = "staging";
+
+impl Handle {
+    /// A fresh path in `staging/`, for a large file while it is written. The caller creates the file.
+    pub fn staging_path(&self) -> Result<PathBuf> {
+        let mut name = [0u8; 8];
+        getrandom::fill(&mut name)
+            .map_err(|e| StoreError::Refused(format!("no random numbers to name a staged file: {e}")))?;
+        let dir = self.store.dir.join(STAGING);
+        Ok(dir.join(format!("{:016x}", u64::from_le_bytes(name))))
+    }
+
+    /// Logs that the staged file is to become this key's value: from now on that survives a kill.
+    pub fn stage(
+        &self,
+        file: PathBuf,
+        key: Key,
+        node: Node,
+        cites: Cites,
+        size: u64,
+    ) -> Result<Intent> {
+        let store = &self.store;
+        store.writable()?;
+        let mut writer = store.writer.lock();
+        let intent = Intent { id: writer.chains.next_intent, file, key, node, cites, size };
+        let body: Bytes = encode(&intent).into();
+        let record = RecordRef::Intent { body: &body };
+        let positions = writer.log.append(&[record]).map_err(|e| {
+            let e = writer.log_error(e);
+            store.freeze_on(&e);
+            e
+        })?;
+        writer.chains.next_intent += 1;
+        let mut overlay = store.view.overlay.write();
+        overlay.put_intent(intent.id, Some(body));
+        if writer.chains.open_groups.is_empty() {
+            overlay.publish(positions[0]);
+        }
+        let bytes = overlay.bytes();
+        drop(overlay);
+        drop(writer);
+        store.work.dirty(bytes);
+        Ok(intent)
+    }
+
+    /// Turns the staged file into content and commits it: the intent is done.
+    pub fn promote(&self, intent: &Intent) -> Result<EntryRef> {
+        let content = self.store.content.adopt(&intent.file, intent.size)?;
+        let node = Node { value: Value::File(content), ..intent.node.clone() };
+        let at = self.commit(vec![Change::Put {
+            key: intent.key.clone(),
+            node,
+            cites: intent.cites.clone(),
+            expect: Expect::Anything,
+        }])?;
+        self.finish(intent)?;
+        Ok(at)
+    }
+
+    /// The staged file is not wanted any more: it is removed.
+    pub fn unstage(&self, intent: &Intent) -> Result<()> {
+        self.finish(intent)
+    }
+
+    /// The intents that are not done, oldest first: what a kill has left.
+    pub fn intents(&self) -> Result<Vec<Intent>> {
+        let store = &self.store;
+        let mut open: std::collections::BTreeMap<u64, Bytes> =
+            store.view.state.read()?.intents()?.into_iter().collect();
+        for (id, body) in store.view.overlay.read().intents() {
+            match body {
+                Some(body) => drop(open.insert(*id, body.clone())),
+                None => drop(open.remove(id)),
+            }
+        }
+        let dir = store.dir.join(STAGING);
+        open.values().map(|body| decode(body, &dir)).collect()
+    }
+
+    fn finish(&self, intent: &Intent) -> Result<()> {
+        let store = &self.store;
+        {
+            let mut writer = store.writer.lock();
+            let record = RecordRef::IntentDone { id: intent.id };
+            let positions = writer.log.append(&[record]).map_err(|e| writer.log_error(e))?;
+            let mut overlay = store.view.overlay.write();
+            overlay.put_intent(intent.id, None);
+            if writer.chains.open_groups.is_empty() {
+                overlay.publish(positions[0]);
+            }
+        }
+        store.work.dirty(0);
+        // An adopted file has been renamed away.
+        match store.disk.remove(&intent.file) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::io(format!("cannot remove {}", intent.file.display()))(e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Promotes what a kill has left, and removes staged files that no intent names. For a store just opened.
+    pub fn recover_staged(&self) -> Result<u64> {
+        let intents = self.intents()?;
+        for intent in &intents {
+            // A kill leaves the whole file. A power loss before an fsync may leave less, and then what was there
+            // before stays: nothing was promised of it.
+            let whole = self.store.disk.open(&intent.file, crate::disk::Open::Read).and_then(|f| f.len());
+            if whole.is_ok_and(|len| len == intent.size) {
+                self.promote(intent)?;
+            } else {
+                tracing::warn!(key = %intent.key, "a staged file did not survive a power loss; it was not fsynced");
+                self.finish(intent)?;
+            }
+        }
+        let dir = self.store.dir.join(STAGING);
+        for file in self.store.disk.list(&dir).unwrap_or_default() {
+            // Nothing has been closed into it: its writer died first.
+            let _ = self.store.disk.remove(&dir.join(file));
+        }
+        Ok(intents.len() as u64)
+    }
+}
+
+fn encode(intent: &Intent) -> Vec<u8> {
+    let (cites_all, cites) = match &intent.cites {
+        Cites::All => (true, Vec::new()),
+        Cites::Heads(ids) => {
+            (false, ids.iter().map(|id| Bytes::copy_from_slice(id.as_bytes())).collect())
+        }
+    };
+    let node = Node { value: Value::File(Content::EMPTY), ..intent.node.clone() };
+    v1::IntentRow {
+        id: intent.id,
+        file: intent.file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        key: intent.key.to_bytes(),
+        node: Some((&node).into()),
+        cites_all,
+        cites,
+        size: intent.size,
+    }
+    .encode_to_vec()
+}
+
+/// An intent's id; 0 when the body is not one.
+pub(super) fn id_of(body: &Bytes) -> u64 {
+    v1::IntentRow::decode(body.clone()).map_or(0, |row| row.id)
+}
+
+fn decode(body: &Bytes, dir: &Path) -> Result<Intent> {
+    let bad = || StoreError::Refused("an intent in the log can't be read: run `lattice fsck`".into());
+    let row = v1::IntentRow::decode(body.clone()).map_err(|_| bad())?;
+    let cites = if row.cites_all {
+        Cites::All
+    } else {
+        let ids = row.cites.iter().map(|id| EntryId::from_slice(id)).collect::<Option<_>>();
+        Cites::Heads(ids.ok_or_else(bad)?)
+    };
+    Ok(Intent {
+        id: row.id,
+        file: dir.join(&row.file),
+        key: Key::from_wire(row.key).map_err(|_| bad())?,
+        node: row.node.ok_or_else(bad)?.try_into().map_err(|_| bad())?,
+        cites,
+        size: row.size,
+    })
+}

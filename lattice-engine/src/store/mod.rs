@@ -1,0 +1,54 @@
+//! One store: its log, the state derived from it, its content, and everything that is done to them.
+//!
+//! [`Handle`] is what every face calls. Behind it stands plain synchronous code:
+//!
+//! - a commit ([`commit`]) is planned against the current records ([`plan`]), becomes one signed entry (several, as a
+//!   group, when it is large), is appended to the log, and is applied to the in-memory overlay ([`apply`]): visible and
+//!   safe from a kill when it returns. Callers that wait together share an entry: whoever holds the writer's lock
+//!   commits for all that queue behind it, so no operation waits for another thread to wake up.
+//! - a background thread ([`background`]) signs what was appended, moves the overlay into redb, and makes that durable
+//!   now and then. Signing is deferred because it costs more than all the rest (16 µs of 24) and ed25519 is
+//!   deterministic: the signature is a function of the key and the entry's id. Nothing is durable, exported or sent
+//!   unsigned.
+//! - reads ([`view`]) look into the overlay and then into redb, and never wait for the writer.
+//! - entries from elsewhere come in by [`ingest`], checked like a peer's; [`bundle`] brings them in a file.
+//!
+//! It refuses writes after a failed append or sync, on a damaged log, and while the projection is stalled by an entry
+//! that a newer program wrote.
+
+mod apply;
+mod background;
+mod bundle;
+mod change;
+mod commit;
+mod error;
+mod fsck;
+mod gc;
+mod handle;
+mod history;
+mod ingest;
+mod intent;
+mod open;
+mod plan;
+mod reader;
+mod status;
+mod sync;
+mod view;
+mod watch;
+mod writer;
+
+pub use bundle::{
+    BundleHeader, BundleReport, read_genesis as read_bundle_genesis, read_header as read_bundle_header,
+};
+pub use change::{Change, Cites, Expect, ROOT_FILE, RenameHow};
+pub use error::{Result, StoreError};
+pub use fsck::FsckReport;
+pub use gc::{GcReport, KeepHistory};
+pub use handle::Handle;
+pub use history::Version;
+pub use intent::Intent;
+pub(crate) use open::adopt;
+pub use open::{OpenOptions, create, open};
+pub use reader::Reader;
+pub use status::StoreStatus;
+pub use watch::{Change as LiveChange, Cursor, Event, Live, Watch};

@@ -1,0 +1,329 @@
+//! Opening a store: the log is checked, the packs are indexed, and what redb lacks is replayed.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::chain::Tip;
+use crate::clock::Clock;
+use crate::content::ContentStore;
+use crate::disk::{Disk, Open};
+use crate::entry::{self, Content, Decoded, Entry, Node, Op, Value};
+use crate::hlc::{Hlc, HlcClock};
+use crate::id::{EntryId, NodeId, StoreId};
+use crate::identity::Identity;
+use crate::log::{Log, LogOptions, Position, Record as LogRecord, RecordRef};
+use crate::state::{Overlay, State};
+
+use super::apply::Applier;
+use super::background::Work;
+use super::commit::tip_row;
+use super::error::{Result, StoreError};
+use super::handle::{Handle, Store};
+use super::intent;
+use super::view::View;
+use super::writer::{Chains, Writer};
+
+/// What a store needs from its node.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    pub disk: Arc<dyn Disk>,
+    pub identity: Arc<Identity>,
+    pub clock: Arc<dyn Clock>,
+    /// Without it the caller turns the store over itself: for simulations.
+    pub background: bool,
+}
+
+/// Makes a new store in `parent`, in a directory named by its id, and opens it.
+pub fn create(parent: &Path, options: &OpenOptions) -> Result<Handle> {
+    let now = Hlc::new(options.clock.now_ms(), 0);
+    let genesis = entry::genesis(&options.identity, now, Vec::new())?;
+    adopt(parent, &genesis, options)
+}
+
+/// Makes the directory of a store that begins with `genesis`: a new one, or one that a bundle brings.
+pub(crate) fn adopt(parent: &Path, genesis: &Entry, options: &OpenOptions) -> Result<Handle> {
+    let id = StoreId::of_genesis(&genesis.id);
+    let dir = parent.join(id.to_string());
+    let failed = |what: &str| StoreError::io(format!("cannot {what} {}", dir.display()));
+    options.disk.create_dir_all(&dir).map_err(failed("make"))?;
+    let log_dir = dir.join("log");
+    let (mut log, _) = Log::open(options.disk.clone(), &log_dir, id, LogOptions::default(), None)
+        .map_err(StoreError::Log)?;
+    let record = RecordRef::Entry {
+        header: &genesis.header_bytes,
+        payload: &genesis.payload_bytes,
+        signature: genesis.signature.as_ref(),
+    };
+    log.append(&[record]).map_err(StoreError::Log)?;
+    log.close().map_err(StoreError::Log)?;
+    options.disk.sync_dir(&dir).map_err(failed("sync"))?;
+    options.disk.sync_dir(parent).map_err(failed("sync"))?;
+    open(&dir, id, options)
+}
+
+/// A state that `fsck --rebuild` found to differ: it replaces the old one at the next opening.
+pub(super) const NEXT_STATE: &str = "state.next";
+
+/// Opens the store in `dir`.
+pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
+    let disk = &options.disk;
+    let next = dir.join(NEXT_STATE);
+    if disk.exists(&next) {
+        disk.rename(&next, &dir.join("state.redb"))
+            .map_err(StoreError::io(format!("cannot use {}", next.display())))?;
+    }
+    let state = State::open(disk, &dir.join("state.redb"))?;
+    let read = state.read()?;
+    let applied = read.applied()?;
+    let tips: HashMap<_, _> = read
+        .tips()?
+        .into_iter()
+        .map(|(author, t)| (author, Tip { seq: t.seq, id: t.id, hlc: t.hlc }))
+        .collect();
+    let next_intent = read.intents()?.last().map_or(1, |(id, _)| id + 1);
+    drop(read);
+    let (log, recovery) =
+        Log::open(disk.clone(), &dir.join("log"), id, LogOptions::default(), applied.to)
+            .map_err(StoreError::Log)?;
+    if let Some(cut) = recovery.cut {
+        tracing::warn!(store = %id, segment = cut.segment, bytes = cut.bytes, "cut the log's torn tail");
+    }
+    let state = Arc::new(state);
+    let content = ContentStore::open(disk.clone(), dir, state.clone())?;
+    let view = View { overlay: RwLock::new(Overlay::default()), state, log: log.reader() };
+    let genesis = read_genesis(&view, id)?;
+    let author = options.identity.node_id();
+    let syncer = log.syncer();
+    let mut writer = Writer {
+        log,
+        store: id,
+        author,
+        genesis: Tip::of(&genesis),
+        clock: HlcClock::default(),
+        chains: Chains { tips, next_intent, ..Chains::default() },
+    };
+    let hooks = Hooks { flush: &|| flush(&view), lacks: &|entry| lacks(&content, entry) };
+    let replayed = replay(&view, &mut writer.chains, &author, applied.to, &hooks)?;
+    if let Some(at) = replayed.cut {
+        cut(&view, &mut writer, disk, dir, at)?;
+    }
+    let stalled = replayed.stalled;
+    // The high-water mark of our clock is our chain's tip: nothing of ours is later.
+    writer.clock = HlcClock::starting_at(writer.tip().hlc);
+    let store = Arc::new(Store {
+        id,
+        genesis: genesis.id,
+        dir: dir.to_path_buf(),
+        disk: disk.clone(),
+        identity: options.identity.clone(),
+        clock: options.clock.clone(),
+        view,
+        content,
+        writer: Mutex::new(writer),
+        queue: Mutex::default(),
+        syncer,
+        signing: Mutex::default(),
+        applying: Mutex::new(false),
+        work: Work::default(),
+        watchers: Default::default(),
+        arrived: Default::default(),
+        live: Mutex::default(),
+        frozen: RwLock::default(),
+        stalled: RwLock::new(stalled),
+    });
+    if options.background {
+        let worker = store.clone();
+        std::thread::Builder::new()
+            .name(format!("store-{}", id.short()))
+            .spawn(move || Store::run_background(&worker))
+            .map_err(StoreError::io("cannot start the store's thread"))?;
+        store.work.dirty(0);
+    }
+    Ok(Handle::new(store))
+}
+
+/// The log's first record, which names the store.
+fn read_genesis(view: &View, id: StoreId) -> Result<Entry> {
+    let damaged = |why: &str| {
+        StoreError::Refused(format!("the log of store {id} doesn't begin with its genesis ({why}): run `lattice fsck`"))
+    };
+    match view.log.scan(None).next() {
+        Some(Ok((_, LogRecord::Entry { header, payload, signature }))) => {
+            let (Decoded::Known(entry) | Decoded::Unknown { entry, .. }) =
+                Entry::decode(header, payload, signature)?;
+            if entry.header.prev != EntryId::ZERO || StoreId::of_genesis(&entry.id) != id {
+                return Err(damaged("another store's entry stands there"));
+            }
+            Ok(entry)
+        }
+        Some(Ok(_)) => Err(damaged("another record stands there")),
+        Some(Err(e)) => Err(StoreError::Log(e)),
+        None => Err(damaged("it is empty")),
+    }
+}
+
+/// Moved into redb at a time while replaying.
+const REPLAY_BYTES: usize = 8 << 20;
+
+/// What a replay asks of its caller.
+pub(super) struct Hooks<'a> {
+    /// Called when the overlay has grown large.
+    pub flush: &'a dyn Fn() -> Result<()>,
+    /// Whether content that an entry names was never stored.
+    pub lacks: &'a dyn Fn(&Entry) -> Result<bool>,
+}
+
+/// How a replay ended.
+#[derive(Debug, Default)]
+pub(super) struct Replayed {
+    /// Why the projection stands still, if it does: the chains have gone on, the records haven't.
+    pub stalled: Option<String>,
+    /// The record before which it stopped, because a power loss has kept it and not what it names.
+    pub cut: Option<Position>,
+}
+
+/// Whether the content of an entry was never stored: neither indexed nor in a pack's tail. What is damaged was.
+fn lacks(content: &ContentStore, entry: &Entry) -> Result<bool> {
+    for op in &entry.ops {
+        if let Op::Put { node: Node { value: Value::File(c), .. }, .. } = op
+            && matches!(c, Content::Chunks(_) | Content::Manifest { .. })
+            && !content.missing(c)?.is_empty()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Ends the log before `at`. Entries are appended before their content is synced, so a power loss may keep the one and
+/// lose the other; only what `sync` had covered was promised, and content goes first there. What is cut is kept aside.
+fn cut(view: &View, writer: &mut Writer, disk: &Arc<dyn Disk>, dir: &Path, at: Position) -> Result<()> {
+    let aside = dir.join(format!("cut-{:x}-{:x}", at.segment, at.offset));
+    let failed = || StoreError::io(format!("cannot write {}", aside.display()));
+    let file = disk.open(&aside, Open::Create).map_err(failed())?;
+    let end = writer.log.end();
+    if end.segment == at.segment {
+        let len = (end.offset - at.offset) as u32;
+        let bytes = view.log.read_range(at.segment, at.offset, len).map_err(StoreError::Log)?;
+        file.write_all_at(&bytes, 0).map_err(failed())?;
+    }
+    tracing::warn!(
+        store = %writer.store, kept = %aside.display(),
+        "a power loss has kept entries and lost their content, none of it fsynced: the log ends before them now"
+    );
+    writer.log.cut(at).map_err(StoreError::Log)
+}
+
+/// Applies what the log has after `after`.
+pub(super) fn replay(
+    view: &View,
+    chains: &mut Chains,
+    ours: &NodeId,
+    after: Option<Position>,
+    hooks: &Hooks<'_>,
+) -> Result<Replayed> {
+    let mut stalled = None;
+    for record in view.log.scan(after) {
+        let (position, record) = record.map_err(StoreError::Log)?;
+        match record {
+            LogRecord::Entry { header, payload, signature } => {
+                let unsigned = signature.is_none();
+                let (entry, why) = match Entry::decode(header, payload, signature)? {
+                    Decoded::Known(entry) => {
+                        let why = super::ingest::unrouted(&entry);
+                        (entry, why)
+                    }
+                    Decoded::Unknown { entry, why } => (entry, Some(why.to_string())),
+                };
+                if (hooks.lacks)(&entry)? {
+                    let group = chains.open_groups.remove(&entry.header.author).unwrap_or_default();
+                    let first = group.first().filter(|_| entry.header.group_first != entry.header.seq);
+                    let cut = Some(first.map_or(position, |(_, at)| *at));
+                    return Ok(Replayed { stalled, cut });
+                }
+                if unsigned && entry.header.author == *ours {
+                    chains.unsigned.push_back((entry.header.seq, entry.id));
+                }
+                if let Some(why) = why {
+                    stalled.get_or_insert_with(|| stall(&entry, &why));
+                }
+                if stalled.is_some() {
+                    chains.tips.insert(entry.header.author, Tip::of(&entry));
+                } else {
+                    project(view, chains, entry, position)?;
+                }
+            }
+            LogRecord::Signatures { author, list } if author == *ours => {
+                // In order, and each after its entry: those at the front are signed.
+                let last = list.last().map_or(0, |(seq, _)| *seq);
+                while chains.unsigned.front().is_some_and(|(seq, _)| *seq <= last) {
+                    chains.unsigned.pop_front();
+                }
+            }
+            LogRecord::Intent { body } => {
+                let id = intent::id_of(&body);
+                chains.next_intent = chains.next_intent.max(id + 1);
+                let mut overlay = view.overlay.write();
+                overlay.put_intent(id, Some(body));
+                overlay.publish(position);
+            }
+            LogRecord::IntentDone { id } => {
+                let mut overlay = view.overlay.write();
+                overlay.put_intent(id, None);
+                overlay.publish(position);
+            }
+            LogRecord::Signatures { .. } | LogRecord::Unknown { .. } => {}
+        }
+        if view.overlay.read().bytes() > REPLAY_BYTES {
+            (hooks.flush)()?;
+        }
+    }
+    Ok(Replayed { stalled, cut: None })
+}
+
+fn flush(view: &View) -> Result<()> {
+    let snapshot = view.overlay.read().snapshot();
+    view.state.apply(&snapshot, false)?;
+    view.overlay.write().forget(&snapshot);
+    Ok(())
+}
+
+fn stall(entry: &Entry, why: &dyn std::fmt::Display) -> String {
+    format!("entry {} of {} can't be applied here: {why}", entry.id.short(), entry.header.author.short())
+}
+
+/// Applies an entry that is in the log: at once, or with the rest of its group. A group whose author goes on without
+/// ending it (a torn write) is void.
+pub(super) fn project(
+    view: &View,
+    chains: &mut Chains,
+    entry: Entry,
+    position: Position,
+) -> Result<()> {
+    let header = &entry.header;
+    chains.tips.insert(header.author, Tip::of(&entry));
+    let mut group = chains.open_groups.remove(&header.author).unwrap_or_default();
+    if header.group_first == 0 || header.group_first == header.seq {
+        group.clear();
+    }
+    let more = header.group_more;
+    let author = header.author;
+    let mut applier = Applier::new(view);
+    applier.overlay().put_entry(author, tip_row(&entry), position);
+    group.push((entry, position));
+    if more {
+        chains.open_groups.insert(author, group);
+    } else {
+        for (entry, position) in &group {
+            applier.entry(entry, *position)?;
+        }
+    }
+    // While a group is open, a replay must begin before it.
+    if chains.open_groups.is_empty() {
+        applier.overlay().publish(position);
+    }
+    Ok(())
+}

@@ -1,0 +1,272 @@
+//! From what a caller wants to operations: preconditions checked and heads cited as they stand now. Changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::entry::{Attrs, Node, Op, Value};
+use crate::id::EntryId;
+use crate::key::Key;
+use crate::merge::{EntryRef, FileAttrs, Record};
+
+use super::change::{Change, Cites, Expect, MAX_RENAME, RenameHow};
+use super::error::{Result, StoreError};
+use super::view::View;
+
+/// The operations of one commit, each with where the entries stand that it cites.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub ops: Vec<(Op, Vec<EntryRef>)>,
+    /// Keys whose record an op changes, and the directories those stand in: what another commit in the same entry
+    /// may not touch.
+    pub keys: BTreeSet<Key>,
+    pub dirs: BTreeSet<Key>,
+    /// Moves a subtree: shares an entry with nobody.
+    pub alone: bool,
+}
+
+impl Plan {
+    pub fn of(view: &View, changes: Vec<Change>) -> Result<Self> {
+        let mut plan = Self::default();
+        for change in changes {
+            plan.add(view, change)?;
+        }
+        Ok(plan)
+    }
+
+    /// Whether both can stand in one entry: neither depends on what the other does.
+    pub fn disjoint(&self, other: &Self) -> bool {
+        !self.alone
+            && !other.alone
+            && self.keys.is_disjoint(&other.keys)
+            && self.keys.is_disjoint(&other.dirs)
+            && self.dirs.is_disjoint(&other.keys)
+    }
+
+    fn add(&mut self, view: &View, change: Change) -> Result<()> {
+        match change {
+            Change::Put { key, node, cites, expect } => {
+                let record = record(view, &key)?;
+                check(&key, &record, &expect)?;
+                if !matches!(node.value, Value::Dir) && record.below.children > 0 {
+                    return Err(StoreError::IsADirectory(key));
+                }
+                self.check_parent(view, &key)?;
+                let parents = cited(view, &key, &record, cites)?;
+                self.put(key, node, !record.exists(), parents);
+            }
+            Change::Delete { key, cites, expect } => {
+                let record = record(view, &key)?;
+                check(&key, &record, &expect)?;
+                if record.heads.iter().all(|h| h.node.is_none()) && matches!(cites, Cites::All) {
+                    return Ok(());
+                }
+                let parents = cited(view, &key, &record, cites)?;
+                self.delete(key, parents);
+            }
+            Change::Attr { key, file_id, attrs } => {
+                self.keys.insert(key.clone());
+                self.ops.push((Op::Attr { key, file_id, attrs }, Vec::new()));
+            }
+            Change::Rename { from, to, how } => self.rename(view, from, to, how)?,
+            Change::Instruction { program_id, .. } => {
+                return Err(StoreError::Refused(format!(
+                    "no program named {program_id:?} is deployed in this store"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, key: Key, node: Node, new_name: bool, parents: Vec<EntryRef>) {
+        self.touch(&key);
+        let op = Op::Put { key, node, new_name, parents: ids(&parents) };
+        self.ops.push((op, parents));
+    }
+
+    fn delete(&mut self, key: Key, parents: Vec<EntryRef>) {
+        self.touch(&key);
+        self.ops.push((Op::Delete { key, parents: ids(&parents) }, parents));
+    }
+
+    fn touch(&mut self, key: &Key) {
+        self.keys.insert(key.clone());
+        self.dirs.extend(key.parent());
+    }
+
+    /// A parent that this same commit makes is as good as one that stands.
+    fn check_parent(&self, view: &View, key: &Key) -> Result<()> {
+        match key.parent() {
+            Some(parent) if !parent.is_root() && !self.keys.contains(&parent) => {
+                let record = record(view, &parent)?;
+                if record.is_live() && !record.is_dir() {
+                    return Err(StoreError::NotADirectory(parent));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn rename(&mut self, view: &View, from: Key, to: Key, how: RenameHow) -> Result<()> {
+        let source = record(view, &from)?;
+        if !source.exists() {
+            return Err(StoreError::NotFound(from));
+        }
+        if to.is_below(&from) || (how == RenameHow::Exchange && from.is_below(&to)) {
+            return Err(StoreError::IntoItself(from));
+        }
+        let target = record(view, &to)?;
+        if from == to {
+            return match how {
+                RenameHow::NoReplace => Err(StoreError::Exists(to)),
+                _ => Ok(()),
+            };
+        }
+        self.check_parent(view, &to)?;
+        match how {
+            RenameHow::Exchange if !target.exists() => return Err(StoreError::NotFound(to)),
+            RenameHow::NoReplace if target.exists() => return Err(StoreError::Exists(to)),
+            RenameHow::Replace if target.exists() => match (source.is_dir(), target.is_dir()) {
+                (true, false) => return Err(StoreError::NotADirectory(to)),
+                (false, true) => return Err(StoreError::IsADirectory(to)),
+                (true, true) if target.below.children > 0 => return Err(StoreError::NotEmpty(to)),
+                _ => {}
+            },
+            _ => {}
+        }
+        let mut moved = self.subtree(view, &from, &to, &source)?;
+        if how == RenameHow::Exchange {
+            moved.extend(self.subtree(view, &to, &from, &target)?);
+        }
+        self.alone |= moved.len() > 1;
+        self.place(view, moved)
+    }
+
+    /// Everything live at or below `from`, and the key that it moves to.
+    fn subtree(&self, view: &View, from: &Key, to: &Key, top: &Arc<Record>) -> Result<Vec<Move>> {
+        let mut moved = vec![Move { from: from.clone(), to: to.clone(), record: top.clone() }];
+        if top.below.children == 0 {
+            return Ok(moved);
+        }
+        let mut failed = None;
+        let flow = view.walk(from, &mut |key, record| match key.rebase(from, to) {
+            Ok(to) => {
+                moved.push(Move { from: key.clone(), to, record: record.clone() });
+                if moved.len() > MAX_RENAME { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            }
+            Err(e) => {
+                failed = Some(StoreError::Key(to.clone(), e));
+                ControlFlow::Break(())
+            }
+        })?;
+        match failed {
+            Some(e) => Err(e),
+            None if flow.is_break() => Err(StoreError::TooMany(from.clone())),
+            None => Ok(moved),
+        }
+    }
+
+    /// One op per key: a key that something moves to is put, a key that is only left is deleted.
+    fn place(&mut self, view: &View, moved: Vec<Move>) -> Result<()> {
+        let mut left: BTreeMap<Key, Arc<Record>> =
+            moved.iter().map(|m| (m.from.clone(), m.record.clone())).collect();
+        for Move { to, record: source, .. } in moved {
+            // A directory that no entry names moves with what is below it.
+            let Some(node) = whole_node(view, &source)? else { continue };
+            let target = match left.remove(&to) {
+                Some(target) => target,
+                None => record(view, &to)?,
+            };
+            let parents = target.heads.iter().map(|h| h.entry).collect();
+            // A rename shows in the times of both directories, even when it replaces a name.
+            self.put(to, node, true, parents);
+        }
+        for (key, record) in left {
+            if record.is_live() {
+                let parents = record.heads.iter().map(|h| h.entry).collect();
+                self.delete(key, parents);
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Move {
+    from: Key,
+    to: Key,
+    record: Arc<Record>,
+}
+
+fn ids(parents: &[EntryRef]) -> Vec<EntryId> {
+    let mut ids: Vec<_> = parents.iter().map(|p| p.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+fn record(view: &View, key: &Key) -> Result<Arc<Record>> {
+    Ok(view.get(key)?.unwrap_or_default())
+}
+
+fn check(key: &Key, record: &Record, expect: &Expect) -> Result<()> {
+    let key = || key.clone();
+    match expect {
+        Expect::Absent if record.exists() => Err(StoreError::Exists(key())),
+        Expect::Exists | Expect::Childless if !record.exists() => Err(StoreError::NotFound(key())),
+        Expect::Childless if record.below.children > 0 => Err(StoreError::NotEmpty(key())),
+        Expect::Heads(expected) => {
+            let mut have: Vec<_> = record.heads.iter().map(|h| h.entry.id).collect();
+            let mut expected = expected.clone();
+            have.sort_unstable();
+            expected.sort_unstable();
+            if have == expected { Ok(()) } else { Err(StoreError::Precondition(key())) }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How far back a superseded head is looked for before it is left uncited.
+const CITE_DEPTH: usize = 64;
+
+fn cited(view: &View, key: &Key, record: &Record, cites: Cites) -> Result<Vec<EntryRef>> {
+    let heads = || record.heads.iter().map(|h| h.entry);
+    match cites {
+        Cites::All => Ok(heads().collect()),
+        Cites::Heads(seen) => {
+            let mut found: Vec<EntryRef> = heads().filter(|h| seen.contains(&h.id)).collect();
+            if found.len() < seen.len() {
+                // Superseded since it was read. It is cited all the same, so that the two versions have their base.
+                let rest: Vec<_> =
+                    seen.iter().filter(|id| found.iter().all(|f| f.id != **id)).copied().collect();
+                found.extend(super::history::locate(view, key, record, &rest, CITE_DEPTH)?);
+            }
+            Ok(found)
+        }
+    }
+}
+
+/// The node that a move puts: the winner, with all of its attributes, and its bytes where the record left them in the
+/// log.
+fn whole_node(view: &View, record: &Record) -> Result<Option<Node>> {
+    let Some(node) = record.winner().and_then(|h| h.node.as_ref()) else { return Ok(None) };
+    let attrs = record.attrs_of(node.file_id).map(whole_attrs).unwrap_or_default();
+    let value = super::reader::to_wire(view, &node.value)?;
+    Ok(Some(Node { file_id: node.file_id, value, attrs }))
+}
+
+fn whole_attrs(registers: &FileAttrs) -> Attrs {
+    Attrs {
+        mode: registers.mode.as_ref().map(|r| r.value),
+        mtime: registers.mtime.as_ref().map(|r| r.value),
+        atime: registers.atime.as_ref().map(|r| r.value),
+        uid: registers.uid.as_ref().map(|r| r.value),
+        gid: registers.gid.as_ref().map(|r| r.value),
+        xattrs: registers
+            .xattrs
+            .iter()
+            // Removed ones too: the file may come back to a name where it had them.
+            .map(|(name, r)| (name.clone(), r.value.clone()))
+            .collect(),
+    }
+}

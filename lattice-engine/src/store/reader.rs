@@ -1,0 +1,104 @@
+//! Reading a version's bytes, wherever they are: in the row, in the log, in packs.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::content::ContentReader;
+use crate::entry::{Content, Value};
+
+use super::error::{Result, StoreError};
+use super::handle::Store;
+use super::view::View;
+
+/// An open version: goes on reading what it opened whatever happens to the key, and keeps it from `gc`.
+#[derive(Debug, Clone)]
+pub struct Reader(Source);
+
+#[derive(Debug, Clone)]
+enum Source {
+    Small(Bytes),
+    Large(ContentReader),
+}
+
+impl Store {
+    pub(super) fn read(&self, content: &Content) -> Result<Reader> {
+        Ok(Reader(match small(&self.view, content)? {
+            Some(bytes) => Source::Small(bytes),
+            None => Source::Large(self.content.reader(content).map_err(StoreError::Content)?),
+        }))
+    }
+}
+
+/// The bytes of content that is no larger than an entry holds.
+pub(super) fn small(view: &View, content: &Content) -> Result<Option<Bytes>> {
+    match content {
+        Content::Inline(bytes) => Ok(Some(bytes.clone())),
+        Content::InLog(range) => {
+            let bytes = view.log.read_range(range.segment, range.offset, range.len);
+            Ok(Some(bytes.map_err(StoreError::Log)?))
+        }
+        Content::Chunks(_) | Content::Manifest { .. } => Ok(None),
+    }
+}
+
+/// A value as an entry holds it: bytes that this node left in its log are put back in line.
+pub(super) fn to_wire(view: &View, value: &Value) -> Result<Value> {
+    Ok(match value {
+        Value::File(content @ Content::InLog(_)) => {
+            Value::File(Content::Inline(small(view, content)?.unwrap_or_default()))
+        }
+        value => value.clone(),
+    })
+}
+
+impl Reader {
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        match &self.0 {
+            Source::Small(bytes) => bytes.len() as u64,
+            Source::Large(reader) => reader.size(),
+        }
+    }
+
+    /// Fewer bytes than asked for only at the end.
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        match &self.0 {
+            Source::Small(bytes) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                let n = buf.len().min(bytes.len() - start);
+                buf[..n].copy_from_slice(&bytes[start..start + n]);
+                Ok(n)
+            }
+            Source::Large(reader) => reader.read_at(buf, offset).map_err(StoreError::Content),
+        }
+    }
+
+    /// All of it, in memory: for values known to be small.
+    pub fn read_all(&self) -> Result<Bytes> {
+        if let Source::Small(bytes) = &self.0 {
+            return Ok(bytes.clone());
+        }
+        let mut all = vec![0; usize::try_from(self.size()).unwrap_or(usize::MAX)];
+        let n = self.read_at(&mut all, 0)?;
+        all.truncate(n);
+        Ok(all.into())
+    }
+
+    /// Where there is data rather than holes, for SEEK_DATA and SEEK_HOLE.
+    pub fn data_ranges(&self) -> Vec<Range<u64>> {
+        match &self.0 {
+            Source::Small(bytes) if bytes.is_empty() => Vec::new(),
+            Source::Small(bytes) => std::iter::once(0..bytes.len() as u64).collect(),
+            Source::Large(reader) => reader.data_ranges(),
+        }
+    }
+
+    /// A file whose bytes are exactly this version's, where there is one: for kernel passthrough.
+    pub fn contiguous(&self) -> Option<std::fs::File> {
+        match &self.0 {
+            Source::Small(_) => None,
+            Source::Large(reader) => reader.contiguous(),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! How a store is: counts and sizes, from what is kept anyway.
+
+use crate::id::StoreId;
+
+use super::error::Result;
+use super::handle::Handle;
+use super::watch::Cursor;
+
+/// Figures of one store; bytes are bytes on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreStatus {
+    pub id: StoreId,
+    /// Keys with a live version.
+    pub live_keys: u64,
+    pub entries: u64,
+    pub authors: u64,
+    /// Keys whose live versions differ.
+    pub conflicts: u64,
+    pub log_bytes: u64,
+    pub pack_bytes: u64,
+    pub state_bytes: u64,
+    /// In the log and not yet signed.
+    pub unsigned: u64,
+    /// Bytes that the in-memory overlay holds, about.
+    pub unapplied_bytes: u64,
+    /// Staged files that are not content yet.
+    pub staged: u64,
+    pub read_only: Option<String>,
+    pub stalled: Option<String>,
+    /// The log's end.
+    pub cursor: Cursor,
+}
+
+impl Handle {
+    pub fn status(&self) -> Result<StoreStatus> {
+        let store = &self.store;
+        let applied = store.view.state.read()?.applied()?;
+        let (live, new_entries, unapplied) = {
+            let overlay = store.view.overlay.read();
+            (overlay.live(), overlay.new_entries(), overlay.bytes() as u64)
+        };
+        let (authors, unsigned, cursor) = {
+            let writer = store.writer.lock();
+            (writer.chains.tips.len() as u64, writer.chains.unsigned.len() as u64, writer.log.end().into())
+        };
+        let log_dir = store.dir.join("log");
+        let log_bytes = store
+            .disk
+            .list(&log_dir)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|name| store.disk.open(&log_dir.join(name), crate::disk::Open::Read).ok()?.allocated().ok())
+            .sum();
+        Ok(StoreStatus {
+            id: store.id,
+            live_keys: applied.live.saturating_add_signed(live),
+            entries: applied.entries + new_entries,
+            authors,
+            conflicts: store.view.conflicts(&crate::key::Key::ROOT)?.len() as u64,
+            log_bytes,
+            pack_bytes: store.content.stats()?.stored_bytes,
+            state_bytes: store.view.state.bytes(),
+            unsigned,
+            unapplied_bytes: unapplied,
+            staged: self.intents()?.len() as u64,
+            read_only: store.frozen.read().clone(),
+            stalled: store.stalled.read().clone(),
+            cursor,
+        })
+    }
+}
