@@ -124,7 +124,7 @@ fn unmount(mount: Mount, force: bool) -> std::result::Result<(), (Option<Mount>,
 fn shown(node: &Node, store: Option<StoreId>) -> Result<(Shown, Option<String>)> {
     let Some(id) = store else { return Ok((Shown::All(node.clone()), None)) };
     let handle = node.find(&id.to_string())?;
-    let info = node.stores().into_iter().find(|s| s.id == id);
+    let info = node.stores()?.into_iter().find(|s| s.id == id);
     let name = info.map_or_else(|| id.to_string(), |s| s.name);
     Ok((Shown::One(handle, name.clone()), Some(name)))
 }

@@ -91,6 +91,9 @@ pub async fn import(ctx: &Context, args: ImportArgs) -> Result<()> {
         bytes(doc.bytes)
     );
     ctx.out.line(line)?;
+    if doc.early > 0 {
+        ctx.out.note(format!("{} entries are dated ahead of this machine's clock: import again later", doc.early));
+    }
     if doc.conflicts > 0 {
         ctx.out.note(format!("{} keys are in conflict: `lattice conflicts {}`", doc.conflicts, doc.name));
     }

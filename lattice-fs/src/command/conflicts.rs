@@ -33,7 +33,7 @@ pub async fn run(ctx: &Context, args: ConflictsArgs) -> Result<()> {
         Some(target) => vec![Target::any(target)?],
         None => {
             let list: StoreList = client.get("/stores").send().await?.json().await?;
-            let open = list.stores.into_iter().filter(|s| !s.deleted && s.broken.is_none());
+            let open = list.stores.into_iter().filter(|s| s.broken.is_none());
             open.map(|s| Target { store: s.name, key: Vec::new() }).collect()
         }
     };

@@ -87,7 +87,6 @@ async fn node(ctx: &Context, again: bool) -> Result<()> {
 fn state(s: &StoreStatusDoc) -> String {
     match (&s.store, &s.open) {
         (store, _) if store.broken.is_some() => format!("broken: {}", store.broken.as_deref().unwrap_or_default()),
-        (store, _) if store.deleted => "deleted".into(),
         (_, Some(open)) => match (&open.read_only, &open.stalled) {
             (Some(why), _) => format!("read-only: {why}"),
             (_, Some(why)) => format!("stalled: {why}"),
@@ -125,8 +124,9 @@ pub fn print_open(ctx: &Context, open: &OpenDoc) -> Result<()> {
     row("log", bytes(open.log_bytes))?;
     row("packs", bytes(open.pack_bytes))?;
     row("index", bytes(open.state_bytes))?;
-    row("unsynced", open.unsynced.to_string())?;
-    row("unapplied", open.unapplied.to_string())?;
+    row("unsigned", open.unsigned.to_string())?;
+    row("unapplied", bytes(open.unapplied_bytes))?;
+    row("staged", open.staged.to_string())?;
     row("cursor", open.cursor.clone())
 }
 

@@ -42,11 +42,7 @@ pub struct CreateArgs {
 
 /// List the stores.
 #[derive(Debug, Args)]
-pub struct ListArgs {
-    /// Also those that were deleted and whose data is still here.
-    #[arg(long)]
-    deleted: bool,
-}
+pub struct ListArgs {}
 
 /// A store.
 #[derive(Debug, Args)]
@@ -95,19 +91,14 @@ pub async fn create(ctx: &Context, args: CreateArgs) -> Result<()> {
     if ctx.out.json { ctx.out.doc(&doc) } else { ctx.out.line(format!("{}  {}", doc.id, doc.name)) }
 }
 
-pub async fn list(ctx: &Context, args: ListArgs) -> Result<()> {
-    let mut doc: StoreList = ctx.client().await?.get("/stores").send().await?.json().await?;
-    doc.stores.retain(|s| args.deleted || !s.deleted);
+pub async fn list(ctx: &Context, _: ListArgs) -> Result<()> {
+    let doc: StoreList = ctx.client().await?.get("/stores").send().await?.json().await?;
     if ctx.out.json {
         return ctx.out.doc(&doc);
     }
     let mut table = Table::new(["NAME", "ID", "CREATED", "STATE"]);
     for s in doc.stores {
-        let state = match (s.deleted, s.broken) {
-            (_, Some(why)) => format!("broken: {why}"),
-            (true, None) => "deleted".into(),
-            (false, None) => "ok".into(),
-        };
+        let state = s.broken.map_or_else(|| "ok".into(), |why| format!("broken: {why}"));
         table.row([safe(&s.name), s.id, s.created, state]);
     }
     if table.is_empty() {

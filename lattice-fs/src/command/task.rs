@@ -39,6 +39,6 @@ pub async fn stores(ctx: &Context, named: Option<&OsStr>) -> Result<Vec<String>>
         return Ok(vec![Target::store(store)?]);
     }
     let list: StoreList = ctx.client().await?.get("/stores").send().await?.json().await?;
-    let open = list.stores.into_iter().filter(|s| !s.deleted && s.broken.is_none());
+    let open = list.stores.into_iter().filter(|s| s.broken.is_none());
     Ok(open.map(|s| s.id).collect())
 }

@@ -79,7 +79,7 @@ fn ended(last: Option<&str>) -> Error {
 
 async fn only_store(ctx: &Context) -> Result<Target> {
     let list: StoreList = ctx.client().await?.get("/stores").send().await?.json().await?;
-    let mut stores = list.stores.into_iter().filter(|s| !s.deleted);
+    let mut stores = list.stores.into_iter();
     match (stores.next(), stores.next()) {
         (Some(one), None) => Ok(Target { store: one.name, key: Vec::new() }),
         (None, _) => Err(Error::NotFound("there are no stores: `lattice store create NAME` makes one".into())),

@@ -46,7 +46,7 @@ impl App {
 
     /// The listing entry of a store that exists.
     pub fn info(&self, id: StoreId) -> Result<StoreInfo> {
-        let found = self.node.stores().into_iter().find(|s| s.id == id);
+        let found = self.node.stores()?.into_iter().find(|s| s.id == id);
         found.ok_or_else(|| Problem::new(Code::NoSuchStore, format!("no store {id}")))
     }
 

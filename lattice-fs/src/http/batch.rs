@@ -21,6 +21,8 @@ pub async fn post(InStore(store): InStore, extract::Json(batch): extract::Json<B
         return Err(Problem::new(Code::BadRequest, format!("a batch has 1 to {MAX_OPS} operations")));
     }
     blocking(move || {
+        // A restored version's content must outlive its history until the commit names it.
+        let _pin = store.content().pin();
         let changes = batch.ops.into_iter().map(|op| change(&store, op)).collect::<Result<Vec<_>>>()?;
         Ok(Json(describe::written(&upload::commit(&store, changes)?)))
     })

@@ -12,9 +12,10 @@ use super::extract::InStore;
 use super::model::ImportDoc;
 use super::problem::{Result, blocking};
 
-pub async fn export(InStore(store): InStore) -> impl IntoResponse {
+pub async fn export(State(app): State<App>, InStore(store): InStore) -> Result<impl IntoResponse> {
+    let name = app.info(store.id())?.name;
     let (mut writer, body) = body::writer();
-    tokio::task::spawn_blocking(move || match store.export(&mut writer, &mut |_, _| {}) {
+    tokio::task::spawn_blocking(move || match store.export(&name, &mut writer, &mut |_, _| {}) {
         Ok(report) => {
             tracing::info!(store = %store.id(), entries = report.entries, bytes = report.bytes, "exported");
             if let Err(e) = writer.finish() {
@@ -26,7 +27,7 @@ pub async fn export(InStore(store): InStore) -> impl IntoResponse {
             writer.abort(e);
         }
     });
-    ([(header::CONTENT_TYPE, "application/vnd.lattice.bundle")], body)
+    Ok(([(header::CONTENT_TYPE, "application/vnd.lattice.bundle")], body))
 }
 
 pub async fn import(State(app): State<App>, body: Body) -> Result<Json<ImportDoc>> {
@@ -34,6 +35,7 @@ pub async fn import(State(app): State<App>, body: Body) -> Result<Json<ImportDoc
     blocking(move || {
         let (id, report) = app.node.import(&mut source, &mut |_, _| {})?;
         let info = app.info(id)?;
+        let conflicts = app.node.find(&id.to_string())?.status()?.conflicts;
         Ok(Json(ImportDoc {
             store: id.to_string(),
             name: info.name,
@@ -41,7 +43,8 @@ pub async fn import(State(app): State<App>, body: Body) -> Result<Json<ImportDoc
             new_entries: report.new_entries,
             chunks: report.chunks,
             bytes: report.bytes,
-            conflicts: report.conflicts,
+            early: report.early,
+            conflicts,
         }))
     })
     .await

@@ -27,7 +27,7 @@ pub async fn status(State(app): State<App>) -> Result<Json<StatusDoc>> {
             data_dir: app.node.data_dir().display().to_string(),
             daemon_pid: mounts.map(|_| std::process::id()),
             mounts: mounts.map(docs).unwrap_or_default(),
-            stores: app.node.stores().iter().map(|info| stores::status(&app, info)).collect(),
+            stores: app.node.stores()?.iter().map(|info| stores::status(&app, info)).collect::<Result<_>>()?,
         }))
     })
     .await

@@ -33,7 +33,6 @@ pub fn store(info: &StoreInfo) -> StoreDoc {
         id: info.id.to_string(),
         name: info.name.clone(),
         created: time_ms(info.created_ms),
-        deleted: info.deleted,
         broken: info.broken.clone(),
     }
 }
@@ -47,8 +46,9 @@ pub fn open(s: &StoreStatus) -> OpenDoc {
         log_bytes: s.log_bytes,
         pack_bytes: s.pack_bytes,
         state_bytes: s.state_bytes,
-        unsynced: s.unsynced,
-        unapplied: s.unapplied,
+        unsigned: s.unsigned,
+        unapplied_bytes: s.unapplied_bytes,
+        staged: s.staged,
         read_only: s.read_only.clone(),
         stalled: s.stalled.clone(),
         cursor: s.cursor.to_string(),

@@ -60,13 +60,12 @@ pub async fn stream(
 
 /// A watch from the cursor on; where the log doesn't reach back to it, from now on, and why.
 fn open(store: &Handle, cursor: Option<lattice_engine::store::Cursor>) -> Result<(Watch, Option<String>)> {
-    match store.watch(cursor) {
-        Ok(watch) => Ok((watch, None)),
-        Err(e) if cursor.is_some() => {
+    match cursor.map(|c| store.entries(c, 1)) {
+        Some(Err(e)) => {
             tracing::info!("a watcher's cursor is of no use: {e}");
-            Ok((store.watch(None)?, Some(e.to_string())))
+            Ok((store.watch(None), Some(e.to_string())))
         }
-        Err(e) => Err(e.into()),
+        None | Some(Ok(_)) => Ok((store.watch(cursor), None)),
     }
 }
 

@@ -5,6 +5,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::Uri;
 use axum::http::request::Parts;
 use lattice_engine::key::Key;
+use lattice_engine::node::StoreInfo;
 use lattice_engine::store::Handle;
 use serde::de::DeserializeOwned;
 
@@ -27,13 +28,28 @@ pub struct InStore(pub Handle);
 impl FromRequestParts<App> for InStore {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let (store, _) = store_path(parts.uri.path())
-            .ok_or_else(|| Problem::new(Code::NoRoute, "the path names no store"))?;
-        let spec = String::from_utf8(decode(store))
-            .map_err(|_| Problem::new(Code::NoSuchStore, format!("no store {store:?}: its name is not UTF-8")))?;
-        let node = app.node.clone();
+        let (node, spec) = (app.node.clone(), store_spec(parts)?);
         blocking(move || Ok(Self(node.find(&spec)?))).await
     }
+}
+
+/// The same, also where the store can't be opened.
+#[derive(Debug)]
+pub struct Named(pub StoreInfo);
+
+impl FromRequestParts<App> for Named {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let (node, spec) = (app.node.clone(), store_spec(parts)?);
+        blocking(move || Ok(Self(node.find_info(&spec)?))).await
+    }
+}
+
+fn store_spec(parts: &Parts) -> Result<String, Problem> {
+    let (store, _) =
+        store_path(parts.uri.path()).ok_or_else(|| Problem::new(Code::NoRoute, "the path names no store"))?;
+    String::from_utf8(decode(store))
+        .map_err(|_| Problem::new(Code::NoSuchStore, format!("no store {store:?}: its name is not UTF-8")))
 }
 
 /// The key of the path: percent-encoded bytes, checked.

@@ -52,7 +52,7 @@ impl GcQuery {
     fn keep(&self) -> Result<KeepHistory> {
         match self.keep.as_deref() {
             None | Some("all") => Ok(KeepHistory::All),
-            Some("none") => Ok(KeepHistory::None),
+            Some("none") => Ok(KeepHistory::Heads),
             Some(text) => match text.parse() {
                 Ok(seconds) => Ok(KeepHistory::For(Duration::from_secs(seconds))),
                 Err(_) => Err(Problem::new(Code::BadRequest, format!("keep is all, none or seconds, not {text:?}"))),
@@ -65,7 +65,8 @@ pub async fn gc(State(app): State<App>, InStore(store): InStore, Query(q): Query
     let keep = q.keep()?;
     let info = app.info(store.id())?;
     Ok(task(move |progress| {
-        let report = store.gc(keep, progress)?;
+        progress("reading what is named");
+        let report = store.gc(keep)?;
         Ok(TaskLine::Gc {
             store: info.id.to_string(),
             name: info.name,
@@ -117,7 +118,7 @@ pub async fn stats(State(app): State<App>, InStore(store): InStore) -> Result<Js
             others: 0,
             file_bytes: 0,
             largest_file: 0,
-            open: describe::open(&store.status()),
+            open: describe::open(&store.status()?),
         };
         store.walk(&Key::ROOT, &mut |key, record| {
             match shown(key, record, &defaults) {

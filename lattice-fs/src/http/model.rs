@@ -13,8 +13,6 @@ pub struct StoreDoc {
     pub id: String,
     pub name: String,
     pub created: String,
-    /// Deleted in the root store; its data is still here until `gc --stores`.
-    pub deleted: bool,
     /// Why it can't be opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<String>,
@@ -44,9 +42,10 @@ pub struct OpenDoc {
     pub log_bytes: u64,
     pub pack_bytes: u64,
     pub state_bytes: u64,
-    /// Entries not yet on disk for good; not yet in the state file.
-    pub unsynced: u64,
-    pub unapplied: u64,
+    /// Entries whose signature is still to be added; bytes that are not in the state file yet; large files under way.
+    pub unsigned: u64,
+    pub unapplied_bytes: u64,
+    pub staged: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_only: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -248,6 +247,9 @@ pub struct ImportDoc {
     pub new_entries: u64,
     pub chunks: u64,
     pub bytes: u64,
+    /// Entries dated too far ahead of this machine's clock, left out for now.
+    pub early: u64,
+    /// Keys in conflict in the store as it is now.
     pub conflicts: u64,
 }
 

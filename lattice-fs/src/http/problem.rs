@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use lattice_engine::content::ContentError;
 use lattice_engine::key::KeyError;
 use lattice_engine::node::NodeError;
 use lattice_engine::store::StoreError;
@@ -112,7 +113,7 @@ impl From<KeyError> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(e: StoreError) -> Self {
-        let code = match &e {
+        let code = match e.cause() {
             StoreError::NotFound(_) => Code::NotFound,
             StoreError::Exists(_) => Code::Exists,
             StoreError::NotEmpty(_) => Code::NotEmpty,
@@ -120,14 +121,27 @@ impl From<StoreError> for Problem {
             StoreError::NotADirectory(_) => Code::NotADirectory,
             StoreError::Precondition(_) => Code::Precondition,
             StoreError::TooMany(_) => Code::TooMany,
-            StoreError::Key(_) => Code::BadKey,
+            StoreError::Key(..) => Code::BadKey,
             StoreError::ReadOnly { .. } => Code::ReadOnly,
             StoreError::NoSpace(_) => Code::NoSpace,
-            StoreError::Damaged(_) => Code::Damaged,
-            StoreError::IntoItself(_) | StoreError::Refused(_) => Code::Refused,
-            StoreError::Io { .. } => Code::Internal,
+            StoreError::Log(_) | StoreError::State(_) => Code::Damaged,
+            StoreError::Content(e) => content_code(e),
+            StoreError::IntoItself(_) | StoreError::Refused(_) | StoreError::Entry(_) => Code::Refused,
+            StoreError::Io { .. } | StoreError::Shared(_) => Code::Internal,
         };
         Self::new(code, e.to_string())
+    }
+}
+
+fn content_code(e: &ContentError) -> Code {
+    match e {
+        ContentError::TooManyChunks { .. } | ContentError::ChunkTooLarge { .. } => Code::TooLarge,
+        ContentError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Code::NoSpace,
+        ContentError::Missing { .. } | ContentError::Corrupt { .. } | ContentError::Truncated { .. } => Code::Damaged,
+        ContentError::BadManifest { .. } | ContentError::Version { .. } => Code::Damaged,
+        ContentError::GcRunning => Code::Refused,
+        ContentError::Poisoned { .. } => Code::ReadOnly,
+        _ => Code::Internal,
     }
 }
 
@@ -139,10 +153,11 @@ impl From<NodeError> for Problem {
             NodeError::AlreadyInitialised(_) => Code::AlreadyInitialised,
             NodeError::Locked { .. } => Code::Locked,
             NodeError::NoSuchStore(_) => Code::NoSuchStore,
-            NodeError::Ambiguous(..) => Code::Ambiguous,
+            NodeError::Ambiguous { .. } => Code::Ambiguous,
             NodeError::NameTaken(_) => Code::NameTaken,
-            NodeError::BadName(..) => Code::BadName,
+            NodeError::BadName { .. } => Code::BadName,
             NodeError::Refused(_) => Code::Refused,
+            NodeError::Broken { .. } | NodeError::Identity(_) => Code::Damaged,
             NodeError::Io { .. } => Code::Internal,
         };
         Self::new(code, e.to_string())

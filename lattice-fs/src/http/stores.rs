@@ -7,12 +7,12 @@ use lattice_engine::node::StoreInfo;
 
 use super::app::App;
 use super::describe;
-use super::extract::{self, InStore};
+use super::extract::{self, Named};
 use super::model::{NameDoc, StoreDoc, StoreList, StoreStatusDoc};
 use super::problem::{Result, blocking};
 
 pub async fn list(State(app): State<App>) -> Result<Json<StoreList>> {
-    blocking(move || Ok(Json(StoreList { stores: app.node.stores().iter().map(describe::store).collect() }))).await
+    blocking(move || Ok(Json(StoreList { stores: app.node.stores()?.iter().map(describe::store).collect() }))).await
 }
 
 pub async fn create(
@@ -26,32 +26,32 @@ pub async fn create(
     .await
 }
 
-pub async fn show(State(app): State<App>, InStore(store): InStore) -> Result<Json<StoreStatusDoc>> {
-    blocking(move || Ok(Json(status(&app, &app.info(store.id())?)))).await
+pub async fn show(State(app): State<App>, Named(store): Named) -> Result<Json<StoreStatusDoc>> {
+    blocking(move || Ok(Json(status(&app, &store)?))).await
 }
 
 pub async fn rename(
     State(app): State<App>,
-    InStore(store): InStore,
+    Named(store): Named,
     extract::Json(doc): extract::Json<NameDoc>,
 ) -> Result<Json<StoreDoc>> {
     blocking(move || {
-        app.node.rename_store(store.id(), &doc.name)?;
-        Ok(Json(describe::store(&app.info(store.id())?)))
+        app.node.rename_store(store.id, &doc.name)?;
+        Ok(Json(describe::store(&app.info(store.id)?)))
     })
     .await
 }
 
-pub async fn delete(State(app): State<App>, InStore(store): InStore) -> Result<StatusCode> {
+pub async fn delete(State(app): State<App>, Named(store): Named) -> Result<StatusCode> {
     blocking(move || {
-        app.node.delete_store(store.id())?;
+        app.node.delete_store(store.id)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await
 }
 
 /// A store with its state, where it is open.
-pub fn status(app: &App, info: &StoreInfo) -> StoreStatusDoc {
-    let open = app.node.store(info.id).map(|s| describe::open(&s.status()));
-    StoreStatusDoc { store: describe::store(info), open }
+pub fn status(app: &App, info: &StoreInfo) -> Result<StoreStatusDoc> {
+    let open = app.node.store(info.id).map(|s| s.status()).transpose()?;
+    Ok(StoreStatusDoc { store: describe::store(info), open: open.as_ref().map(describe::open) })
 }

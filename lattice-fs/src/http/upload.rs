@@ -21,8 +21,16 @@ pub fn content(store: &Handle, source: &mut dyn Read) -> Result<Content> {
     if first.len() < BUFFER {
         return Ok(store.put_content(&first)?);
     }
-    let mut whole = first.as_slice().chain(source);
-    stream(store, &mut whole)
+    let stored = |e| Problem::from(StoreError::Content(e));
+    let mut writer = store.content().writer();
+    writer.write(&first).map_err(stored)?;
+    loop {
+        let n = source.read(&mut first).map_err(broke_off)?;
+        if n == 0 {
+            return writer.finish().map_err(stored);
+        }
+        writer.write(&first[..n]).map_err(stored)?;
+    }
 }
 
 /// A source that breaks off is the sender's doing, not the store's.
@@ -82,5 +90,3 @@ pub fn commit(store: &Handle, changes: Vec<Change>) -> Result<EntryRef> {
         e => e.into(),
     })
 }
-
-fn stream(store: &Handle, source: &mut dyn Read) -> Result<Content> { let mut v = Vec::new(); source.read_to_end(&mut v).map_err(broke_off)?; Ok(store.put_content(&v)?) }

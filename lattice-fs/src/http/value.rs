@@ -212,6 +212,8 @@ pub async fn put(
     blocking(move || {
         // Judged before the bytes are read, so that a gigabyte isn't sent for nothing, and again when it commits.
         upload::put_change(&store, key.clone(), Value::File(lattice_engine::entry::Content::EMPTY), &condition)?;
+        // From here until the commit names them, gc must not take the chunks.
+        let _pin = store.content().pin();
         let existed = store.get(&key)?.is_some_and(|r| r.exists());
         let content = upload::content(&store, &mut source)?;
         let change = upload::put_change(&store, key, Value::File(content), &condition)?;

@@ -49,7 +49,7 @@ impl Helper {
             let names = match word.split_once(':') {
                 None => {
                     let list: StoreList = client.get("/stores").send().await?.json().await?;
-                    list.stores.into_iter().filter(|s| !s.deleted).map(|s| format!("{}:", s.name)).collect()
+                    list.stores.into_iter().map(|s| format!("{}:", s.name)).collect()
                 }
                 Some((store, prefix)) => {
                     let request = client.get(store_route(store, "keys")).query("prefix", prefix);
