@@ -1,5 +1,6 @@
 //! Reads of the log, concurrent with its appends. Every record's checksums are verified before it is returned.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ struct Shared {
     dir: PathBuf,
     store: StoreId,
     syncer: Syncer,
-    open: RwLock<Vec<SegmentFile>>,
+    open: RwLock<Vec<Arc<SegmentFile>>>,
 }
 
 impl LogReader {
@@ -68,9 +69,14 @@ impl LogReader {
     }
 
     /// Bytes of a segment's file, unverified: a payload that was left in the log, whose own hash the caller checks.
-    /// `len` is in bytes.
+    /// `len` is in bytes, at most [`MAX_BODY`].
     pub fn read_range(&self, segment: u64, offset: u64, len: u32) -> Result<Bytes, LogError> {
-        read_exact(&self.segment(segment)?, offset, len as usize)
+        let segment = self.segment(segment)?;
+        if len as usize > MAX_BODY {
+            let why = "no record is as long as what was asked for";
+            return Err(LogError::corrupt(&segment.path, offset, why));
+        }
+        read_exact(&segment, offset, len as usize)
     }
 
     /// The records after `after` (from the beginning without it) in order, up to what is appended when it is called.
@@ -93,7 +99,7 @@ impl LogReader {
         }
     }
 
-    fn segment(&self, number: u64) -> Result<SegmentFile, LogError> {
+    fn segment(&self, number: u64) -> Result<Arc<SegmentFile>, LogError> {
         let shared = &*self.shared;
         if let Some(found) = shared.open.read().iter().find(|s| s.number == number) {
             return Ok(found.clone());
@@ -105,6 +111,7 @@ impl LogReader {
             number,
             Open::Read,
         )?;
+        let opened = Arc::new(opened);
         let mut open = shared.open.write();
         if open.len() >= OPEN_FILES {
             open.remove(0);
@@ -116,20 +123,16 @@ impl LogReader {
 }
 
 fn read_exact(segment: &SegmentFile, offset: u64, len: usize) -> Result<Bytes, LogError> {
-    let have = segment.len()?;
-    if offset.checked_add(len as u64).is_none_or(|end| end > have) {
-        return Err(LogError::corrupt(
+    let mut buf = vec![0; len];
+    match segment.file.read_exact_at(&mut buf, offset) {
+        Ok(()) => Ok(buf.into()),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(LogError::corrupt(
             &segment.path,
             offset,
             "the file ends before the record does",
-        ));
+        )),
+        Err(e) => Err(LogError::io("read", &segment.path)(e)),
     }
-    let mut buf = vec![0; len];
-    segment
-        .file
-        .read_exact_at(&mut buf, offset)
-        .map_err(LogError::io("read", &segment.path))?;
-    Ok(buf.into())
 }
 
 /// Iterates over records in order; reads 1 MiB at a time.

@@ -162,6 +162,31 @@ impl Log {
         Ok(positions)
     }
 
+    /// Ends the log before the record at `at`: that one and all after it are gone when it returns. For an opener who finds
+    /// that a crash has kept a record but not what it names; what is cut must never have been promised.
+    ///
+    /// # Errors
+    /// [`LogError::Io`]; the log must be reopened then.
+    pub fn cut(&mut self, at: Position) -> Result<(), LogError> {
+        for number in (at.segment + 1..=self.current.number).rev() {
+            let later = path(&self.dir, number);
+            self.disk.remove(&later).map_err(LogError::io("remove", &later))?;
+        }
+        self.disk.sync_dir(&self.dir).map_err(LogError::io("sync", &self.dir))?;
+        if at.segment != self.current.number {
+            self.current =
+                SegmentFile::open(&*self.disk, &self.dir, &self.store, at.segment, Open::Write)?;
+        }
+        let file = &self.current.file;
+        file.set_len(at.offset)
+            .and_then(|()| file.sync_data())
+            .map_err(LogError::io("cut", &self.current.path))?;
+        self.end = at.offset;
+        self.closed = false;
+        self.syncer.rolled(self.current.clone(), self.end());
+        Ok(())
+    }
+
     /// Syncs, and ends the log with a record that vouches for all the others, so that damage found by the next `open` is
     /// told from a torn tail to the last record.
     pub fn close(mut self) -> Result<(), LogError> {

@@ -184,6 +184,22 @@ impl Node {
     }
 }
 
+/// A node that is dropped without [`Node::close`] closes all the same; what fails then is only logged.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let stores = std::mem::take(&mut *self.stores.write());
+        let open = stores.into_values().filter_map(|s| match s {
+            Opened::Open(handle) => Some(handle),
+            Opened::Broken(_) => None,
+        });
+        for store in open.chain([self.root.clone()]) {
+            if let Err(e) = store.close() {
+                tracing::error!(store = %store.id(), "did not close cleanly: {e}");
+            }
+        }
+    }
+}
+
 fn options(identity: Identity, clock: Arc<dyn Clock>) -> OpenOptions {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     OpenOptions { disk, identity: Arc::new(identity), clock, background: true }

@@ -16,6 +16,7 @@ use crate::merge::{EntryRef, Record};
 use crate::state::{Overlay, RowKey};
 
 use super::error::Result;
+use super::reader::to_wire;
 use super::view::View;
 
 /// Inline bytes up to this many are copied into the record's row; longer ones stay in the log, and the row says where.
@@ -105,6 +106,7 @@ impl<'a> Applier<'a> {
             self.wake(&row, file, Arc::make_mut(&mut record))?;
         }
         apply(Arc::make_mut(&mut record));
+        self.bring_in_line(&mut record)?;
         // The root has no heads, and its registers are its own.
         if !key.is_root() {
             for (file, attrs) in Arc::make_mut(&mut record).take_dormant() {
@@ -115,6 +117,17 @@ impl<'a> Applier<'a> {
         self.overlay.count_live(i64::from(record.is_live()) - i64::from(live));
         self.overlay.put_record(row, record);
         self.lift(key, before, after, name_changed.then_some(at))
+    }
+
+    /// Concurrent versions are compared by their bytes, and equal ones stand at different places of the log.
+    fn bring_in_line(&self, record: &mut Arc<Record>) -> Result<()> {
+        if record.live_heads().nth(1).is_none() {
+            return Ok(());
+        }
+        for node in Arc::make_mut(record).heads.iter_mut().filter_map(|h| h.node.as_mut()) {
+            node.value = to_wire(self.view, &node.value)?;
+        }
+        Ok(())
     }
 
     /// Gives a record back the registers of a file that an operation is about to bring to life again.

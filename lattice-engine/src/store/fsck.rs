@@ -14,7 +14,7 @@ use crate::state::{Overlay, RowKey, Snapshot, State};
 
 use super::error::{Result, StoreError};
 use super::handle::{Handle, Store};
-use super::open::replay;
+use super::open::{Hooks, replay};
 use super::view::View;
 use super::writer::Chains;
 
@@ -116,7 +116,8 @@ impl Store {
             view.overlay.write().forget(&snapshot);
             Ok(())
         };
-        replay(&view, &mut Chains::default(), &self.identity.node_id(), None, &flush)?;
+        let hooks = Hooks { flush: &flush, lacks: &|_| Ok(false) };
+        replay(&view, &mut Chains::default(), &self.identity.node_id(), None, &hooks)?;
         flush()?;
         let differences = compare(&self.view.state, &view.state)?;
         let equal = differences == 0;

@@ -163,6 +163,12 @@ impl Handle {
         self.store.events(since, limit)
     }
 
+    /// What the background thread does now and then, for a store opened without one: signs, and moves the overlay into
+    /// the state file, durably or not.
+    pub fn maintain(&self, durable: bool) -> Result<()> {
+        self.store.turn(durable).map(|_| ())
+    }
+
     /// Syncs, applies and stops: the next open has nothing to replay. Later writes fail, through any handle.
     pub fn close(&self) -> Result<()> {
         self.store.close()

@@ -138,10 +138,13 @@ impl Handle {
     pub fn recover_staged(&self) -> Result<u64> {
         let intents = self.intents()?;
         for intent in &intents {
-            if self.store.disk.exists(&intent.file) {
+            // A kill leaves the whole file. A power loss before an fsync may leave less, and then what was there
+            // before stays: nothing was promised of it.
+            let whole = self.store.disk.open(&intent.file, crate::disk::Open::Read).and_then(|f| f.len());
+            if whole.is_ok_and(|len| len == intent.size) {
                 self.promote(intent)?;
             } else {
-                // Adopted, and its entry committed or not: the file's bytes are content now or were never whole.
+                tracing::warn!(key = %intent.key, "a staged file did not survive a power loss; it was not fsynced");
                 self.finish(intent)?;
             }
         }

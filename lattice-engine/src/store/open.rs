@@ -9,8 +9,8 @@ use parking_lot::{Mutex, RwLock};
 use crate::chain::Tip;
 use crate::clock::Clock;
 use crate::content::ContentStore;
-use crate::disk::Disk;
-use crate::entry::{self, Decoded, Entry};
+use crate::disk::{Disk, Open};
+use crate::entry::{self, Content, Decoded, Entry, Node, Op, Value};
 use crate::hlc::{Hlc, HlcClock};
 use crate::id::{EntryId, NodeId, StoreId};
 use crate::identity::Identity;
@@ -92,7 +92,10 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         tracing::warn!(store = %id, segment = cut.segment, bytes = cut.bytes, "cut the log's torn tail");
     }
     let state = Arc::new(state);
-    let content = ContentStore::open(disk.clone(), dir, state.clone())?;
+    let (content, recovery) = ContentStore::open(disk.clone(), dir, state.clone())?;
+    for finding in &recovery.findings {
+        tracing::warn!(store = %id, "{finding}");
+    }
     let view = View { overlay: RwLock::new(Overlay::default()), state, log: log.reader() };
     let genesis = read_genesis(&view, id)?;
     let author = options.identity.node_id();
@@ -105,8 +108,12 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         clock: HlcClock::default(),
         chains: Chains { tips, next_intent, ..Chains::default() },
     };
-    let flush = || flush(&view);
-    let stalled = replay(&view, &mut writer.chains, &author, applied.to, &flush)?;
+    let hooks = Hooks { flush: &|| flush(&view), lacks: &|entry| lacks(&content, entry) };
+    let replayed = replay(&view, &mut writer.chains, &author, applied.to, &hooks)?;
+    if let Some(at) = replayed.cut {
+        cut(&view, &mut writer, disk, dir, at)?;
+    }
+    let stalled = replayed.stalled;
     // The high-water mark of our clock is our chain's tip: nothing of ours is later.
     writer.clock = HlcClock::starting_at(writer.tip().hlc);
     let store = Arc::new(Store {
@@ -164,15 +171,63 @@ fn read_genesis(view: &View, id: StoreId) -> Result<Entry> {
 /// Moved into redb at a time while replaying.
 const REPLAY_BYTES: usize = 8 << 20;
 
-/// Applies what the log has after `after`, calling `flush` when the overlay has grown large. Gives why the projection
-/// stalls, if it does: the chains go on, the records don't.
+/// What a replay asks of its caller.
+pub(super) struct Hooks<'a> {
+    /// Called when the overlay has grown large.
+    pub flush: &'a dyn Fn() -> Result<()>,
+    /// Whether content that an entry names was never stored.
+    pub lacks: &'a dyn Fn(&Entry) -> Result<bool>,
+}
+
+/// How a replay ended.
+#[derive(Debug, Default)]
+pub(super) struct Replayed {
+    /// Why the projection stands still, if it does: the chains have gone on, the records haven't.
+    pub stalled: Option<String>,
+    /// The record before which it stopped, because a power loss has kept it and not what it names.
+    pub cut: Option<Position>,
+}
+
+/// Whether the content of an entry was never stored: neither indexed nor in a pack's tail. What is damaged was.
+fn lacks(content: &ContentStore, entry: &Entry) -> Result<bool> {
+    for op in &entry.ops {
+        if let Op::Put { node: Node { value: Value::File(c), .. }, .. } = op
+            && matches!(c, Content::Chunks(_) | Content::Manifest { .. })
+            && !content.missing(c)?.is_empty()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Ends the log before `at`. Entries are appended before their content is synced, so a power loss may keep the one and
+/// lose the other; only what `sync` had covered was promised, and content goes first there. What is cut is kept aside.
+fn cut(view: &View, writer: &mut Writer, disk: &Arc<dyn Disk>, dir: &Path, at: Position) -> Result<()> {
+    let aside = dir.join(format!("cut-{:x}-{:x}", at.segment, at.offset));
+    let failed = || StoreError::io(format!("cannot write {}", aside.display()));
+    let file = disk.open(&aside, Open::Create).map_err(failed())?;
+    let end = writer.log.end();
+    if end.segment == at.segment {
+        let len = (end.offset - at.offset) as u32;
+        let bytes = view.log.read_range(at.segment, at.offset, len).map_err(StoreError::Log)?;
+        file.write_all_at(&bytes, 0).map_err(failed())?;
+    }
+    tracing::warn!(
+        store = %writer.store, kept = %aside.display(),
+        "a power loss has kept entries and lost their content, none of it fsynced: the log ends before them now"
+    );
+    writer.log.cut(at).map_err(StoreError::Log)
+}
+
+/// Applies what the log has after `after`.
 pub(super) fn replay(
     view: &View,
     chains: &mut Chains,
     ours: &NodeId,
     after: Option<Position>,
-    flush: &dyn Fn() -> Result<()>,
-) -> Result<Option<String>> {
+    hooks: &Hooks<'_>,
+) -> Result<Replayed> {
     let mut stalled = None;
     for record in view.log.scan(after) {
         let (position, record) = record.map_err(StoreError::Log)?;
@@ -186,6 +241,12 @@ pub(super) fn replay(
                     }
                     Decoded::Unknown { entry, why } => (entry, Some(why.to_string())),
                 };
+                if (hooks.lacks)(&entry)? {
+                    let group = chains.open_groups.remove(&entry.header.author).unwrap_or_default();
+                    let first = group.first().filter(|_| entry.header.group_first != entry.header.seq);
+                    let cut = Some(first.map_or(position, |(_, at)| *at));
+                    return Ok(Replayed { stalled, cut });
+                }
                 if unsigned && entry.header.author == *ours {
                     chains.unsigned.push_back((entry.header.seq, entry.id));
                 }
@@ -220,10 +281,10 @@ pub(super) fn replay(
             LogRecord::Signatures { .. } | LogRecord::Unknown { .. } => {}
         }
         if view.overlay.read().bytes() > REPLAY_BYTES {
-            flush()?;
+            (hooks.flush)()?;
         }
     }
-    Ok(stalled)
+    Ok(Replayed { stalled, cut: None })
 }
 
 fn flush(view: &View) -> Result<()> {

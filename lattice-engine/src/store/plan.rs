@@ -96,16 +96,15 @@ impl Plan {
 
     /// A parent that this same commit makes is as good as one that stands.
     fn check_parent(&self, view: &View, key: &Key) -> Result<()> {
-        match key.parent() {
-            Some(parent) if !parent.is_root() && !self.keys.contains(&parent) => {
-                let record = record(view, &parent)?;
-                if record.is_live() && !record.is_dir() {
-                    return Err(StoreError::NotADirectory(parent));
-                }
-                Ok(())
+        let mut above = key.parent();
+        while let Some(parent) = above.filter(|p| !p.is_root() && !self.keys.contains(p)) {
+            let record = record(view, &parent)?;
+            if record.exists() {
+                return if record.is_dir() { Ok(()) } else { Err(StoreError::NotADirectory(parent)) };
             }
-            _ => Ok(()),
+            above = parent.parent();
         }
+        Ok(())
     }
 
     fn rename(&mut self, view: &View, from: Key, to: Key, how: RenameHow) -> Result<()> {

@@ -1,6 +1,11 @@
 //! A disk that is full or fails, and syncs that wait for each other.
 
+use std::time::Duration;
+
 use super::*;
+
+/// How long a step that must come is waited for.
+const WAIT: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_full_disk_leaves_the_log_whole_and_usable() {
@@ -154,7 +159,11 @@ impl DiskFile for GatedFile {
         self.1.syncs.fetch_add(1, Ordering::SeqCst);
         self.0.sync_data()?;
         self.1.begun.send(()).expect("the test listens");
-        self.1.may_end.lock().recv().expect("the test lets go");
+        self.1
+            .may_end
+            .lock()
+            .recv_timeout(WAIT)
+            .expect("the test lets go");
         Ok(())
     }
     fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
@@ -180,13 +189,13 @@ fn callers_that_wait_together_share_one_sync_and_none_is_told_too_early() {
     let_go.send(()).expect("for the first segment");
     let disk = Arc::new(GatedDisk(gate.clone()));
     let (mut log, _) = Log::open(disk, dir(), STORE, LogOptions::default(), None).expect("opens");
-    has_begun.recv().expect("the first segment");
+    has_begun.recv_timeout(WAIT).expect("the first segment");
     gate.syncs.store(0, Ordering::SeqCst);
     let syncer = &log.syncer();
     let first = append(&mut log, &[entry(0)])[0].end();
     std::thread::scope(|s| {
         let leader = s.spawn(|| syncer.sync_to(first));
-        has_begun.recv().expect("the leader's sync");
+        has_begun.recv_timeout(WAIT).expect("the leader's sync");
         // Written while that sync runs: it may not count for this one.
         let second = append(&mut log, &[entry(1)])[0].end();
         let others: Vec<_> = (0..8)
@@ -194,7 +203,7 @@ fn callers_that_wait_together_share_one_sync_and_none_is_told_too_early() {
             .collect();
         let_go.send(()).expect("the leader's sync");
         leader.join().expect("ends").expect("syncs");
-        has_begun.recv().expect("the others' sync");
+        has_begun.recv_timeout(WAIT).expect("the others' sync");
         assert_eq!(syncer.durable_end(), first);
         let_go.send(()).expect("the others' sync");
         others

@@ -1,0 +1,172 @@
+//! What a collection must leave alone although no head names it: chunks stored or relied on while a commit is under way,
+//! and the content of open files.
+//!
+//! A chunk is touched *before* it is looked up, and condemned only if untouched, under the same lock: so either the
+//! touch came first and the chunk stays, or the look-up finds it condemned, takes it as absent and stores it again.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::manifest::Layout;
+use crate::id::ChunkId;
+
+#[derive(Debug, Default)]
+pub(super) struct Pins {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    clock: u64,
+    collecting: bool,
+    /// When each commit under way began.
+    holds: BTreeSet<u64>,
+    touched: HashMap<ChunkId, u64>,
+    /// Touched manifests, by time: what they name is touched too.
+    manifests: Vec<(u64, Root)>,
+    readers: HashMap<u64, (Option<Root>, Arc<Layout>)>,
+    condemned: HashSet<ChunkId>,
+}
+
+/// A manifest chunk and the size of the file it describes.
+pub(super) type Root = (ChunkId, u64);
+
+/// What a collection has still to spare.
+#[derive(Debug, Default)]
+pub(super) struct Spared {
+    pub manifests: Vec<Root>,
+    pub layouts: Vec<(Option<Root>, Arc<Layout>)>,
+}
+
+impl Spared {
+    pub fn is_empty(&self) -> bool {
+        self.manifests.is_empty() && self.layouts.is_empty()
+    }
+}
+
+impl Pins {
+    /// From now until [`Pins::release`], everything touched is remembered.
+    pub fn hold(&self) -> u64 {
+        let state = &mut *self.state.lock();
+        state.clock += 1;
+        state.holds.insert(state.clock);
+        state.clock
+    }
+
+    pub fn release(&self, hold: u64) {
+        let state = &mut *self.state.lock();
+        state.holds.remove(&hold);
+        state.forget();
+    }
+
+    pub fn touch(&self, id: ChunkId) {
+        let state = &mut *self.state.lock();
+        if state.collecting || !state.holds.is_empty() {
+            state.clock += 1;
+            state.touched.insert(id, state.clock);
+        }
+    }
+
+    /// The chunks that this manifest names are needed too.
+    pub fn touch_manifest(&self, root: Root) {
+        let state = &mut *self.state.lock();
+        if state.collecting || !state.holds.is_empty() {
+            state.clock += 1;
+            state.touched.insert(root.0, state.clock);
+            state.manifests.push((state.clock, root));
+        }
+    }
+
+    /// The number of the reader, and whether a collection is running: then the reader checks that its chunks are there.
+    pub fn open_reader(&self, root: Option<Root>, layout: Arc<Layout>) -> (u64, bool) {
+        let state = &mut *self.state.lock();
+        state.clock += 1;
+        state.readers.insert(state.clock, (root, layout));
+        (state.clock, state.collecting)
+    }
+
+    pub fn close_reader(&self, reader: u64) {
+        self.state.lock().readers.remove(&reader);
+    }
+
+    pub fn is_condemned(&self, id: &ChunkId) -> bool {
+        self.state.lock().condemned.contains(id)
+    }
+
+    pub fn collecting(&self) -> bool {
+        self.state.lock().collecting
+    }
+
+    /// False if one is running already.
+    pub fn begin(&self) -> bool {
+        !std::mem::replace(&mut self.state.lock().collecting, true)
+    }
+
+    pub fn end(&self) {
+        let state = &mut *self.state.lock();
+        state.collecting = false;
+        state.condemned.clear();
+        state.forget();
+    }
+
+    /// Condemns those of `candidates` that nobody touched and `spare` doesn't know; or, if commits and readers have
+    /// appeared since the clock stood at `seen`, condemns nothing and says which.
+    pub fn condemn(
+        &self,
+        seen: &mut u64,
+        candidates: &[ChunkId],
+        spare: impl Fn(&ChunkId) -> bool,
+    ) -> Result<Vec<ChunkId>, Spared> {
+        let state = &mut *self.state.lock();
+        let from = state.manifests.partition_point(|(at, _)| at <= seen);
+        let spared = Spared {
+            manifests: state.manifests[from..]
+                .iter()
+                .map(|(_, root)| *root)
+                .collect(),
+            layouts: state
+                .readers
+                .iter()
+                .filter(|(at, _)| *at > seen)
+                .map(|(_, r)| r.clone())
+                .collect(),
+        };
+        *seen = state.clock;
+        if !spared.is_empty() {
+            return Err(spared);
+        }
+        let dead: Vec<_> = candidates
+            .iter()
+            .filter(|id| !state.touched.contains_key(id) && !spare(id))
+            .copied()
+            .collect();
+        state.condemned.extend(dead.iter().copied());
+        Ok(dead)
+    }
+
+    /// The condemned are out of the index: a look-up misses them there.
+    pub fn executed(&self) {
+        self.state.lock().condemned.clear();
+    }
+}
+
+impl State {
+    /// Drops what was touched before the oldest commit under way.
+    fn forget(&mut self) {
+        if self.collecting {
+            return;
+        }
+        let Some(oldest) = self.holds.first().copied() else {
+            self.touched = HashMap::new();
+            self.manifests = Vec::new();
+            return;
+        };
+        // Amortized: a long hold must not make every short one walk the table.
+        if self.touched.len() > 4096 && self.clock - oldest < self.touched.len() as u64 / 2 {
+            self.touched.retain(|_, at| *at > oldest);
+            self.manifests.retain(|(at, _)| *at > oldest);
+        }
+    }
+}

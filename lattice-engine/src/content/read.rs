@@ -1,0 +1,453 @@
+//! Bytes out of packs. A chunk is verified against its name when it is first read; after that a plain one is read
+//! straight into the caller's buffer.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use super::ContentStore;
+use super::adopt::{Contiguous, MIN_ADOPT};
+use super::chunker::ReadAt;
+use super::error::{ContentError, Result};
+use super::index::{FLAG_ZSTD, Location};
+use super::manifest::{self, Layout};
+use super::pins::Root;
+use super::store::Inner;
+use crate::entry::{Chunk, Content};
+use crate::id::ChunkId;
+
+/// How often a look-up is repeated when a collection moved the chunk meanwhile.
+const RETRIES: usize = 4;
+
+impl Inner {
+    /// A chunk's plain bytes, verified.
+    pub fn load(&self, id: &ChunkId) -> Result<Bytes> {
+        if let Some(bytes) = self.cache.chunk(id) {
+            return Ok(bytes);
+        }
+        let bytes = self.at_location(id, |location| self.load_from(id, location))?;
+        self.cache.keep_chunk(*id, bytes.clone());
+        Ok(bytes)
+    }
+
+    /// Runs `read` on the chunk's place; again if a collection moved it under our feet.
+    fn at_location<T>(&self, id: &ChunkId, read: impl Fn(&Location) -> Result<T>) -> Result<T> {
+        let mut tried = None;
+        for _ in 0..RETRIES {
+            let location = self
+                .locate(id)?
+                .ok_or(ContentError::Missing { chunk: *id })?;
+            let e = match read(&location) {
+                Ok(out) => return Ok(out),
+                Err(e) => e,
+            };
+            // The same place twice: it is not a move.
+            if tried.replace(location) == Some(location) {
+                if matches!(
+                    e,
+                    ContentError::Corrupt { .. } | ContentError::Truncated { .. }
+                ) {
+                    self.damaged.lock().insert(*id);
+                }
+                return Err(e);
+            }
+        }
+        Err(ContentError::Missing { chunk: *id })
+    }
+
+    pub fn load_from(&self, id: &ChunkId, location: &Location) -> Result<Bytes> {
+        let pack = self
+            .packs
+            .get(location.pack)
+            .ok_or(ContentError::Missing { chunk: *id })?;
+        let mut stored = vec![0; location.stored_len as usize];
+        self.read_pack(&pack, &mut stored, location.offset)?;
+        let corrupt = |what| self.corrupt(id, location, what);
+        let plain = if location.flags & FLAG_ZSTD == 0 {
+            stored
+        } else {
+            let mut plain = vec![0; location.len as usize];
+            self.codec
+                .decompress(&stored, &mut plain)
+                .map_err(|_| corrupt("it does not decompress"))?;
+            plain
+        };
+        if manifest::name(&plain) != *id {
+            return Err(corrupt("its bytes do not match its name"));
+        }
+        self.cache.set_verified(location);
+        Ok(plain.into())
+    }
+
+    pub fn corrupt(&self, id: &ChunkId, location: &Location, what: &'static str) -> ContentError {
+        let pack = self
+            .packs
+            .get(location.pack)
+            .map(|p| p.path(&self.packs.dir))
+            .unwrap_or_default();
+        ContentError::Corrupt {
+            chunk: *id,
+            pack,
+            offset: location.offset,
+            what,
+        }
+    }
+
+    /// Fills `out` with the chunk's bytes from `skip` on.
+    fn read_chunk(&self, id: &ChunkId, len: u64, skip: usize, out: &mut [u8]) -> Result<()> {
+        if let Some(bytes) = self.cache.chunk(id) {
+            let part = bytes
+                .get(skip..skip + out.len())
+                .ok_or(ContentError::BadManifest {
+                    chunk: *id,
+                    what: "it gives this chunk a length that it doesn't have",
+                })?;
+            out.copy_from_slice(part);
+            return Ok(());
+        }
+        let location = self
+            .locate(id)?
+            .ok_or(ContentError::Missing { chunk: *id })?;
+        if u64::from(location.len) != len {
+            return Err(self.corrupt(
+                id,
+                &location,
+                "its length is not the one that the file gives it",
+            ));
+        }
+        if location.flags & FLAG_ZSTD == 0 && self.read_plain(id, &location, skip, out) {
+            return Ok(());
+        }
+        out.copy_from_slice(&self.load(id)?[skip..skip + out.len()]);
+        Ok(())
+    }
+
+    /// Straight into `out`, if the chunk is verified or can be because `out` takes the whole of it. On any trouble
+    /// false: the ordinary way finds out what it is.
+    fn read_plain(&self, id: &ChunkId, location: &Location, skip: usize, out: &mut [u8]) -> bool {
+        let verified = self.cache.is_verified(location);
+        let whole = out.len() == location.len as usize;
+        let Some(pack) = self.packs.get(location.pack).filter(|_| verified || whole) else {
+            return false;
+        };
+        if self
+            .read_pack(&pack, out, location.offset + skip as u64)
+            .is_err()
+        {
+            return false;
+        }
+        if !verified {
+            if manifest::name(out) != *id {
+                return false;
+            }
+            self.cache.set_verified(location);
+            return true;
+        }
+        // A collection may have punched it between the look-up and the read; then the row has changed.
+        !self.pins.collecting() || self.locate(id).is_ok_and(|now| now == Some(*location))
+    }
+
+    /// The list that a manifest chunk holds.
+    pub fn layout(&self, id: &ChunkId, size: u64) -> Result<Arc<Layout>> {
+        if let Some(layout) = self.cache.layout(id).filter(|layout| layout.size() == size) {
+            return Ok(layout);
+        }
+        let layout = Arc::new(manifest::decode(*id, self.load(id)?, size)?);
+        self.cache.keep_layout(*id, layout.clone());
+        Ok(layout)
+    }
+
+    /// Root and runs of a content; an inline one has none.
+    pub fn resolve(&self, content: &Content) -> Result<(Option<Root>, Arc<Layout>)> {
+        match content {
+            Content::Inline(_) | Content::InLog(_) => Ok((None, Arc::new(Layout::new(Vec::new())))),
+            Content::Chunks(chunks) => Ok((None, Arc::new(Layout::new(chunks.clone())))),
+            Content::Manifest {
+                manifest: Chunk { id: Some(id), .. },
+                size,
+            } => Ok((Some((*id, *size)), self.layout(id, *size)?)),
+            Content::Manifest { .. } => Err(ContentError::BadManifest {
+                chunk: ChunkId([0; 32]),
+                what: "it has no name",
+            }),
+        }
+    }
+
+    pub fn read_layout(&self, layout: &Layout, buf: &mut [u8], offset: u64) -> Result<usize> {
+        if offset >= layout.size() || buf.is_empty() {
+            return Ok(0);
+        }
+        let len = buf
+            .len()
+            .min(usize::try_from(layout.size() - offset).unwrap_or(usize::MAX));
+        let (mut run, mut done) = (layout.find(offset), 0);
+        while done < len {
+            let chunk = layout.chunks()[run];
+            let range = layout.range(run);
+            let skip = offset + done as u64 - range.start;
+            let part = usize::try_from(chunk.len - skip)
+                .unwrap_or(usize::MAX)
+                .min(len - done);
+            let out = &mut buf[done..done + part];
+            match &chunk.id {
+                None => out.fill(0),
+                Some(id) => self.read_chunk(id, chunk.len, skip as usize, out)?,
+            }
+            done += part;
+            run += 1;
+        }
+        Ok(len)
+    }
+}
+
+impl Inner {
+    fn must_have(&self, root: Option<Root>, layout: &Layout) -> Result<()> {
+        let ids = root
+            .map(|(id, _)| id)
+            .into_iter()
+            .chain(layout.chunks().iter().filter_map(|c| c.id));
+        for id in ids {
+            if self.pins.is_condemned(&id) || self.locate(&id)?.is_none() {
+                return Err(ContentError::Missing { chunk: id });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_inline(bytes: &[u8], buf: &mut [u8], offset: u64) -> usize {
+    let rest = usize::try_from(offset)
+        .ok()
+        .and_then(|at| bytes.get(at..))
+        .unwrap_or_default();
+    let len = rest.len().min(buf.len());
+    buf[..len].copy_from_slice(&rest[..len]);
+    len
+}
+
+/// An open file: its manifest is resolved once and no collection takes its chunks. Clones share that.
+#[derive(Debug, Clone)]
+pub struct ContentReader {
+    opened: Arc<Opened>,
+    pos: u64,
+}
+
+#[derive(Debug)]
+struct Opened {
+    inner: Arc<Inner>,
+    inline: Bytes,
+    layout: Arc<Layout>,
+    digest: Option<ChunkId>,
+    pinned: Option<u64>,
+    /// Lent to the kernel as long as the reader lives.
+    lent: OnceLock<Option<Contiguous>>,
+}
+
+impl ContentReader {
+    pub fn size(&self) -> u64 {
+        self.opened.layout.size() + self.opened.inline.len() as u64
+    }
+
+    /// The runs; empty for inline content.
+    pub fn layout(&self) -> &Layout {
+        &self.opened.layout
+    }
+
+    /// Fills `buf` as far as the file goes; 0 at and beyond its end. Holes read as zeros.
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        let opened = &self.opened;
+        if opened.layout.is_empty() {
+            return Ok(read_inline(&opened.inline, buf, offset));
+        }
+        opened.inner.read_layout(&opened.layout, buf, offset)
+    }
+
+    /// What is data and not a hole.
+    pub fn data_ranges(&self) -> Vec<Range<u64>> {
+        if self.layout().is_empty() {
+            return (self.size() > 0)
+                .then_some(0..self.size())
+                .into_iter()
+                .collect();
+        }
+        self.layout()
+            .extents()
+            .into_iter()
+            .filter(|(_, hole)| !hole)
+            .map(|(range, _)| range)
+            .collect()
+    }
+
+    /// A file that the kernel may read directly, byte for byte this content, if an adopted file is that. It is valid as
+    /// long as a clone of this reader lives.
+    pub fn contiguous(&self) -> Option<File> {
+        let lent = self.opened.lent.get_or_init(|| {
+            let found = self
+                .opened
+                .digest
+                .map(|digest| self.opened.inner.contiguous(self.layout(), digest));
+            found.transpose().map(Option::flatten).unwrap_or_else(|e| {
+                tracing::warn!("reading through the daemon: {e}");
+                None
+            })
+        });
+        lent.as_ref()
+            .and_then(|lent| lent.fd().try_clone().ok())
+            .map(File::from)
+    }
+
+    /// The first byte of data at or after `offset`; `None` if there is none (`ENXIO`).
+    pub fn seek_data(&self, offset: u64) -> Option<u64> {
+        seek(self.layout(), self.size(), offset, false)
+    }
+
+    /// The first byte of a hole at or after `offset`: at the latest the end. `None` beyond the end (`ENXIO`).
+    pub fn seek_hole(&self, offset: u64) -> Option<u64> {
+        let size = self.size();
+        (offset < size).then(|| seek(self.layout(), size, offset, true).unwrap_or(size))
+    }
+}
+
+fn seek(layout: &Layout, size: u64, offset: u64, hole: bool) -> Option<u64> {
+    if offset >= size {
+        return None;
+    }
+    if layout.is_empty() {
+        return (!hole).then_some(offset);
+    }
+    let first = layout.find(offset);
+    let found = (first..layout.len()).find(|i| layout.chunks()[*i].id.is_none() == hole)?;
+    Some(layout.range(found).start.max(offset))
+}
+
+impl io::Read for ContentReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let len = self.read_at(buf, self.pos).map_err(io::Error::other)?;
+        self.pos += len as u64;
+        Ok(len)
+    }
+}
+
+impl ReadAt for ContentReader {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        match self.read_at(buf, offset).map_err(io::Error::other)? {
+            len if len == buf.len() => Ok(()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if let Some(reader) = self.pinned {
+            self.inner.pins.close_reader(reader);
+        }
+    }
+}
+
+impl ContentStore {
+    /// Fills `buf` as far as the content goes. The content must be live or pinned; an open file wants a
+    /// [`ContentStore::reader`].
+    pub fn read_at(&self, content: &Content, buf: &mut [u8], offset: u64) -> Result<usize> {
+        match content {
+            Content::Inline(bytes) => Ok(read_inline(bytes, buf, offset)),
+            Content::InLog(_) => Err(ContentError::InLog),
+            _ => self
+                .inner
+                .read_layout(&self.inner.resolve(content)?.1, buf, offset),
+        }
+    }
+
+    /// Opens a content: while the reader lives, its chunks stay. `Missing` if a collection has just taken one: then the
+    /// content is no longer what any head names, look the head up again.
+    pub fn reader(&self, content: &Content) -> Result<ContentReader> {
+        let inline = match content {
+            Content::Inline(bytes) => bytes.clone(),
+            Content::InLog(_) => return Err(ContentError::InLog),
+            _ => Bytes::new(),
+        };
+        let (root, layout) = self.inner.resolve(content)?;
+        let digest = (content.size() >= MIN_ADOPT).then(|| manifest::digest(content));
+        let mut opened = Opened {
+            inner: self.inner.clone(),
+            inline,
+            layout,
+            digest,
+            pinned: None,
+            lent: OnceLock::new(),
+        };
+        if !opened.layout.is_empty() {
+            let (number, collecting) = self.inner.pins.open_reader(root, opened.layout.clone());
+            opened.pinned = Some(number);
+            if collecting {
+                self.inner.must_have(root, &opened.layout)?;
+            }
+        }
+        Ok(ContentReader {
+            opened: Arc::new(opened),
+            pos: 0,
+        })
+    }
+
+    /// The runs of a content, its manifest resolved.
+    pub fn chunks_of(&self, content: &Content) -> Result<Vec<Chunk>> {
+        Ok(self.inner.resolve(content)?.1.chunks().to_vec())
+    }
+
+    /// Maximal ranges of data (`false`) and holes (`true`).
+    pub fn extents(&self, content: &Content) -> Result<Vec<(Range<u64>, bool)>> {
+        match content {
+            Content::Inline(_) | Content::InLog(_) if content.size() == 0 => Ok(Vec::new()),
+            Content::Inline(_) | Content::InLog(_) => Ok(vec![(0..content.size(), false)]),
+            _ => Ok(self.inner.resolve(content)?.1.extents()),
+        }
+    }
+
+    /// Every chunk that a content needs, its manifest's own included: what a collection must be told is live.
+    pub fn ids_of(&self, content: &Content) -> Result<Vec<ChunkId>> {
+        let (root, layout) = self.inner.resolve(content)?;
+        let manifest = root.map(|(id, _)| id);
+        Ok(manifest
+            .into_iter()
+            .chain(layout.chunks().iter().filter_map(|c| c.id))
+            .collect())
+    }
+
+    /// Chunks of a content that are not here. With a manifest that is not here, that one alone: what it names is known
+    /// once it is.
+    pub fn missing(&self, content: &Content) -> Result<Vec<ChunkId>> {
+        let mut out = Vec::new();
+        let mut want = |id: ChunkId| -> Result<bool> {
+            self.inner.pins.touch(id);
+            let here = self.inner.has(&id)?;
+            if !here {
+                out.push(id);
+            }
+            Ok(here)
+        };
+        if let Content::Manifest {
+            manifest: Chunk { id: Some(id), .. },
+            size,
+        } = content
+        {
+            if !want(*id)? {
+                return Ok(out);
+            }
+            self.inner.pins.touch_manifest((*id, *size));
+        }
+        for chunk in self.inner.resolve(content)?.1.chunks() {
+            chunk.id.map(&mut want).transpose()?;
+        }
+        out.sort_unstable();
+        out.dedup();
+        Ok(out)
+    }
+
+    /// A chunk's plain bytes, verified.
+    pub fn get_chunk(&self, id: &ChunkId) -> Result<Bytes> {
+        self.inner.load(id)
+    }
+}

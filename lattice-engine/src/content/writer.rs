@@ -1,0 +1,263 @@
+//! Bytes into chunks into packs: whole values, streams, single chunks. Memory is bounded whatever the length.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::chunker::{self, LOOKAHEAD, Piece, Step};
+use super::error::{ContentError, Result};
+use super::index::{FLAG_ZSTD, Location};
+use super::manifest::{self, Layout, MAX_MANIFEST_LEN, Runs};
+use super::record::{RECORD_HEADER, Record};
+use super::store::{Inner, Item};
+use super::{ContentStore, Pin};
+use crate::entry::{Chunk, Content, MAX_DIRECT_CHUNKS, MAX_INLINE};
+use crate::id::ChunkId;
+
+/// Records are appended once this many bytes wait.
+const FLUSH: usize = 1 << 20;
+/// A stream is cut once this many bytes wait.
+const GATHER: usize = 1 << 20;
+
+/// New chunks, encoded and waiting to be appended together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    buffer: Vec<u8>,
+    items: Vec<Item>,
+    waiting: HashSet<ChunkId>,
+    scratch: Vec<u8>,
+}
+
+impl Batch {
+    /// Stores a chunk unless it is stored.
+    pub fn add(&mut self, inner: &Inner, plain: &[u8]) -> Result<ChunkId> {
+        let id = manifest::name(plain);
+        self.add_named(inner, id, plain)?;
+        Ok(id)
+    }
+
+    /// `id` is the hash of `plain`.
+    pub fn add_named(&mut self, inner: &Inner, id: ChunkId, plain: &[u8]) -> Result<()> {
+        inner.pins.touch(id);
+        if self.waiting.contains(&id) || inner.has(&id)? {
+            return Ok(());
+        }
+        let zstd = inner.codec.compress(plain, &mut self.scratch);
+        let payload = if zstd { self.scratch.as_slice() } else { plain };
+        let record = Record {
+            id,
+            stored_len: payload.len() as u32,
+            len: plain.len() as u32,
+            flags: if zstd { FLAG_ZSTD } else { 0 },
+            payload_crc: crc32fast::hash(payload),
+        };
+        push_record(&mut self.buffer, &mut self.items, record, payload);
+        self.waiting.insert(id);
+        if self.buffer.len() >= FLUSH {
+            self.flush(inner)?;
+        }
+        Ok(())
+    }
+
+    pub fn flush(&mut self, inner: &Inner) -> Result<()> {
+        if self.items.is_empty() {
+            return Ok(());
+        }
+        inner.append(&self.buffer, &self.items, false)?;
+        self.buffer.clear();
+        self.items.clear();
+        self.waiting.clear();
+        Ok(())
+    }
+
+    /// Stores what is new of a piece and lists it.
+    pub fn add_piece(&mut self, inner: &Inner, runs: &mut Runs, piece: &Piece<'_>) -> Result<()> {
+        let id = piece
+            .bytes
+            .map(|bytes| self.add(inner, bytes))
+            .transpose()?;
+        runs.push(Chunk { id, len: piece.len })
+    }
+
+    /// The content that these runs are: appended, not yet durable.
+    pub fn finish(mut self, inner: &Inner, runs: Runs) -> Result<Content> {
+        let chunks = runs.into_vec();
+        if chunks.len() <= MAX_DIRECT_CHUNKS {
+            // Those that an update took over are pinned by its reader only until it returns.
+            chunks
+                .iter()
+                .filter_map(|c| c.id)
+                .for_each(|id| inner.pins.touch(id));
+            self.flush(inner)?;
+            return Ok(Content::Chunks(chunks));
+        }
+        let list = manifest::encode(&chunks);
+        let id = self.add(inner, &list)?;
+        let layout = Arc::new(Layout::new(chunks));
+        let size = layout.size();
+        self.flush(inner)?;
+        inner.cache.keep_layout(id, layout);
+        // After the flush, because a collection reads the manifest; before that an update's reader pins what it names.
+        inner.pins.touch_manifest((id, size));
+        Ok(Content::Manifest {
+            manifest: Chunk {
+                id: Some(id),
+                len: list.len() as u64,
+            },
+            size,
+        })
+    }
+}
+
+/// One record at the end of a buffer that will be appended.
+pub(super) fn push_record(
+    buffer: &mut Vec<u8>,
+    items: &mut Vec<Item>,
+    record: Record,
+    payload: &[u8],
+) {
+    let start = buffer.len() as u64;
+    buffer.extend_from_slice(&record.encode());
+    buffer.extend_from_slice(payload);
+    let next = record.next(start);
+    buffer.resize(next as usize, 0);
+    let location = Location {
+        offset: start + RECORD_HEADER as u64,
+        ..record.location(0, start)
+    };
+    items.push(Item {
+        id: record.id,
+        location,
+        next,
+    });
+}
+
+/// Takes a file's bytes in order. Dropped before [`ContentWriter::finish`], it leaves chunks that no content names.
+#[derive(Debug)]
+pub struct ContentWriter {
+    inner: Arc<Inner>,
+    _pin: Pin,
+    buffer: Vec<u8>,
+    /// Where `buffer` starts in the file.
+    pos: u64,
+    runs: Runs,
+    batch: Batch,
+}
+
+impl ContentWriter {
+    pub fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let room = (GATHER + LOOKAHEAD - self.buffer.len()).min(bytes.len());
+            let (now, later) = bytes.split_at(room);
+            self.buffer.extend_from_slice(now);
+            bytes = later;
+            if self.buffer.len() == GATHER + LOOKAHEAD {
+                self.drain(LOOKAHEAD)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The content: appended to packs, durable after [`ContentStore::sync`].
+    pub fn finish(mut self) -> Result<Content> {
+        if self.pos == 0 && self.buffer.len() <= MAX_INLINE {
+            return Ok(Content::Inline(Bytes::from(self.buffer)));
+        }
+        self.drain(1)?;
+        self.batch.finish(&self.inner, self.runs)
+    }
+
+    /// Cuts as long as at least `keep` bytes are left to look at.
+    fn drain(&mut self, keep: usize) -> Result<()> {
+        let mut used = 0;
+        while self.buffer.len() - used >= keep {
+            used += cut_one(
+                &self.inner,
+                &mut self.batch,
+                &mut self.runs,
+                &self.buffer[used..],
+                self.pos + used as u64,
+            )?;
+        }
+        self.buffer.drain(..used);
+        self.pos += used as u64;
+        Ok(())
+    }
+}
+
+fn cut_one(
+    inner: &Inner,
+    batch: &mut Batch,
+    runs: &mut Runs,
+    bytes: &[u8],
+    offset: u64,
+) -> Result<usize> {
+    let step = chunker::step(bytes, offset);
+    let (Step::Hole(len) | Step::Data(len)) = step;
+    let bytes = matches!(step, Step::Data(_)).then(|| &bytes[..len]);
+    batch.add_piece(
+        inner,
+        runs,
+        &Piece {
+            len: len as u64,
+            bytes,
+        },
+    )?;
+    Ok(len)
+}
+
+impl ContentStore {
+    /// Stores a value that is in memory. Durable after [`ContentStore::sync`].
+    pub fn put(&self, bytes: &[u8]) -> Result<Content> {
+        if bytes.len() <= MAX_INLINE {
+            return Ok(Content::Inline(Bytes::copy_from_slice(bytes)));
+        }
+        let _pin = self.pin();
+        let (mut batch, mut runs, mut pos) = (Batch::default(), Runs::default(), 0);
+        while pos < bytes.len() {
+            pos += cut_one(
+                &self.inner,
+                &mut batch,
+                &mut runs,
+                &bytes[pos..],
+                pos as u64,
+            )?;
+        }
+        batch.finish(&self.inner, runs)
+    }
+
+    /// Stores a stream.
+    pub fn writer(&self) -> ContentWriter {
+        ContentWriter {
+            inner: self.inner.clone(),
+            _pin: self.pin(),
+            buffer: Vec::new(),
+            pos: 0,
+            runs: Runs::default(),
+            batch: Batch::default(),
+        }
+    }
+
+    /// Stores one chunk that came from elsewhere, if its bytes are what its name says.
+    pub fn put_chunk(&self, id: &ChunkId, bytes: &[u8]) -> Result<()> {
+        let len = bytes.len() as u64;
+        if len > MAX_MANIFEST_LEN {
+            return Err(ContentError::ChunkTooLarge {
+                len,
+                max: MAX_MANIFEST_LEN,
+            });
+        }
+        let found = manifest::name(bytes);
+        if found != *id {
+            return Err(ContentError::WrongHash {
+                expected: *id,
+                found,
+            });
+        }
+        let _pin = self.pin();
+        let mut batch = Batch::default();
+        batch.add_named(&self.inner, found, bytes)?;
+        batch.flush(&self.inner)
+    }
+}
