@@ -89,6 +89,11 @@ impl Fs {
         let record = record.or_else(|| key.is_root().then(Arc::default));
         let seen = record.as_deref().and_then(|r| shown(&key, r, &volume.defaults));
         match seen {
+            // A root in which nothing ever happened.
+            Some(seen) if seen.ctime == Time::default() => {
+                let born = volume.born;
+                Ok(shown_dir(inode, &Shown { mtime: born, atime: born, ctime: born, ..seen }))
+            }
             Some(seen) => Ok(shown_dir(inode, &seen)),
             // A directory that is there only because of what is not committed yet.
             None if self.table.has_pending(inode.ino) => {

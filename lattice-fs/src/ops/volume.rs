@@ -30,6 +30,8 @@ pub struct Volume {
     pub read_only: AtomicBool,
     /// The store is no longer shown (deleted, or the mount ends).
     pub gone: AtomicBool,
+    /// When it was mounted.
+    pub born: Time,
 }
 
 impl Volume {
@@ -50,6 +52,7 @@ impl Volume {
             changes: AtomicU64::new(0),
             read_only: AtomicBool::new(read_only),
             gone: AtomicBool::new(false),
+            born: now(),
         }
     }
 
