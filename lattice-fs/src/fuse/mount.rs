@@ -218,6 +218,8 @@ impl Mount {
         {
             return Err((Some(self), e));
         }
+        // Its threads notice a moment later.
+        self.end.wait(Some(LINGER));
         let dir = self.dir.clone();
         drop(self);
         saved.map_err(|_| (None, MountError::Unsaved(dir)))
