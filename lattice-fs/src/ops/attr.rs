@@ -177,9 +177,7 @@ impl Fs {
         if size > i64::MAX as u64 {
             return Err(Errno::FBIG);
         }
-        self.settle_intent(volume, inode)?;
-        let _tree = volume.tree.read();
-        let mut state = inode.state.lock();
+        let mut state = self.settled(volume, inode)?;
         self.ensure_staged(volume, inode, &mut state, size == 0)?;
         let staged = state.staged.as_mut().ok_or(Errno::IO)?;
         staged
@@ -189,11 +187,10 @@ impl Fs {
         if caller.uid != 0 {
             drop_set_id(&mut state);
         }
-        if state.writers == 0 {
-            return self.save_locked(volume, inode, &mut state);
-        }
         self.note_dirty(inode, &mut state);
-        Ok(())
+        let written = state.writers > 0;
+        drop(state);
+        if written { Ok(()) } else { self.save(volume, inode) }
     }
 }
 

@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use lattice_engine::entry::{Attrs, Content, Node, Value};
+use lattice_engine::id::EntryId;
 use lattice_engine::key::Key;
 use lattice_engine::store::{Change, Cites, Expect, Intent, Reader, StoreError};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Fs;
 use super::errno::{self, Errno, Result};
@@ -250,35 +251,74 @@ impl Fs {
         Ok(())
     }
 
-    /// Waits until a file on its way has arrived, bringing it there if nobody does.
+    /// Waits until a file on its way has arrived, bringing it there if nobody does. Not with `tree` or a state held.
     pub(super) fn settle_intent(&self, volume: &Volume, inode: &Inode) -> Result<()> {
         let Some(underway) = inode.state.lock().intent.clone() else {
             return Ok(());
         };
         let _gate = underway.gate.lock();
-        let current = inode.state.lock().intent.clone();
-        if !current.is_some_and(|c| Arc::ptr_eq(&c, &underway)) {
-            return Ok(());
+        let current = |state: &State| state.intent.as_ref().is_some_and(|c| Arc::ptr_eq(c, &underway));
+        {
+            let _tree = volume.tree.read();
+            let mut state = inode.state.lock();
+            if !current(&state) {
+                return Ok(());
+            }
+            if state.writers > 0 {
+                // Adopted bytes must not change: whoever writes the file waits, and goes on over its new content.
+                self.save_locked(volume, inode, &mut state)?;
+                let Some(latest) = state.intent.clone() else {
+                    return Ok(());
+                };
+                let entry = self.promote_file(volume, &latest)?;
+                return self.arrived(volume, inode, &mut state, &latest, entry);
+            }
         }
-        let key = &underway.intent.key;
-        let entry = volume.handle.promote(&underway.intent).map_err(|e| volume.failed("write", key, &e))?;
-        let record = self.record(volume, "write", key)?;
+        // Nobody writes it, and whoever opens it for writing waits at the gate.
+        let entry = self.promote_file(volume, &underway)?;
         let mut state = inode.state.lock();
-        let head = record.as_ref().and_then(|r| r.heads.iter().find(|h| h.entry.id == entry.id));
+        self.arrived(volume, inode, &mut state, &underway, entry)
+    }
+
+    fn promote_file(&self, volume: &Volume, underway: &Underway) -> Result<EntryId> {
+        let promoted = volume.handle.promote(&underway.intent);
+        promoted.map(|entry| entry.id).map_err(|e| volume.failed("write", &underway.intent.key, &e))
+    }
+
+    /// The store has a large file's content: what was read from the staging directory is the store's now.
+    fn arrived(
+        &self,
+        volume: &Volume,
+        inode: &Inode,
+        state: &mut State,
+        underway: &Underway,
+        entry: EntryId,
+    ) -> Result<()> {
+        let record = self.record(volume, "write", &underway.intent.key)?;
+        let head = record.as_ref().and_then(|r| r.heads.iter().find(|h| h.entry.id == entry));
         if let Some(node) = head.and_then(|h| h.node.as_ref()) {
             state.value = node.value.clone();
         }
-        state.cites = vec![entry.id];
+        state.cites = vec![entry];
         state.intent = None;
-        // What was read from the staged file is the store's now.
         if !state.is_dirty() {
             state.staged = None;
         }
         state.reader = None;
-        self.committed(inode, &mut state);
-        drop(state);
+        self.committed(inode, state);
         self.table.unpin(inode.ino);
         Ok(())
+    }
+
+    /// An inode's state, once nothing of it is on its way that a change now would corrupt.
+    pub(super) fn settled<'a>(&self, volume: &Volume, inode: &'a Inode) -> Result<MutexGuard<'a, State>> {
+        loop {
+            self.settle_intent(volume, inode)?;
+            let state = inode.state.lock();
+            if state.intent.is_none() || state.writers > 0 {
+                return Ok(state);
+            }
+        }
     }
 
     /// The file is going away: so is what was on its way to it.

@@ -131,3 +131,27 @@ fn what_a_store_can_not_hold_is_refused() {
     assert_eq!(rig.fs.setxattr(ino, b"user.x", &[0; 70_000], SetHow::Either), Err(Errno::TOOBIG));
     assert_eq!(rig.fs.setxattr(ino, b"user.x", b"", SetHow::Replace), Err(Errno::NODATA));
 }
+
+/// `fsync` and `chmod` of a large file that is still being written: what is written after is over the content they made.
+#[test]
+fn a_large_file_can_be_made_durable_while_it_is_written() {
+    let rig = Rig::new();
+    let ino = rig.create(ROOT, "db");
+    rig.fs.write(ino, 0, &[1; 3 << 20], false).expect("written");
+    rig.fs.fsync(ino).expect("synced");
+    assert_eq!(rig.stored("db").map(|b| b.len()), Some(3 << 20));
+    rig.fs.write(ino, 100, &[2; 50], false).expect("written");
+    rig.fs.flush(ino).expect("one of several closes");
+    rig.fs.write(ino, 3 << 20, &[3; 2 << 20], false).expect("written");
+    rig.fs.setattr(CALLER, ino, &SetAttr { mode: Some(0o600), ..SetAttr::default() }).expect("set");
+    rig.fs.write(ino, 0, &[4; 10], false).expect("written");
+    rig.close(ino);
+    rig.fs.save_all().expect("saved");
+    let mut expected = vec![1; 3 << 20];
+    expected[100..150].fill(2);
+    expected.extend([3; 2 << 20]);
+    expected[..10].fill(4);
+    assert!(rig.stored("db") == Some(expected));
+    assert_eq!(rig.live_heads("db"), 1);
+    assert_eq!(rig.fs.getattr(ino).expect("attributes").0.meta.mode, 0o600);
+}
