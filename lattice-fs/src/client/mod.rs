@@ -120,3 +120,6 @@ async fn open_node(data: &Path) -> Result<std::result::Result<Node, NodeError>> 
     let data = data.to_owned();
     Ok(blocking(move || Ok(Node::open(&data))).await?)
 }
+
+#[cfg(test)]
+mod tests;

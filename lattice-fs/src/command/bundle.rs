@@ -61,9 +61,16 @@ fn beside(file: &Path) -> PathBuf {
 }
 
 /// Copies a body; returns its size.
+///
+/// # Errors
+/// A body that breaks off: what came before it has been written.
 pub async fn download(mut answer: Response, out: &mut dyn Write, bar: &ProgressBar) -> Result<u64> {
     let mut size = 0;
-    while let Some(bytes) = answer.chunk().await? {
+    let broke_off = |size, e| {
+        let detail = format!("it broke off after {size} bytes ({e}): the daemon's log says why (`lattice paths`)");
+        Error::Failed(detail)
+    };
+    while let Some(bytes) = answer.chunk().await.map_err(|e| broke_off(size, e))? {
         out.write_all(&bytes)?;
         size += bytes.len() as u64;
         bar.inc(bytes.len() as u64);

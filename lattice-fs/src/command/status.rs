@@ -67,7 +67,7 @@ async fn node(ctx: &Context, again: bool) -> Result<()> {
         ctx.out.note("no stores: `lattice store create NAME` makes one");
         return Ok(());
     }
-    let mut table = Table::new(["STORE", "ID", "KEYS", "ENTRIES", "CONFLICTS", "SIZE", "STATE"]);
+    let mut table = Table::new(["STORE", "ID", ">KEYS", ">ENTRIES", ">CONFLICTS", ">SIZE", "STATE"]);
     for s in &doc.stores {
         let number = |f: fn(&OpenDoc) -> u64| s.open.as_ref().map_or("-".into(), |o| f(o).to_string());
         table.row([
