@@ -84,7 +84,10 @@ fn exit_codes_tell_what_went_wrong() {
 fn an_error_is_json_where_the_output_is() {
     let done = Home::new().run(["--json", "get", "home:x"]);
     let doc: serde_json::Value = serde_json::from_slice(&done.stderr).expect("a document");
-    assert_eq!((doc["type"].as_str(), doc["code"].as_str(), doc["exit"].as_u64()), (Some("error"), Some("not-found"), Some(20)));
+    assert_eq!(
+        (doc["type"].as_str(), doc["code"].as_str(), doc["exit"].as_u64()),
+        (Some("error"), Some("not-found"), Some(20))
+    );
 }
 
 #[test]
@@ -168,7 +171,8 @@ fn a_reader_that_goes_away_ends_the_command_quietly() {
     for n in 0..20 {
         home.ok(["put", &format!("home:k{n}"), "v"]);
     }
-    let mut child = home.command(["log", "home"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut child =
+        home.command(["log", "home"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
     drop(child.stdout.take());
     let done = child.wait_with_output().expect("it ends");
     assert!(done.stderr.is_empty(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -179,7 +183,11 @@ fn a_reader_that_goes_away_ends_the_command_quietly() {
 fn streams_are_json_lines_with_a_type() {
     let home = Home::new();
     home.ok(["put", "home:k", "v"]);
-    for args in [&["log", "home", "--json"][..], &["watch", "home", "--since", "0.0", "-n", "2", "--json"], &["fsck", "--json"]] {
+    for args in [
+        &["log", "home", "--json"][..],
+        &["watch", "home", "--since", "0.0", "-n", "2", "--json"],
+        &["fsck", "--json"],
+    ] {
         let text = home.ok(args);
         assert!(!text.is_empty(), "{args:?}");
         for line in text.lines() {
@@ -193,7 +201,9 @@ fn streams_are_json_lines_with_a_type() {
 fn two_commands_at_once_wait_for_each_other() {
     let home = Home::new();
     let running: Vec<_> = (0..6)
-        .map(|n| home.command(["put", &format!("home:k{n}"), "v"]).stdout(Stdio::null()).spawn().expect("it runs"))
+        .map(|n| {
+            home.command(["put", &format!("home:k{n}"), "v"]).stdout(Stdio::null()).spawn().expect("it runs")
+        })
         .collect();
     for child in running {
         assert!(child.wait_with_output().expect("it ends").status.success());
@@ -214,7 +224,8 @@ fn documents_about_itself() {
     let pages = home.path("man");
     home.ok(["man", &pages.display().to_string()]);
     assert!(pages.join("lattice.1").exists() && pages.join("lattice-mount.1").exists());
-    let figures = home.json(["bench", "--json", "--files", "5", "--large", "1", &home.0.path().display().to_string()]);
+    let figures =
+        home.json(["bench", "--json", "--files", "5", "--large", "1", &home.0.path().display().to_string()]);
     assert_eq!(figures["figures"].as_array().map(Vec::len), Some(7));
     let findings = home.run(["doctor", "--json"]);
     let doc: serde_json::Value = serde_json::from_slice(&findings.stdout).expect("a document");
@@ -225,7 +236,8 @@ fn documents_about_itself() {
 fn the_shell_runs_the_same_commands() {
     let home = Home::new();
     let script = home.path("script");
-    std::fs::write(&script, "put home:a 'x y'\nlattice get home:a\nget home:b\nls 'home\nexit\n").expect("written");
+    std::fs::write(&script, "put home:a 'x y'\nlattice get home:a\nget home:b\nls 'home\nexit\n")
+        .expect("written");
     let input = std::fs::File::open(&script).expect("there");
     let done = home.command(["shell"]).stdin(input).output().expect("it runs");
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));

@@ -44,7 +44,9 @@ impl Client {
         let socket = paths.socket.clone();
         match socket::connect(&socket).await {
             Ok(_) => Ok(Some(Self { transport: Transport::Socket(socket), timeout })),
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                Ok(None)
+            }
             Err(source) => Err(ClientError::Unreachable { socket, source }),
         }
     }

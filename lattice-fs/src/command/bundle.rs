@@ -67,7 +67,8 @@ fn beside(file: &Path) -> PathBuf {
 pub async fn download(mut answer: Response, out: &mut dyn Write, bar: &ProgressBar) -> Result<u64> {
     let mut size = 0;
     let broke_off = |size, e| {
-        let detail = format!("it broke off after {size} bytes ({e}): the daemon's log says why (`lattice paths`)");
+        let detail =
+            format!("it broke off after {size} bytes ({e}): the daemon's log says why (`lattice paths`)");
         Error::Failed(detail)
     };
     while let Some(bytes) = answer.chunk().await.map_err(|e| broke_off(size, e))? {
@@ -99,7 +100,10 @@ pub async fn import(ctx: &Context, args: ImportArgs) -> Result<()> {
     );
     ctx.out.line(line)?;
     if doc.early > 0 {
-        ctx.out.note(format!("{} entries are dated ahead of this machine's clock: import again later", doc.early));
+        ctx.out.note(format!(
+            "{} entries are dated ahead of this machine's clock: import again later",
+            doc.early
+        ));
     }
     if doc.conflicts > 0 {
         ctx.out.note(format!("{} keys are in conflict: `lattice conflicts {}`", doc.conflicts, doc.name));

@@ -27,7 +27,8 @@ pub struct GetArgs {
 pub async fn run(ctx: &Context, args: GetArgs) -> Result<()> {
     let target = Target::key(&args.key)?;
     let request = ctx.client().await?;
-    let answer = request.get(target.route("keys")).query_opt("version", args.version.as_deref()).send().await?;
+    let answer =
+        request.get(target.route("keys")).query_opt("version", args.version.as_deref()).send().await?;
     let what = |e| match e {
         Error::Failed(detail) => Error::Failed(format!("{}: {detail}", target.name())),
         other => other,

@@ -37,7 +37,8 @@ impl Output {
 
     /// One JSON document, or one line of JSON Lines.
     pub fn doc(&self, doc: &impl Serialize) -> Result<()> {
-        let mut text = serde_json::to_string(doc).map_err(|e| Error::Failed(format!("a result can't be JSON: {e}")))?;
+        let mut text =
+            serde_json::to_string(doc).map_err(|e| Error::Failed(format!("a result can't be JSON: {e}")))?;
         text.push('\n');
         self.raw(text.as_bytes())
     }
@@ -113,7 +114,9 @@ impl Table {
 
     /// No blanks at a line's end.
     fn lines(&self) -> Vec<String> {
-        let width = |c: usize| self.rows.iter().filter_map(|r| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0);
+        let width = |c: usize| {
+            self.rows.iter().filter_map(|r| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0)
+        };
         let shape: Vec<_> = self.right.iter().enumerate().map(|(c, right)| (width(c), *right)).collect();
         let cell = |(text, (width, right)): (&String, &(usize, bool))| {
             let pad = " ".repeat(width - text.chars().count());
@@ -146,7 +149,9 @@ pub fn short(id: &str) -> &str {
 
 /// A name from elsewhere, safe on a terminal: control characters escaped.
 pub fn safe(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
 }
 
 #[cfg(test)]
@@ -163,7 +168,13 @@ mod tests {
 
     #[test]
     fn sizes_for_people() {
-        for (n, text) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1 << 20, "1.0 MiB"), (u64::MAX, "16777216.0 TiB")] {
+        for (n, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1 << 20, "1.0 MiB"),
+            (u64::MAX, "16777216.0 TiB"),
+        ] {
             assert_eq!(bytes(n), text);
         }
     }

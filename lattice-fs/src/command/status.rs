@@ -59,7 +59,12 @@ async fn node(ctx: &Context, again: bool) -> Result<()> {
         Some(pid) => format!("daemon {pid}"),
         None => ctx.out.paint(Paint::Dim, "no daemon"),
     };
-    ctx.out.line(format!("node {}  lattice {}  {daemon}  {}", short(&doc.node), doc.version, doc.data_dir))?;
+    ctx.out.line(format!(
+        "node {}  lattice {}  {daemon}  {}",
+        short(&doc.node),
+        doc.version,
+        doc.data_dir
+    ))?;
     for m in &doc.mounts {
         ctx.out.line(format!("mount {}  {}", m.source, m.dir))?;
     }
@@ -86,7 +91,9 @@ async fn node(ctx: &Context, again: bool) -> Result<()> {
 /// In a word, what is wrong with a store, if anything.
 fn state(s: &StoreStatusDoc) -> String {
     match (&s.store, &s.open) {
-        (store, _) if store.broken.is_some() => format!("broken: {}", store.broken.as_deref().unwrap_or_default()),
+        (store, _) if store.broken.is_some() => {
+            format!("broken: {}", store.broken.as_deref().unwrap_or_default())
+        }
         (_, Some(open)) => match (&open.read_only, &open.stalled) {
             (Some(why), _) => format!("read-only: {why}"),
             (_, Some(why)) => format!("stalled: {why}"),

@@ -22,8 +22,8 @@ use super::extract::{AtKey, InStore, Query};
 use super::problem::{Code, Problem, Result, blocking};
 use super::range::{Asked, parse};
 use super::{app::App, describe, mime, model::Written, upload, version};
-use crate::view::effective::{differing, is_dir, ranked_heads};
 use crate::view::Kind;
+use crate::view::effective::{differing, is_dir, ranked_heads};
 
 /// Keys that one recursive delete may remove: it is one transaction.
 const MAX_REMOVED: usize = 50_000;
@@ -77,12 +77,16 @@ pub async fn get(
         return Ok((StatusCode::NOT_MODIFIED, common(&found)).into_response());
     }
     let size = found.bytes.size();
-    let asked = headers.get(header::RANGE).and_then(|v| v.to_str().ok()).filter(|_| if_range_holds(&headers, &found.tag));
+    let asked = headers
+        .get(header::RANGE)
+        .and_then(|v| v.to_str().ok())
+        .filter(|_| if_range_holds(&headers, &found.tag));
     let (status, range) = match parse(asked, size) {
         Asked::Whole => (StatusCode::OK, 0..size),
         Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
         Asked::Nothing => {
-            let mut response = Problem::new(Code::BadRange, format!("the value has {size} bytes")).into_response();
+            let mut response =
+                Problem::new(Code::BadRange, format!("the value has {size} bytes")).into_response();
             insert(response.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{size}"));
             return Ok(response);
         }
@@ -92,7 +96,8 @@ pub async fn get(
     if status == StatusCode::PARTIAL_CONTENT {
         insert(&mut out, header::CONTENT_RANGE, &format!("bytes {}-{}/{size}", range.start, range.end - 1));
     }
-    let body = if method == Method::HEAD { Body::empty() } else { send(found.bytes, range, name, stop).await? };
+    let body =
+        if method == Method::HEAD { Body::empty() } else { send(found.bytes, range, name, stop).await? };
     Ok((status, out, body).into_response())
 }
 
@@ -114,14 +119,23 @@ fn at_version(store: &Handle, key: &Key, id: &str) -> Result<Found> {
     found(store, key, entry, &node.value, record.attrs.get(&node.file_id))
 }
 
-fn found(store: &Handle, key: &Key, entry: EntryId, value: &Value, attrs: Option<&FileAttrs>) -> Result<Found> {
+fn found(
+    store: &Handle,
+    key: &Key,
+    entry: EntryId,
+    value: &Value,
+    attrs: Option<&FileAttrs>,
+) -> Result<Found> {
     let kind = Kind::of(value);
     let (bytes, mime) = match value {
         Value::File(content) => (Source::File(store.read(content)?), mime::of(key, attrs)),
         Value::Symlink(target) => (Source::Target(target.clone()), "inode/symlink".into()),
         Value::Dir => return Err(version::is_a_directory(key)),
         Value::Fifo | Value::Socket => {
-            return Err(Problem::new(Code::NotAFile, format!("{key} is a {}: it holds no bytes", kind.word())));
+            return Err(Problem::new(
+                Code::NotAFile,
+                format!("{key} is a {}: it holds no bytes", kind.word()),
+            ));
         }
     };
     let mut headers = HeaderMap::new();
@@ -163,7 +177,9 @@ fn if_range_holds(headers: &HeaderMap, tag: &str) -> bool {
 /// The first block is read before anything is answered: what can't be read is then an error and no broken body.
 async fn send(source: Source, range: Range<u64>, key: Key, stop: CancellationToken) -> Result<Body> {
     let reader = match source {
-        Source::Target(target) => return Ok(Body::from(target.slice(range.start as usize..range.end as usize))),
+        Source::Target(target) => {
+            return Ok(Body::from(target.slice(range.start as usize..range.end as usize)));
+        }
         Source::File(reader) => reader,
     };
     blocking(move || {
@@ -234,7 +250,12 @@ pub async fn put(
     let mut source = body::reader(body);
     blocking(move || {
         // Judged before the bytes are read, so that a gigabyte isn't sent for nothing, and again when it commits.
-        upload::put_change(&store, key.clone(), Value::File(lattice_engine::entry::Content::EMPTY), &condition)?;
+        upload::put_change(
+            &store,
+            key.clone(),
+            Value::File(lattice_engine::entry::Content::EMPTY),
+            &condition,
+        )?;
         // From here until the commit names them, gc must not take the chunks.
         let _pin = store.content().pin();
         let existed = store.get(&key)?.is_some_and(|r| r.exists());
@@ -269,7 +290,9 @@ pub async fn delete(
         let changes = match is_dir(&key, &record) {
             true if q.recursive => delete_below(&store, &key, &record)?,
             true => {
-                let detail = format!("{key} is a directory: remove it with all below it by `rm -r`, or ?recursive=true");
+                let detail = format!(
+                    "{key} is a directory: remove it with all below it by `rm -r`, or ?recursive=true"
+                );
                 return Err(Problem::new(Code::IsADirectory, detail));
             }
             false => vec![upload::delete_change(&store, key, &condition)?],

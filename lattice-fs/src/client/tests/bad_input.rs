@@ -12,7 +12,9 @@ async fn what_is_not_a_key_is_refused() {
     let long = "n".repeat(256);
     let deep = "ab/".repeat(1400) + "x";
     for key in ["a//b", "a/", "../x", "a/./b", ".lattice/ctl", "a/.lattice", "nul\0", &long, &deep] {
-        for request in [bench.client.get(at(key.as_bytes())), bench.client.put(at(key.as_bytes())).body(Body::from("v"))] {
+        for request in
+            [bench.client.get(at(key.as_bytes())), bench.client.put(at(key.as_bytes())).body(Body::from("v"))]
+        {
             assert_eq!(code(request.send().await), Code::BadKey, "{key:?}");
         }
     }
@@ -40,7 +42,8 @@ async fn what_is_not_there_is_named() {
 #[tokio::test]
 async fn what_can_t_be_understood_is_refused() {
     let bench = Bench::new();
-    let bad = async |path: &str| assert_eq!(code(bench.client.get(path).send().await), Code::BadRequest, "{path}");
+    let bad =
+        async |path: &str| assert_eq!(code(bench.client.get(path).send().await), Code::BadRequest, "{path}");
     bad("/stores/home/keys?limit=many").await;
     bad("/stores/home/keys?delimiter=x").await;
     bad("/stores/home/keys?cursor=%21").await;
@@ -53,7 +56,10 @@ async fn what_can_t_be_understood_is_refused() {
     assert_eq!(post("/stores", "{").await, Code::BadRequest);
     assert_eq!(post("/stores", "{\"name\":\"x\",\"colour\":1}").await, Code::BadRequest);
     assert_eq!(post("/stores/home/batch", "{\"ops\":[{\"op\":\"explode\"}]}").await, Code::BadRequest);
-    assert_eq!(post("/stores/home/batch", "{\"ops\":[{\"op\":\"put\",\"key\":\"k\"}]}").await, Code::BadRequest);
+    assert_eq!(
+        post("/stores/home/batch", "{\"ops\":[{\"op\":\"put\",\"key\":\"k\"}]}").await,
+        Code::BadRequest
+    );
     assert_eq!(post("/stores/home/gc?keep=some", "").await, Code::BadRequest);
 }
 
@@ -75,7 +81,8 @@ async fn names_of_stores_are_unique_and_plain() {
     rename.expect("json").send().await.expect("renamed");
     bench.client.delete("/stores/third").send().await.expect("deleted");
     assert_eq!(code(bench.client.get("/stores/third").send().await), Code::NoSuchStore);
-    let list: StoreList = bench.client.get("/stores").send().await.expect("a list").json().await.expect("a document");
+    let list: StoreList =
+        bench.client.get("/stores").send().await.expect("a list").json().await.expect("a document");
     assert_eq!(list.stores.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["home"]);
     let by_id = format!("/v1/stores/{}/keys", &list.stores[0].id[..8]);
     bench.client.get(by_id).send().await.expect("found by a prefix of its id");
@@ -86,13 +93,17 @@ async fn a_bundle_with_any_bit_flipped_is_refused() {
     let (from, to) = (Bench::new(), Bench::new());
     from.put(b"k", "small").await;
     from.put(b"l", (0..60_000u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>()).await;
-    let bundle = from.client.get("/stores/home/export").send().await.expect("an export").bytes().await.expect("whole");
+    let bundle =
+        from.client.get("/stores/home/export").send().await.expect("an export").bytes().await.expect("whole");
     let import = async |bytes: Vec<u8>| to.client.post("/import").body(Body::from(bytes)).send().await;
     for at in (0..bundle.len()).step_by(bundle.len() / 40 + 1) {
         let mut bad = bundle.to_vec();
         bad[at] ^= 0x10;
         let refused = code(import(bad).await);
-        assert!([Code::Refused, Code::BadName, Code::Damaged, Code::BadRequest].contains(&refused), "{at}: {refused:?}");
+        assert!(
+            [Code::Refused, Code::BadName, Code::Damaged, Code::BadRequest].contains(&refused),
+            "{at}: {refused:?}"
+        );
     }
     let half = code(import(bundle[..bundle.len() / 2].to_vec()).await);
     assert!([Code::Refused, Code::Damaged].contains(&half), "half a bundle: {half:?}");

@@ -9,7 +9,8 @@ use crate::http::problem::Code;
 
 /// Carries everything of `from` over to `to`.
 async fn carry(from: &Bench, to: &Bench) -> ImportDoc {
-    let bundle = from.client.get("/stores/home/export").send().await.expect("an export").bytes().await.expect("whole");
+    let bundle =
+        from.client.get("/stores/home/export").send().await.expect("an export").bytes().await.expect("whole");
     let answer = to.client.post("/import").body(Body::from(bundle)).send().await.expect("imported");
     answer.json().await.expect("a document")
 }
@@ -29,7 +30,8 @@ async fn in_conflict() -> (Bench, Bench) {
 }
 
 async fn conflicts(bench: &Bench, below: &str) -> Vec<ConflictDoc> {
-    let answer = bench.client.get("/stores/home/conflicts").query("below", below).send().await.expect("a list");
+    let answer =
+        bench.client.get("/stores/home/conflicts").query("below", below).send().await.expect("a list");
     answer.json::<ConflictList>().await.expect("a document").conflicts
 }
 
@@ -47,7 +49,8 @@ async fn both_see_the_same_conflict_and_one_tag() {
     assert_eq!(head.header("etag"), Some(of_a[0].etag.as_str()));
     assert_eq!(head.header("lattice-heads").map(|h| h.split(", ").count()), Some(2));
     for h in heads {
-        let read = a.client.get(at(b"dir/k")).query("version", &h.entry).send().await.expect("both are readable");
+        let read =
+            a.client.get(at(b"dir/k")).query("version", &h.entry).send().await.expect("both are readable");
         assert_eq!(read.size(), Some(h.size));
     }
 }

@@ -56,7 +56,8 @@ async fn entries_come_in_pages_oldest_first_or_newest_first() {
         written.push(bench.put(format!("k{n}").as_bytes(), "v").await.entry);
     }
     let page = async |query: String| {
-        let answer = bench.client.get(format!("/stores/home/entries?prefix=k&{query}")).send().await.expect("a page");
+        let answer =
+            bench.client.get(format!("/stores/home/entries?prefix=k&{query}")).send().await.expect("a page");
         answer.json::<EntryList>().await.expect("a document")
     };
     let (mut all, mut since) = (Vec::new(), String::new());
@@ -95,7 +96,14 @@ async fn long_tasks_end_with_their_result() {
     }
     assert!(matches!(last("/stores/home/gc?keep=none").await, TaskLine::Gc { .. }));
     assert_eq!(bench.get(b"d/k").await.len(), 100_000);
-    bench.client.post("/stores").json(&crate::http::model::NameDoc { name: "gone".into() }).expect("json").send().await.expect("made");
+    bench
+        .client
+        .post("/stores")
+        .json(&crate::http::model::NameDoc { name: "gone".into() })
+        .expect("json")
+        .send()
+        .await
+        .expect("made");
     bench.client.delete("/stores/gone").send().await.expect("deleted");
     match last("/gc").await {
         TaskLine::GcStores { removed } => assert_eq!(removed.len(), 1),
@@ -108,9 +116,11 @@ async fn long_tasks_end_with_their_result() {
 async fn status_and_stats_count_what_is_there() {
     let bench = Bench::new();
     bench.put(b"d/k", vec![1; 100_000]).await;
-    let status: StatusDoc = bench.client.get("/status").send().await.expect("there").json().await.expect("a document");
+    let status: StatusDoc =
+        bench.client.get("/status").send().await.expect("there").json().await.expect("a document");
     assert_eq!((status.daemon_pid, status.stores.len()), (None, 1));
     assert_eq!(status.stores[0].open.as_ref().map(|o| (o.live_keys, o.conflicts)), Some((1, 0)));
-    let stats: StatsDoc = bench.client.get("/stores/home/stats").send().await.expect("there").json().await.expect("a document");
+    let stats: StatsDoc =
+        bench.client.get("/stores/home/stats").send().await.expect("there").json().await.expect("a document");
     assert_eq!((stats.files, stats.dirs, stats.file_bytes), (1, 1, 100_000));
 }

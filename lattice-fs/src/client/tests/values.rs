@@ -64,7 +64,8 @@ async fn a_large_value_is_streamed_both_ways() {
 async fn a_body_that_breaks_off_changes_nothing() {
     let bench = Bench::new();
     bench.put(b"k", "before").await;
-    let broken = futures::stream::iter([Ok(Bytes::from(vec![1; 400_000])), Err(std::io::Error::other("cable"))]);
+    let broken =
+        futures::stream::iter([Ok(Bytes::from(vec![1; 400_000])), Err(std::io::Error::other("cable"))]);
     let sent = bench.client.put(at(b"k")).body(Body::from_stream(broken.boxed())).send().await;
     assert_eq!(code(sent), Code::BadRequest);
     assert_eq!(bench.get(b"k").await, b"before");
@@ -76,7 +77,9 @@ async fn parts_are_what_was_asked_for() {
     let value = noise(700_000);
     bench.put(b"k", value.clone()).await;
     let ask = async |range: &str| bench.client.get(at(b"k")).header(header::RANGE, range).send().await;
-    for (range, from, to) in [("bytes=0-0", 0, 1), ("bytes=100-600099", 100, 600_100), ("bytes=-5", 699_995, 700_000)] {
+    for (range, from, to) in
+        [("bytes=0-0", 0, 1), ("bytes=100-600099", 100, 600_100), ("bytes=-5", 699_995, 700_000)]
+    {
         let answer = ask(range).await.expect("a part");
         assert_eq!(answer.status, StatusCode::PARTIAL_CONTENT);
         assert_eq!(answer.header("content-range"), Some(format!("bytes {from}-{}/700000", to - 1).as_str()));
@@ -117,9 +120,11 @@ async fn preconditions_hold_or_nothing_happens() {
     let second: Written = matching(&first.entry, "2").await.expect("put").json().await.expect("a document");
     assert_eq!(code(matching(&first.entry, "3").await), Code::Precondition);
     assert_eq!(bench.get(b"k").await, b"2");
-    let stale = bench.client.delete(at(b"k")).header(header::IF_MATCH, &format!("\"{}\"", first.entry)).send().await;
+    let stale =
+        bench.client.delete(at(b"k")).header(header::IF_MATCH, &format!("\"{}\"", first.entry)).send().await;
     assert_eq!(code(stale), Code::Precondition);
-    let fresh = bench.client.delete(at(b"k")).header(header::IF_MATCH, &format!("\"{}\"", second.entry)).send().await;
+    let fresh =
+        bench.client.delete(at(b"k")).header(header::IF_MATCH, &format!("\"{}\"", second.entry)).send().await;
     fresh.expect("deleted");
     assert_eq!(code(bench.client.get(at(b"k")).send().await), Code::NotFound);
     absent("again").await.expect("a deleted key is absent");
@@ -143,7 +148,10 @@ async fn earlier_versions_can_be_read_and_come_back() {
     let answer = bench.client.get("/stores/home/history/k").send().await.expect("there");
     let history: History = answer.json().await.expect("a document");
     let kinds: Vec<_> = history.versions.iter().map(|v| (v.kind.as_str(), v.size, v.winner)).collect();
-    assert_eq!(kinds, [("file", 9000, true), ("deleted", 0, false), ("file", 3, false), ("file", 9000, false)]);
+    assert_eq!(
+        kinds,
+        [("file", 9000, true), ("deleted", 0, false), ("file", 3, false), ("file", 9000, false)]
+    );
     let none = bench.client.get(at(b"k")).query("version", "abcd").send().await;
     assert_eq!(code(none), Code::NoSuchVersion);
     assert_eq!(code(bench.client.get(at(b"k")).query("version", "zz").send().await), Code::BadRequest);
@@ -161,9 +169,8 @@ async fn a_batch_happens_whole_or_not_at_all() {
         if_match: None,
         if_absent,
     };
-    let send = async |ops| {
-        bench.client.post("/stores/home/batch").json(&Batch { ops }).expect("json").send().await
-    };
+    let send =
+        async |ops| bench.client.post("/stores/home/batch").json(&Batch { ops }).expect("json").send().await;
     assert_eq!(code(send(vec![put("new", true), put("there", true)]).await), Code::Precondition);
     assert_eq!(code(bench.client.get(at(b"new")).send().await), Code::NotFound);
     let moved = BatchOp::Rename {
