@@ -59,5 +59,6 @@ fn make_private_dir_if_missing(dir: &std::path::Path) -> crate::http::problem::R
     if dir.exists() {
         return Ok(());
     }
-    make_private_dir(dir).map_err(|e| Problem::new(Code::Internal, format!("{} can't be made: {e}", dir.display())))
+    make_private_dir(dir)
+        .map_err(|e| Problem::new(Code::Internal, format!("{} can't be made: {e}", dir.display())))
 }

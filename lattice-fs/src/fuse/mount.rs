@@ -130,15 +130,8 @@ impl Mount {
         };
         let fs = Fs::new(what, data_dir);
         let threads = Arc::new(Threads::default());
-        let mut mount = Self {
-            dir,
-            fs,
-            threads,
-            session: None,
-            end: Arc::default(),
-            unmounter: None,
-            background: None,
-        };
+        let mut mount =
+            Self { dir, fs, threads, session: None, end: Arc::default(), unmounter: None, background: None };
         // The stores are followed before anything can be looked up: no change falls in between.
         mount.follow()?;
         mount.background =
