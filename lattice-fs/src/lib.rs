@@ -12,6 +12,7 @@ pub mod helper;
 pub mod http;
 pub mod logging;
 pub mod mounts;
+pub mod ops;
 pub mod paths;
 pub mod socket;
 pub mod view;
