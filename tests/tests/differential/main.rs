@@ -58,28 +58,18 @@ fn random_calls_do_the_same_as_on_the_disk() {
     let scratch = Scratch::new().expect("a plain directory");
     // The three fixed seeds gate; the fresh one finds what they don't.
     for seed in [1, 2, 3, seed(fresh_seed())] {
-        let (ours, theirs) = (
-            mounted.join(&format!("s{seed}")),
-            scratch.join(&format!("s{seed}")),
-        );
+        let (ours, theirs) = (mounted.join(&format!("s{seed}")), scratch.join(&format!("s{seed}")));
         fs::create_dir(&ours).expect("a directory on the mount");
         fs::create_dir(&theirs).expect("a directory on the disk");
         if let Err(difference) = run(seed, CALLS, &ours, &theirs) {
             panic!("LATTICE_TEST_SEED={seed} repeats it\n{difference}");
         }
-        println!(
-            "differential on {:?}: {CALLS} calls, seed {seed}",
-            mounted.kind()
-        );
+        println!("differential on {:?}: {CALLS} calls, seed {seed}", mounted.kind());
     }
     if mounted.persists() {
         mounted.remount().expect("a new mount");
         let differences = snapshot::differences(mounted.dir(), scratch.path());
-        assert!(
-            differences.is_empty(),
-            "after a new mount:\n{}",
-            differences.join("\n")
-        );
+        assert!(differences.is_empty(), "after a new mount:\n{}", differences.join("\n"));
     }
 }
 
@@ -88,8 +78,5 @@ fn a_difference_is_seen() {
     let (one, other) = (Scratch::new().expect("one"), Scratch::new().expect("other"));
     fs::create_dir(other.join("a")).expect("a directory that only one side has");
     let found = run(1, 500, one.path(), other.path());
-    assert!(
-        found.is_err(),
-        "500 calls didn't notice a directory too many"
-    );
+    assert!(found.is_err(), "500 calls didn't notice a directory too many");
 }

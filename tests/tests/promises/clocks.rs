@@ -9,7 +9,9 @@ const YEAR: u64 = 365 * 24 * 60 * MINUTE;
 
 #[test]
 fn what_was_written_last_by_who_had_seen_the_rest_is_shown_whatever_the_clocks_say() {
-    for (a_clock, b_clock) in [(NOW, NOW - YEAR), (NOW - YEAR, NOW - 2 * YEAR), (NOW, NOW), (NOW, NOW - 5 * MINUTE)] {
+    for (a_clock, b_clock) in
+        [(NOW, NOW - YEAR), (NOW - YEAR, NOW - 2 * YEAR), (NOW, NOW), (NOW, NOW - 5 * MINUTE)]
+    {
         let a = Machine::with_store(a_clock);
         a.write("f", "1");
         let b = a.join(NOW);

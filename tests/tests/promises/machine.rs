@@ -142,7 +142,10 @@ impl Machine {
         let heads: Vec<String> = record.heads.iter().map(head).collect();
         let shown = record.shown().map(|h| h.entry.id);
         let (attrs, below) = (&record.attrs, record.below);
-        format!("{path}: shown {shown:?} of {heads:#?}, conflict {}, {attrs:#?}, {below:?}", record.conflict())
+        format!(
+            "{path}: shown {shown:?} of {heads:#?}, conflict {}, {attrs:#?}, {below:?}",
+            record.conflict()
+        )
     }
 
     /// Every operation of the log on a key: the entry, and the versions it supersedes.

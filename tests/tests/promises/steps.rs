@@ -13,15 +13,40 @@ pub const KEYS: [&str; 7] = ["a", "a/b", "a/b/c", "a/d", "e", "f", "g/h"];
 #[derive(Debug, Clone)]
 pub enum Step {
     /// `large`: over what a row of the state holds, so that the bytes stay in the log.
-    Write { on: usize, key: usize, large: bool },
+    Write {
+        on: usize,
+        key: usize,
+        large: bool,
+    },
     /// The same bytes whoever writes them.
-    WriteSame { on: usize, key: usize, large: bool },
-    Remove { on: usize, key: usize },
-    Rename { on: usize, from: usize, to: usize },
-    Chmod { on: usize, key: usize, mode: u32 },
-    Meet { on: usize, with: usize },
+    WriteSame {
+        on: usize,
+        key: usize,
+        large: bool,
+    },
+    Remove {
+        on: usize,
+        key: usize,
+    },
+    Rename {
+        on: usize,
+        from: usize,
+        to: usize,
+    },
+    Chmod {
+        on: usize,
+        key: usize,
+        mode: u32,
+    },
+    Meet {
+        on: usize,
+        with: usize,
+    },
     /// Minutes off, either way.
-    Clock { on: usize, off: i64 },
+    Clock {
+        on: usize,
+        off: i64,
+    },
 }
 
 pub fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -53,8 +78,12 @@ pub fn work(steps: &[Step]) -> [Machine; 3] {
 fn take(machines: &mut [Machine; 3], n: usize, step: &Step) -> Option<EntryId> {
     let text = |what: String, large: bool| if large { what.repeat(300) } else { what };
     match *step {
-        Step::Write { on, key, large } => machines[on].try_write(KEYS[key], &text(format!("{n:04}"), large)).ok(),
-        Step::WriteSame { on, key, large } => machines[on].try_write(KEYS[key], &text("same".into(), large)).ok(),
+        Step::Write { on, key, large } => {
+            machines[on].try_write(KEYS[key], &text(format!("{n:04}"), large)).ok()
+        }
+        Step::WriteSame { on, key, large } => {
+            machines[on].try_write(KEYS[key], &text("same".into(), large)).ok()
+        }
         Step::Remove { on, key } => machines[on].rm(KEYS[key]).ok(),
         Step::Rename { on, from, to } => {
             let (from, to) = (key(KEYS[from]), key(KEYS[to]));

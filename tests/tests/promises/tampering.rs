@@ -45,7 +45,11 @@ fn a_cut_bundle_is_refused() {
     b.write("f", "x");
     let bundle = b.bundle();
     for len in 0..bundle.len() {
-        assert!(a.node.import(&mut &bundle[..len], &mut |_, _| {}).is_err(), "{len} of {} bytes", bundle.len());
+        assert!(
+            a.node.import(&mut &bundle[..len], &mut |_, _| {}).is_err(),
+            "{len} of {} bytes",
+            bundle.len()
+        );
     }
 }
 
