@@ -27,9 +27,7 @@ impl Expected {
 
     fn parse(list: &str) -> Self {
         let document: DocumentMut = list.parse().expect("expected.toml is TOML");
-        let groups = document["group"]
-            .as_array_of_tables()
-            .expect("expected.toml has [[group]] tables");
+        let groups = document["group"].as_array_of_tables().expect("expected.toml has [[group]] tables");
         let mut all = BTreeMap::new();
         for group in groups {
             let outcome = match group["outcome"].as_str() {
@@ -56,9 +54,8 @@ impl Expected {
                 (None, Outcome::Pass) => {}
                 (None, _) => lines.push(format!("  {name}: {outcome:?}, not in the list: {why}")),
                 (Some((wanted, _)), _) if wanted == outcome => {}
-                (Some((wanted, reason)), _) => lines.push(format!(
-                    "  {name}: {outcome:?}, but the list says {wanted:?} ({reason}): {why}"
-                )),
+                (Some((wanted, reason)), _) => lines
+                    .push(format!("  {name}: {outcome:?}, but the list says {wanted:?} ({reason}): {why}")),
             }
         }
         for name in self.0.keys().filter(|name| !results.contains_key(*name)) {
