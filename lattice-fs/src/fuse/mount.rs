@@ -142,8 +142,7 @@ impl Mount {
 
     fn follow(&self) -> Result<(), MountError> {
         for volume in self.fs.volumes() {
-            follow(&self.fs, &self.threads, &volume)
-                .map_err(io_on("follow the stores of", &self.dir))?;
+            follow(&self.fs, &self.threads, &volume).map_err(io_on("follow the stores of", &self.dir))?;
         }
         let (fs, threads) = (self.fs.clone(), self.threads.clone());
         let run = move || {
@@ -154,21 +153,11 @@ impl Mount {
             };
             fs.follow_stores(&mut started, &|| threads.stop.load(Ordering::Relaxed));
         };
-        self.threads
-            .spawn("fs-stores", run)
-            .map_err(io_on("follow the stores of", &self.dir))
+        self.threads.spawn("fs-stores", run).map_err(io_on("follow the stores of", &self.dir))
     }
 
-    fn serve(
-        &mut self,
-        source: &str,
-        allow_other: bool,
-        read_only: bool,
-    ) -> Result<(), MountError> {
-        let adapter = Adapter {
-            fs: self.fs.clone(),
-            slow: Slow::default(),
-        };
+    fn serve(&mut self, source: &str, allow_other: bool, read_only: bool) -> Result<(), MountError> {
+        let adapter = Adapter { fs: self.fs.clone(), slow: Slow::default() };
         let session = if sys::is_root() {
             let device = sys::mount(&self.dir, source, allow_other, read_only)?;
             let mut config = Config::default();
@@ -221,6 +210,7 @@ impl Mount {
     ///
     /// # Errors
     /// `Busy`, with the mount as it was; `Unsaved` after unmounting; what unmounting says.
+    #[allow(clippy::result_large_err, reason = "once per mount")]
     pub fn unmount_if_idle(self) -> Result<(), (Option<Self>, MountError)> {
         let saved = self.fs.save_all();
         if !self.has_ended()
@@ -294,7 +284,5 @@ fn follow(fs: &Arc<Fs>, threads: &Arc<Threads>, volume: &Arc<Volume>) -> std::io
     let live = volume.handle.live();
     let (fs, threads, volume) = (fs.clone(), threads.clone(), volume.clone());
     let stop = threads.clone();
-    threads.spawn("fs-watch", move || {
-        fs.follow(&volume, &live, &|| stop.stop.load(Ordering::Relaxed))
-    })
+    threads.spawn("fs-watch", move || fs.follow(&volume, &live, &|| stop.stop.load(Ordering::Relaxed)))
 }
