@@ -129,12 +129,18 @@ impl Mount {
         };
         let fs = Fs::new(what, data_dir);
         let threads = Arc::new(Threads::default());
-        let mut mount =
-            Self { dir, fs, threads, session: None, end: Arc::default(), unmounter: None, background: None };
+        let mut mount = Self {
+            dir,
+            fs,
+            threads,
+            session: None,
+            end: Arc::default(),
+            unmounter: None,
+            background: None,
+        };
         // The stores are followed before anything can be looked up: no change falls in between.
         mount.follow()?;
-        mount.background =
-            Some(Background::start(&mount.fs).map_err(io_on("start threads for", &mount.dir))?);
+        mount.background = Some(Background::start(&mount.fs).map_err(io_on("start threads for", &mount.dir))?);
         mount.serve(&source, options.allow_other, options.read_only)?;
         Ok(mount)
     }
@@ -163,9 +169,7 @@ impl Mount {
             config.acl = sys::acl(allow_other);
             threaded(&mut config);
             let session = Session::from_fd(adapter, device, config.acl, config);
-            session
-                .inspect_err(|_| drop(sys::unmount(&self.dir, true)))
-                .map_err(io_on("mount on", &self.dir))?
+            session.inspect_err(|_| drop(sys::unmount(&self.dir, true))).map_err(io_on("mount on", &self.dir))?
         } else {
             drop(sys::open_device()?);
             if !sys::has_fusermount() {

@@ -26,15 +26,11 @@ pub enum MountError {
     NotEmpty(PathBuf),
     #[error("{dir} is a mount point already ({source_name}, type {fs_type}): unmount it first", dir = .dir.display())]
     Mounted { dir: PathBuf, source_name: String, fs_type: String },
-    #[error(
-        "{DEVICE} is missing: load the kernel's FUSE module (modprobe fuse); in a container, pass the device in"
-    )]
+    #[error("{DEVICE} is missing: load the kernel's FUSE module (modprobe fuse); in a container, pass the device in")]
     NoDevice,
     #[error("{DEVICE} can't be opened: {0}. It needs mode 0666, or run as root")]
     Device(io::Error),
-    #[error(
-        "fusermount3 is missing, which mounts for users who aren't root: install it (Debian, Ubuntu: apt install fuse3), or run as root"
-    )]
+    #[error("fusermount3 is missing, which mounts for users who aren't root: install it (Debian, Ubuntu: apt install fuse3), or run as root")]
     NoFusermount,
     #[error("fusermount3 refused: {0}")]
     Fusermount(String),
@@ -52,10 +48,7 @@ pub enum MountError {
 }
 
 /// Names the operation and the directory of an I/O error.
-pub(super) fn io_on<'a, E: Into<io::Error>>(
-    what: &'static str,
-    dir: &'a Path,
-) -> impl FnOnce(E) -> MountError + 'a {
+pub(super) fn io_on<'a, E: Into<io::Error>>(what: &'static str, dir: &'a Path) -> impl FnOnce(E) -> MountError + 'a {
     move |e| MountError::Io { what, dir: dir.to_path_buf(), source: e.into() }
 }
 
@@ -71,12 +64,7 @@ pub(super) fn open_device() -> Result<File, MountError> {
 }
 
 /// As root: so that /proc/mounts shows the type `fuse.lattice`, which fuser's own mount drops.
-pub(super) fn mount(
-    dir: &Path,
-    source: &str,
-    allow_other: bool,
-    read_only: bool,
-) -> Result<OwnedFd, MountError> {
+pub(super) fn mount(dir: &Path, source: &str, allow_other: bool, read_only: bool) -> Result<OwnedFd, MountError> {
     let device = open_device()?;
     let mode = dir.metadata().map_err(io_on("read", dir))?.mode();
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());

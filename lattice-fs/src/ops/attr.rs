@@ -58,14 +58,7 @@ impl Fs {
             Place::Top => Ok(self.top_attr(inode)),
             Place::StoreName(target) => {
                 let meta = inode.state.lock().meta;
-                Ok(Attr {
-                    ino: inode.ino,
-                    kind: Kind::Symlink,
-                    size: target.len() as u64,
-                    blocks: 0,
-                    nlink: 1,
-                    meta,
-                })
+                Ok(Attr { ino: inode.ino, kind: Kind::Symlink, size: target.len() as u64, blocks: 0, nlink: 1, meta })
             }
             Place::Control(volume, path) => self.control_attr(volume, path, inode),
             Place::Store(volume) if inode.is_dir() => self.dir_attr(volume, inode),
@@ -138,13 +131,7 @@ impl Fs {
     }
 
     /// Stages attributes beside the content they belong to, or commits them.
-    pub(super) fn set_attrs(
-        &self,
-        volume: &Volume,
-        inode: &Arc<Inode>,
-        attrs: Attrs,
-        now: Time,
-    ) -> Result<()> {
+    pub(super) fn set_attrs(&self, volume: &Volume, inode: &Arc<Inode>, attrs: Attrs, now: Time) -> Result<()> {
         self.settle_intent(volume, inode)?;
         let _tree = volume.tree.read();
         let mut state = inode.state.lock();
@@ -214,9 +201,7 @@ pub(super) fn drop_set_id(state: &mut State) {
 pub(super) fn file_attr(inode: &Inode, state: &State) -> Attr {
     let size = state.size();
     let allocated = match (&state.staged, state.content()) {
-        (None, Some(Content::Chunks(chunks))) => {
-            chunks.iter().filter(|c| c.id.is_some()).map(|c| c.len).sum()
-        }
+        (None, Some(Content::Chunks(chunks))) => chunks.iter().filter(|c| c.id.is_some()).map(|c| c.len).sum(),
         (None, None) => 0,
         _ => size,
     };

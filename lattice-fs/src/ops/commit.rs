@@ -51,8 +51,7 @@ impl Fs {
             Body::Memory(bytes) => {
                 // Its chunks are spared by a collection until the entry names them.
                 let _pin = volume.handle.content().pin();
-                let content =
-                    volume.handle.put_content(bytes).map_err(|e| volume.failed("write", &key, &e))?;
+                let content = volume.handle.put_content(bytes).map_err(|e| volume.failed("write", &key, &e))?;
                 self.put(volume, inode, &key, state, content, attrs)?;
             }
             Body::Overlay { .. } => {
@@ -106,8 +105,7 @@ impl Fs {
     /// After a commit, what is written next goes over the new content.
     fn rebase(&self, volume: &Volume, key: &Key, state: &mut State) -> Result<()> {
         let Some(content) = state.content().cloned() else { return Ok(()) };
-        let Some(Staged { body: Body::Overlay { base, base_len, over, written }, .. }) = &mut state.staged
-        else {
+        let Some(Staged { body: Body::Overlay { base, base_len, over, written }, .. }) = &mut state.staged else {
             return Ok(());
         };
         *base = volume.handle.read(&content).map_err(|e| volume.failed("write", key, &e))?;
@@ -128,8 +126,7 @@ impl Fs {
         }
         let record = self.record(volume, "write", key)?;
         if let Some(record) = record {
-            let same =
-                shown_head(&record).and_then(|h| h.node.as_ref()).is_some_and(|n| n.file_id == state.file_id);
+            let same = shown_head(&record).and_then(|h| h.node.as_ref()).is_some_and(|n| n.file_id == state.file_id);
             if same {
                 state.cites = cites(&record);
             }
@@ -175,8 +172,7 @@ impl Fs {
 
     /// Before a file loses its name: who has it open goes on reading it, whatever a collection removes.
     pub(super) fn hold_open(&self, volume: &Volume, inode: &Inode, state: &mut State) -> Result<()> {
-        let needs =
-            state.opens > 0 && state.staged.is_none() && state.content().is_some_and(|c| c.size() > 0);
+        let needs = state.opens > 0 && state.staged.is_none() && state.content().is_some_and(|c| c.size() > 0);
         if needs {
             self.reader(volume, inode, state)?;
         }
@@ -209,14 +205,7 @@ impl Fs {
 
     /// Logs that a staged file is to become this key's value. From here it survives a kill; a thread does the rest once
     /// nobody writes it any more.
-    fn log_intent(
-        &self,
-        volume: &Volume,
-        inode: &Inode,
-        key: &Key,
-        state: &mut State,
-        attrs: Attrs,
-    ) -> Result<()> {
+    fn log_intent(&self, volume: &Volume, inode: &Inode, key: &Key, state: &mut State, attrs: Attrs) -> Result<()> {
         let Some(Staged { body: Body::File(file), .. }) = &mut state.staged else { return Ok(()) };
         let fresh = volume.handle.staging_path().map_err(|e| volume.failed("write", key, &e))?;
         let path = file.hand_over(fresh).map_err(|e| errno::of_staging("write", &key.to_string(), &e))?;
@@ -231,9 +220,7 @@ impl Fs {
         match before {
             None => self.table.pin(inode.ino),
             // The same file, as it was at an earlier close.
-            Some(before) => {
-                volume.handle.unstage(&before.intent).map_err(|e| volume.failed("write", key, &e))?
-            }
+            Some(before) => volume.handle.unstage(&before.intent).map_err(|e| volume.failed("write", key, &e))?,
         }
         if let Some(staged) = &mut state.staged {
             staged.set_clean();
@@ -304,8 +291,6 @@ impl Fs {
 
 /// The content of a staged file, of which only what changed is stored anew.
 fn update(volume: &Volume, base: &Content, staged: &Staged) -> std::result::Result<Content, StoreError> {
-    let changed = staged
-        .changed_ranges()
-        .map_err(|source| StoreError::Io { what: "read the staged file".into(), source })?;
+    let changed = staged.changed_ranges().map_err(|source| StoreError::Io { what: "read the staged file".into(), source })?;
     volume.handle.content().update(base, staged.size(), &changed, staged).map_err(StoreError::Content)
 }

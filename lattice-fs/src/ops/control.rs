@@ -42,11 +42,7 @@ impl Fs {
             self.table.forget(there.ino, 1);
         }
         let inode = self.table.insert(parent, name, node.ino, false, |ino| {
-            let value = if kind == Kind::Dir {
-                Value::Dir
-            } else {
-                Value::File(lattice_engine::entry::Content::EMPTY)
-            };
+            let value = if kind == Kind::Dir { Value::Dir } else { Value::File(lattice_engine::entry::Content::EMPTY) };
             let state = State::new(FileId([0; 16]), value, self.control_meta(&node), 0);
             Inode { ino, kind, place: Place::Control(volume.clone(), path), state: state.into() }
         })?;
@@ -113,13 +109,7 @@ impl Fs {
     }
 
     /// `rm` of a version under `conflicts` discards it.
-    pub(super) fn remove_control(
-        &self,
-        volume: &Volume,
-        parent: u64,
-        path: &[Bytes],
-        name: &[u8],
-    ) -> Result<()> {
+    pub(super) fn remove_control(&self, volume: &Volume, parent: u64, path: &[Bytes], name: &[u8]) -> Result<()> {
         let mut path = path.to_vec();
         path.push(Bytes::copy_from_slice(name));
         volume.control.remove(&path).map_err(|e| of_control(volume, &path, e))?;
@@ -155,9 +145,7 @@ pub(super) fn of_resolve(volume: &Volume, key: &Key, error: &ResolveError) -> Er
     let errno = match error {
         ResolveError::Store(e) => return of_store("resolve", key, e),
         ResolveError::NotFound(_) => Errno::NOENT,
-        ResolveError::BadId(_) | ResolveError::NoSuchVersion { .. } | ResolveError::Ambiguous { .. } => {
-            Errno::INVAL
-        }
+        ResolveError::BadId(_) | ResolveError::NoSuchVersion { .. } | ResolveError::Ambiguous { .. } => Errno::INVAL,
         ResolveError::OnlyVersion(_) | ResolveError::Deletion { .. } => Errno::PERM,
     };
     tracing::warn!(store = %volume.id, path = %key, cause = %error, "refused: resolve");

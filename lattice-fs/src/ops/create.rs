@@ -37,8 +37,7 @@ impl Fs {
         let (dir, volume) = self.writable_dir(parent)?;
         if let Some(there) = self.find(&volume, parent, name)? {
             // Somebody was faster; the kernel's look-up missed it.
-            let opened =
-                if flags & libc::O_EXCL != 0 { Err(Errno::EXIST) } else { self.open(there.ino, flags) };
+            let opened = if flags & libc::O_EXCL != 0 { Err(Errno::EXIST) } else { self.open(there.ino, flags) };
             let opened = opened.inspect_err(|_| self.table.forget(there.ino, 1))?;
             let attr = self.attr(&there)?;
             return Ok((there, attr, opened));
@@ -67,13 +66,7 @@ impl Fs {
         self.make(caller, parent, name, mode, Value::Dir)
     }
 
-    pub fn symlink(
-        &self,
-        caller: Caller,
-        parent: u64,
-        name: &[u8],
-        target: &[u8],
-    ) -> Result<(Arc<Inode>, Attr)> {
+    pub fn symlink(&self, caller: Caller, parent: u64, name: &[u8], target: &[u8]) -> Result<(Arc<Inode>, Attr)> {
         match target.len() {
             0 => Err(Errno::NOENT),
             n if n > MAX_TARGET => Err(Errno::NAMETOOLONG),
@@ -177,11 +170,6 @@ impl Fs {
             return None;
         }
         let node = Node { file_id, value: Value::Dir, attrs: Attrs::default() };
-        Some(Change::Put {
-            key: key.clone(),
-            node,
-            cites: Cites::Heads(Vec::new()),
-            expect: Expect::Anything,
-        })
+        Some(Change::Put { key: key.clone(), node, cites: Cites::Heads(Vec::new()), expect: Expect::Anything })
     }
 }

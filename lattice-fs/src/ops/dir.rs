@@ -169,8 +169,7 @@ impl Fs {
             Item::Record(record) => record,
             Item::Inode(inode) => {
                 // Unlinked or renamed since the stream began: then it isn't here any more.
-                let here =
-                    matches!(self.table.child(dir.ino, name, full)?, Known::Inode(i) if i.ino == inode.ino);
+                let here = matches!(self.table.child(dir.ino, name, full)?, Known::Inode(i) if i.ino == inode.ino);
                 return Ok(here && self.give_inode(inode, name, full, next, emit));
             }
         };
@@ -235,13 +234,7 @@ impl Fs {
     }
 
     /// The store moved while its listing was read: ask for this name alone.
-    fn lookup_again(
-        &self,
-        volume: &Arc<Volume>,
-        dir: u64,
-        name: &[u8],
-        key: &Key,
-    ) -> Result<Option<Arc<Inode>>> {
+    fn lookup_again(&self, volume: &Arc<Volume>, dir: u64, name: &[u8], key: &Key) -> Result<Option<Arc<Inode>>> {
         match self.table.child(dir, name, true)? {
             Known::Inode(inode) => Ok(Some(inode)),
             Known::Absent => Ok(None),

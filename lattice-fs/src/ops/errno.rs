@@ -71,15 +71,7 @@ pub fn of_key(error: &KeyError) -> Errno {
 /// The few conditions of the disk below that a program can act on; all else is `EIO`.
 pub fn of_io(error: &io::Error) -> Errno {
     match Errno::from_io_error(error) {
-        Some(
-            e @ (Errno::NOSPC
-            | Errno::DQUOT
-            | Errno::ROFS
-            | Errno::FBIG
-            | Errno::NOMEM
-            | Errno::MFILE
-            | Errno::NFILE),
-        ) => e,
+        Some(e @ (Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::FBIG | Errno::NOMEM | Errno::MFILE | Errno::NFILE)) => e,
         _ => Errno::IO,
     }
 }

@@ -55,12 +55,7 @@ impl Fs {
         self.attr(inode).inspect_err(|_| self.table.forget(inode.ino, 1))
     }
 
-    pub(super) fn lookup_key(
-        &self,
-        volume: &Arc<Volume>,
-        parent: u64,
-        name: &[u8],
-    ) -> Result<Option<Arc<Inode>>> {
+    pub(super) fn lookup_key(&self, volume: &Arc<Volume>, parent: u64, name: &[u8]) -> Result<Option<Arc<Inode>>> {
         match self.table.child(parent, name, true)? {
             Known::Inode(inode) => return Ok(Some(inode)),
             Known::Absent => return Ok(None),

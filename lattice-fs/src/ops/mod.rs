@@ -168,13 +168,7 @@ impl Fs {
     }
 
     /// All or nothing, with the error already translated.
-    fn commit(
-        &self,
-        volume: &Volume,
-        operation: &'static str,
-        key: &Key,
-        changes: Vec<Change>,
-    ) -> Result<EntryRef> {
+    fn commit(&self, volume: &Volume, operation: &'static str, key: &Key, changes: Vec<Change>) -> Result<EntryRef> {
         volume.handle.commit(changes).map_err(|e| volume.failed(operation, key, &e))
     }
 

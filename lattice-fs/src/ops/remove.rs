@@ -23,13 +23,7 @@ impl Fs {
         done
     }
 
-    fn unlink_inode(
-        &self,
-        volume: &Arc<Volume>,
-        dir: &Arc<Inode>,
-        name: &[u8],
-        victim: &Arc<Inode>,
-    ) -> Result<()> {
+    fn unlink_inode(&self, volume: &Arc<Volume>, dir: &Arc<Inode>, name: &[u8], victim: &Arc<Inode>) -> Result<()> {
         if victim.is_dir() {
             return Err(Errno::ISDIR);
         }
@@ -68,13 +62,7 @@ impl Fs {
         done
     }
 
-    fn rmdir_inode(
-        &self,
-        volume: &Arc<Volume>,
-        dir: &Arc<Inode>,
-        name: &[u8],
-        victim: &Arc<Inode>,
-    ) -> Result<()> {
+    fn rmdir_inode(&self, volume: &Arc<Volume>, dir: &Arc<Inode>, name: &[u8], victim: &Arc<Inode>) -> Result<()> {
         if !victim.is_dir() {
             return Err(Errno::NOTDIR);
         }
@@ -83,8 +71,7 @@ impl Fs {
         }
         let _tree = volume.tree.read();
         let key = self.table.key(volume, dir.ino, Some(name))?;
-        let mut changes =
-            vec![Change::Delete { key: key.clone(), cites: Cites::All, expect: Expect::Childless }];
+        let mut changes = vec![Change::Delete { key: key.clone(), cites: Cites::All, expect: Expect::Childless }];
         changes.extend(key.parent().and_then(|p| self.keep_dir(volume, dir, &p)));
         self.commit(volume, "rmdir", &key, changes)?;
         let time = now();

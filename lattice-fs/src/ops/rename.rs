@@ -145,7 +145,7 @@ impl Fs {
                 let mut state = target.state.lock();
                 self.hold_open(volume, target, &mut state)?;
                 state.unlinked = true;
-                state.meta.ctime = state.meta.ctime.max(time);
+                    state.meta.ctime = state.meta.ctime.max(time);
                 let waited = !state.committed;
                 if state.opens == 0 {
                     state.staged = None;

@@ -97,10 +97,7 @@ impl Staged {
     }
 
     /// An unchanged file about to be written.
-    pub fn over(
-        base: Reader,
-        staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>,
-    ) -> Result<Self> {
+    pub fn over(base: Reader, staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>) -> Result<Self> {
         let size = base.size();
         if size <= MEMORY_MAX {
             return Ok(Self::with(Body::Memory(base.read_all()?.into()), size, false));
@@ -179,12 +176,7 @@ impl Staged {
     }
 
     /// Writes all of `data`, growing the file where needed.
-    pub fn write_at(
-        &mut self,
-        data: &[u8],
-        offset: u64,
-        staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>,
-    ) -> Result<()> {
+    pub fn write_at(&mut self, data: &[u8], offset: u64, staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>) -> Result<()> {
         let end = offset + data.len() as u64;
         if end > MEMORY_MAX {
             self.spill(staging)?;
@@ -213,11 +205,7 @@ impl Staged {
     }
 
     /// Cuts, or grows with zeros.
-    pub fn set_len(
-        &mut self,
-        len: u64,
-        staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>,
-    ) -> Result<()> {
+    pub fn set_len(&mut self, len: u64, staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>) -> Result<()> {
         if len > MEMORY_MAX {
             self.spill(staging)?;
         }
@@ -273,10 +261,7 @@ impl Staged {
     }
 
     /// Moves what is in memory to a file.
-    pub fn spill(
-        &mut self,
-        staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>,
-    ) -> Result<()> {
+    pub fn spill(&mut self, staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>) -> Result<()> {
         if let Body::Memory(bytes) = &self.body {
             let file = StagingFile::create(staging()?)?;
             file.file.write_all_at(bytes, 0)?;

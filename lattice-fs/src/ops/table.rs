@@ -272,8 +272,7 @@ impl Table {
         if slot.pending == 0 {
             return Vec::new();
         }
-        let known =
-            slot.children.iter().filter_map(|(name, ino)| Some((name, tree.slots.get(ino.as_ref()?)?)));
+        let known = slot.children.iter().filter_map(|(name, ino)| Some((name, tree.slots.get(ino.as_ref()?)?)));
         known.filter(|(_, s)| s.waits).map(|(name, s)| (name.clone(), s.inode.clone())).collect()
     }
 

@@ -101,13 +101,10 @@ impl Fs {
             return Ok(Some(inode));
         }
         let inode = match entry {
-            Entry::Store(volume) => {
-                self.table.insert(ROOT, name, volume.root, false, |_| root_of(&volume))?
-            }
+            Entry::Store(volume) => self.table.insert(ROOT, name, volume.root, false, |_| root_of(&volume))?,
             Entry::Link(target) => self.table.insert(ROOT, name, link_ino(name), false, |ino| {
                 let time = now();
-                let meta =
-                    Meta { mode: 0o777, uid: self.uid, gid: self.gid, mtime: time, atime: time, ctime: time };
+                let meta = Meta { mode: 0o777, uid: self.uid, gid: self.gid, mtime: time, atime: time, ctime: time };
                 let state = State::new(FileId([0; 16]), Value::Symlink(target.clone()), meta, 0);
                 Inode { ino, kind: Kind::Symlink, place: Place::StoreName(target), state: state.into() }
             })?,
@@ -193,8 +190,7 @@ mod tests {
             broken: None,
         };
         let stores = [store(1, "notes", 9), store(2, "notes", 5), store(3, "notes~2", 1), store(4, "a/b", 1)];
-        let names: Vec<_> =
-            names(&stores).into_iter().map(|n| n.map(|n| String::from_utf8_lossy(&n).into_owned())).collect();
+        let names: Vec<_> = names(&stores).into_iter().map(|n| n.map(|n| String::from_utf8_lossy(&n).into_owned())).collect();
         assert_eq!(names, [Some("notes~3".into()), Some("notes".into()), Some("notes~2".into()), None]);
     }
 }

@@ -155,7 +155,14 @@ impl Fs {
     }
 
     /// An inode that is known, and a key that something happened to.
-    fn compare(&self, volume: &Arc<Volume>, key: &Key, dir: &Inode, name: &[u8], inode: &Arc<Inode>) {
+    fn compare(
+        &self,
+        volume: &Arc<Volume>,
+        key: &Key,
+        dir: &Inode,
+        name: &[u8],
+        inode: &Arc<Inode>,
+    ) {
         let mut state = inode.state.lock();
         if state.unlinked {
             return;

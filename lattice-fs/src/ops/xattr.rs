@@ -104,13 +104,7 @@ impl Fs {
         Ok((inode, volume))
     }
 
-    fn change_xattr(
-        &self,
-        volume: &Volume,
-        inode: &Arc<Inode>,
-        name: &[u8],
-        value: Option<Bytes>,
-    ) -> Result<()> {
+    fn change_xattr(&self, volume: &Volume, inode: &Arc<Inode>, name: &[u8], value: Option<Bytes>) -> Result<()> {
         let xattrs = vec![(Bytes::copy_from_slice(name), value)];
         self.set_attrs(volume, inode, Attrs { xattrs, ..Attrs::default() }, now())
     }
