@@ -6,6 +6,7 @@ mod check;
 mod invalidate;
 mod mount;
 mod reply;
+mod slow;
 mod sys;
 
 pub use check::{Mounted, clear_dead_mount, mounts};

@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use super::adapter::Adapter;
 use super::check::{check_mount_point, mounted_at};
 use super::invalidate::Caches;
+use super::slow::Slow;
 use super::sys::{self, MountError, io_on};
 use crate::ops::volume::Volume;
 use crate::ops::{Background, Fs, What};
@@ -129,25 +130,20 @@ impl Mount {
         };
         let fs = Fs::new(what, data_dir);
         let threads = Arc::new(Threads::default());
-        let mut mount = Self {
-            dir,
-            fs,
-            threads,
-            session: None,
-            end: Arc::default(),
-            unmounter: None,
-            background: None,
-        };
+        let mut mount =
+            Self { dir, fs, threads, session: None, end: Arc::default(), unmounter: None, background: None };
         // The stores are followed before anything can be looked up: no change falls in between.
         mount.follow()?;
-        mount.background = Some(Background::start(&mount.fs).map_err(io_on("start threads for", &mount.dir))?);
+        mount.background =
+            Some(Background::start(&mount.fs).map_err(io_on("start threads for", &mount.dir))?);
         mount.serve(&source, options.allow_other, options.read_only)?;
         Ok(mount)
     }
 
     fn follow(&self) -> Result<(), MountError> {
         for volume in self.fs.volumes() {
-            follow(&self.fs, &self.threads, &volume).map_err(io_on("follow the stores of", &self.dir))?;
+            follow(&self.fs, &self.threads, &volume)
+                .map_err(io_on("follow the stores of", &self.dir))?;
         }
         let (fs, threads) = (self.fs.clone(), self.threads.clone());
         let run = move || {
@@ -158,18 +154,30 @@ impl Mount {
             };
             fs.follow_stores(&mut started, &|| threads.stop.load(Ordering::Relaxed));
         };
-        self.threads.spawn("fs-stores", run).map_err(io_on("follow the stores of", &self.dir))
+        self.threads
+            .spawn("fs-stores", run)
+            .map_err(io_on("follow the stores of", &self.dir))
     }
 
-    fn serve(&mut self, source: &str, allow_other: bool, read_only: bool) -> Result<(), MountError> {
-        let adapter = Adapter { fs: self.fs.clone() };
+    fn serve(
+        &mut self,
+        source: &str,
+        allow_other: bool,
+        read_only: bool,
+    ) -> Result<(), MountError> {
+        let adapter = Adapter {
+            fs: self.fs.clone(),
+            slow: Slow::default(),
+        };
         let session = if sys::is_root() {
             let device = sys::mount(&self.dir, source, allow_other, read_only)?;
             let mut config = Config::default();
             config.acl = sys::acl(allow_other);
             threaded(&mut config);
             let session = Session::from_fd(adapter, device, config.acl, config);
-            session.inspect_err(|_| drop(sys::unmount(&self.dir, true))).map_err(io_on("mount on", &self.dir))?
+            session
+                .inspect_err(|_| drop(sys::unmount(&self.dir, true)))
+                .map_err(io_on("mount on", &self.dir))?
         } else {
             drop(sys::open_device()?);
             if !sys::has_fusermount() {
@@ -234,7 +242,9 @@ impl Mount {
     }
 
     fn finish(&mut self) -> Result<(), MountError> {
-        let Some(session) = self.session.take() else { return Ok(()) };
+        let Some(session) = self.session.take() else {
+            return Ok(());
+        };
         let mut saved = self.fs.save_all();
         let mut unmounted = Ok(());
         if !self.has_ended() {
@@ -284,5 +294,7 @@ fn follow(fs: &Arc<Fs>, threads: &Arc<Threads>, volume: &Arc<Volume>) -> std::io
     let live = volume.handle.live();
     let (fs, threads, volume) = (fs.clone(), threads.clone(), volume.clone());
     let stop = threads.clone();
-    threads.spawn("fs-watch", move || fs.follow(&volume, &live, &|| stop.stop.load(Ordering::Relaxed)))
+    threads.spawn("fs-watch", move || {
+        fs.follow(&volume, &live, &|| stop.stop.load(Ordering::Relaxed))
+    })
 }

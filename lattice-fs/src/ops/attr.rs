@@ -58,7 +58,14 @@ impl Fs {
             Place::Top => Ok(self.top_attr(inode)),
             Place::StoreName(target) => {
                 let meta = inode.state.lock().meta;
-                Ok(Attr { ino: inode.ino, kind: Kind::Symlink, size: target.len() as u64, blocks: 0, nlink: 1, meta })
+                Ok(Attr {
+                    ino: inode.ino,
+                    kind: Kind::Symlink,
+                    size: target.len() as u64,
+                    blocks: 0,
+                    nlink: 1,
+                    meta,
+                })
             }
             Place::Control(volume, path) => self.control_attr(volume, path, inode),
             Place::Store(volume) if inode.is_dir() => self.dir_attr(volume, inode),
@@ -72,7 +79,14 @@ impl Fs {
             let state = inode.state.lock();
             if state.unlinked {
                 let (ino, meta) = (inode.ino, state.meta);
-                return Ok(Attr { ino, kind: Kind::Dir, size: DIR_SIZE, blocks: 0, nlink: 0, meta });
+                return Ok(Attr {
+                    ino,
+                    kind: Kind::Dir,
+                    size: DIR_SIZE,
+                    blocks: 0,
+                    nlink: 0,
+                    meta,
+                });
             }
         }
         let _tree = volume.tree.read();
@@ -80,13 +94,22 @@ impl Fs {
         let record = self.record(volume, "stat", &key)?;
         // A store's root stands before anything is known of it.
         let record = record.or_else(|| key.is_root().then(Arc::default));
-        let seen = record.as_deref().and_then(|r| shown(&key, r, &volume.defaults));
+        let seen = record
+            .as_deref()
+            .and_then(|r| shown(&key, r, &volume.defaults));
         match seen {
             Some(seen) => Ok(shown_dir(inode, &seen)),
             // A directory that is there only because of what is not committed yet.
             None if self.table.has_pending(inode.ino) => {
                 let (ino, meta) = (inode.ino, inode.state.lock().meta);
-                Ok(Attr { ino, kind: Kind::Dir, size: DIR_SIZE, blocks: 8, nlink: 2, meta })
+                Ok(Attr {
+                    ino,
+                    kind: Kind::Dir,
+                    size: DIR_SIZE,
+                    blocks: 8,
+                    nlink: 2,
+                    meta,
+                })
             }
             None => Err(Errno::NOENT),
         }
@@ -94,7 +117,9 @@ impl Fs {
 
     pub fn setattr(&self, caller: Caller, ino: u64, set: &SetAttr) -> Result<Attr> {
         let inode = self.table.get(ino)?;
-        let Place::Store(volume) = &inode.place else { return Err(Errno::PERM) };
+        let Place::Store(volume) = &inode.place else {
+            return Err(Errno::PERM);
+        };
         volume.writable()?;
         if let Some(size) = set.size {
             self.truncate(caller, volume, &inode, size)?;
@@ -115,7 +140,8 @@ impl Fs {
             mode: set.mode.map(|m| m & 0o7777),
             uid: set.uid,
             gid: set.gid,
-            mtime: time(set.mtime).filter(|_| set.size.is_none() || !matches!(set.mtime, Some(SetTime::Now))),
+            mtime: time(set.mtime)
+                .filter(|_| set.size.is_none() || !matches!(set.mtime, Some(SetTime::Now))),
             atime: time(set.atime),
             xattrs: Vec::new(),
         };
@@ -131,14 +157,29 @@ impl Fs {
     }
 
     /// Stages attributes beside the content they belong to, or commits them.
-    pub(super) fn set_attrs(&self, volume: &Volume, inode: &Arc<Inode>, attrs: Attrs, now: Time) -> Result<()> {
+    pub(super) fn set_attrs(
+        &self,
+        volume: &Volume,
+        inode: &Arc<Inode>,
+        attrs: Attrs,
+        now: Time,
+    ) -> Result<()> {
         self.settle_intent(volume, inode)?;
         let _tree = volume.tree.read();
         let mut state = inode.state.lock();
         if !state.unlinked && !state.stage_attrs(&attrs) {
             let key = self.table.key(volume, inode.ino, None)?;
             let (file_id, attrs) = (state.file_id, attrs.clone());
-            self.commit(volume, "setattr", &key, vec![Change::Attr { key: key.clone(), file_id, attrs }])?;
+            self.commit(
+                volume,
+                "setattr",
+                &key,
+                vec![Change::Attr {
+                    key: key.clone(),
+                    file_id,
+                    attrs,
+                }],
+            )?;
         }
         if attrs.mtime.is_some() {
             state.touched = None;
@@ -148,7 +189,13 @@ impl Fs {
     }
 
     /// Cuts or grows a file. Committed at once unless somebody is writing it.
-    fn truncate(&self, caller: Caller, volume: &Volume, inode: &Arc<Inode>, size: u64) -> Result<()> {
+    fn truncate(
+        &self,
+        caller: Caller,
+        volume: &Volume,
+        inode: &Arc<Inode>,
+        size: u64,
+    ) -> Result<()> {
         match inode.kind {
             Kind::File => {}
             Kind::Dir => return Err(Errno::ISDIR),
@@ -201,12 +248,23 @@ pub(super) fn drop_set_id(state: &mut State) {
 pub(super) fn file_attr(inode: &Inode, state: &State) -> Attr {
     let size = state.size();
     let allocated = match (&state.staged, state.content()) {
-        (None, Some(Content::Chunks(chunks))) => chunks.iter().filter(|c| c.id.is_some()).map(|c| c.len).sum(),
+        (None, Some(Content::Chunks(chunks))) => chunks
+            .iter()
+            .filter(|c| c.id.is_some())
+            .map(|c| c.len)
+            .sum(),
         (None, None) => 0,
         _ => size,
     };
     let nlink = u32::from(!state.unlinked);
-    Attr { ino: inode.ino, kind: inode.kind, size, blocks: allocated.div_ceil(512), nlink, meta: state.meta }
+    Attr {
+        ino: inode.ino,
+        kind: inode.kind,
+        size,
+        blocks: allocated.div_ceil(512),
+        nlink,
+        meta: state.meta,
+    }
 }
 
 /// The attributes of a directory as a record shows it and our own pending changes move them.
@@ -220,5 +278,12 @@ pub(super) fn shown_dir(inode: &Inode, seen: &Shown) -> Attr {
     }
     meta.ctime = meta.ctime.max(before);
     state.meta = meta;
-    Attr { ino: inode.ino, kind: Kind::Dir, size: DIR_SIZE, blocks: 8, nlink: seen.nlink, meta }
+    Attr {
+        ino: inode.ino,
+        kind: Kind::Dir,
+        size: DIR_SIZE,
+        blocks: 8,
+        nlink: seen.nlink,
+        meta,
+    }
 }

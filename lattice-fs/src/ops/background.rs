@@ -20,10 +20,18 @@ pub struct Queue {
     wake: Condvar,
 }
 
+#[derive(Debug)]
+enum Work {
+    /// A large file on its way.
+    Promote(Arc<Inode>),
+    /// An inode that was committed though its name led elsewhere: what does it show now?
+    Recheck(u64),
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     quiet: Vec<Weak<Inode>>,
-    promote: VecDeque<Arc<Inode>>,
+    work: VecDeque<Work>,
     stop: bool,
 }
 
@@ -34,7 +42,15 @@ impl Queue {
     }
 
     pub(super) fn promote(&self, inode: &Arc<Inode>) {
-        self.inner.lock().promote.push_back(inode.clone());
+        self.push(Work::Promote(inode.clone()));
+    }
+
+    pub(super) fn recheck(&self, inode: &Inode) {
+        self.push(Work::Recheck(inode.ino));
+    }
+
+    fn push(&self, work: Work) {
+        self.inner.lock().work.push_back(work);
         self.wake.notify_all();
     }
 }
@@ -48,10 +64,20 @@ pub struct Background {
 
 impl Background {
     pub fn start(fs: &Arc<Fs>) -> std::io::Result<Self> {
-        let mut background = Self { fs: fs.clone(), threads: Vec::new() };
-        for (name, run) in [("fs-quiet", Fs::run_quiet as fn(&Fs)), ("fs-promote", Fs::run_promote)] {
+        let mut background = Self {
+            fs: fs.clone(),
+            threads: Vec::new(),
+        };
+        for (name, run) in [
+            ("fs-quiet", Fs::run_quiet as fn(&Fs)),
+            ("fs-work", Fs::run_work),
+        ] {
             let fs = fs.clone();
-            background.threads.push(std::thread::Builder::new().name(name.into()).spawn(move || run(&fs))?);
+            background.threads.push(
+                std::thread::Builder::new()
+                    .name(name.into())
+                    .spawn(move || run(&fs))?,
+            );
         }
         Ok(background)
     }
@@ -78,7 +104,10 @@ impl Fs {
                 continue;
             }
             drop(inner);
-            let stay: Vec<_> = list.into_iter().filter(|inode| self.check_quiet(inode)).collect();
+            let stay: Vec<_> = list
+                .into_iter()
+                .filter(|inode| self.check_quiet(inode))
+                .collect();
             inner = self.queue.inner.lock();
             inner.quiet.extend(stay);
         }
@@ -86,7 +115,9 @@ impl Fs {
 
     /// Commits a file that has been quiet; false when it needs no more watching.
     fn check_quiet(&self, inode: &Weak<Inode>) -> bool {
-        let Some(inode) = inode.upgrade() else { return false };
+        let Some(inode) = inode.upgrade() else {
+            return false;
+        };
         let due = {
             let mut state = inode.state.lock();
             let unlinked = state.unlinked;
@@ -114,13 +145,13 @@ impl Fs {
         true
     }
 
-    fn run_promote(&self) {
+    fn run_work(&self) {
         loop {
-            let inode = {
+            let work = {
                 let mut inner = self.queue.inner.lock();
                 loop {
-                    if let Some(inode) = inner.promote.pop_front() {
-                        break inode;
+                    if let Some(work) = inner.work.pop_front() {
+                        break work;
                     }
                     if inner.stop {
                         return;
@@ -128,14 +159,36 @@ impl Fs {
                     self.queue.wake.wait(&mut inner);
                 }
             };
-            let Place::Store(volume) = &inode.place else { continue };
-            if inode.state.lock().writers > 0 {
-                // Its next close asks again.
-                continue;
+            match work {
+                Work::Promote(inode) => self.promote(&inode),
+                Work::Recheck(ino) => self.recheck_name(ino),
             }
-            if let Err(errno) = self.settle_intent(volume, &inode) {
-                tracing::warn!(path = self.path_of(&inode), %errno, "a large file waits in the staging directory; it is tried again when the store opens");
+        }
+    }
+
+    /// What waits for the threads, done here and now.
+    #[cfg(test)]
+    pub(super) fn work_off(&self) {
+        loop {
+            let work = self.queue.inner.lock().work.pop_front();
+            match work {
+                Some(Work::Promote(inode)) => self.promote(&inode),
+                Some(Work::Recheck(ino)) => self.recheck_name(ino),
+                None => return,
             }
+        }
+    }
+
+    fn promote(&self, inode: &Inode) {
+        let Place::Store(volume) = &inode.place else {
+            return;
+        };
+        if inode.state.lock().writers > 0 {
+            // Its next close asks again.
+            return;
+        }
+        if let Err(errno) = self.settle_intent(volume, inode) {
+            tracing::warn!(path = self.path_of(inode), %errno, "a large file waits in the staging directory; it is tried again when the store opens");
         }
     }
 
@@ -143,11 +196,15 @@ impl Fs {
     pub fn save_all(&self) -> super::Result<()> {
         let mut result = Ok(());
         for inode in self.table.all() {
-            let Place::Store(volume) = &inode.place else { continue };
+            let Place::Store(volume) = &inode.place else {
+                continue;
+            };
             if inode.is_dir() {
                 continue;
             }
-            let saved = self.save(volume, &inode).and_then(|()| self.settle_intent(volume, &inode));
+            let saved = self
+                .save(volume, &inode)
+                .and_then(|()| self.settle_intent(volume, &inode));
             if let Err(errno) = saved {
                 tracing::warn!(path = self.path_of(&inode), %errno, "could not be saved before unmounting");
                 result = result.and(Err(errno));

@@ -36,14 +36,21 @@ impl Fs {
     }
 
     /// The same with `tree` (shared) and the state held.
-    pub(super) fn save_locked(&self, volume: &Volume, inode: &Inode, state: &mut State) -> Result<()> {
+    pub(super) fn save_locked(
+        &self,
+        volume: &Volume,
+        inode: &Inode,
+        state: &mut State,
+    ) -> Result<()> {
         if state.unlinked || !state.is_dirty() {
             return Ok(());
         }
         volume.writable()?;
         let key = self.table.key(volume, inode.ino, None)?;
         self.refresh_cites(volume, &key, state)?;
-        let Some(staged) = &mut state.staged else { return Ok(()) };
+        let Some(staged) = &mut state.staged else {
+            return Ok(());
+        };
         let mut attrs = staged.attrs.clone();
         attrs.mtime = Some(state.meta.mtime);
         match &staged.body {
@@ -51,7 +58,10 @@ impl Fs {
             Body::Memory(bytes) => {
                 // Its chunks are spared by a collection until the entry names them.
                 let _pin = volume.handle.content().pin();
-                let content = volume.handle.put_content(bytes).map_err(|e| volume.failed("write", &key, &e))?;
+                let content = volume
+                    .handle
+                    .put_content(bytes)
+                    .map_err(|e| volume.failed("write", &key, &e))?;
                 self.put(volume, inode, &key, state, content, attrs)?;
             }
             Body::Overlay { .. } => {
@@ -60,7 +70,8 @@ impl Fs {
                     Value::File(content) => content,
                     _ => return Err(Errno::INVAL),
                 };
-                let content = update(volume, base, staged).map_err(|e| volume.failed("write", &key, &e))?;
+                let content =
+                    update(volume, base, staged).map_err(|e| volume.failed("write", &key, &e))?;
                 self.put(volume, inode, &key, state, content, attrs)?;
                 self.rebase(volume, &key, state)?;
             }
@@ -78,9 +89,18 @@ impl Fs {
         attrs: Attrs,
     ) -> Result<()> {
         let value = Value::File(content);
-        let node = Node { file_id: state.file_id, value: value.clone(), attrs };
+        let node = Node {
+            file_id: state.file_id,
+            value: value.clone(),
+            attrs,
+        };
         let cites = Cites::Heads(state.cites.clone());
-        let put = Change::Put { key: key.clone(), node, cites, expect: Expect::Anything };
+        let put = Change::Put {
+            key: key.clone(),
+            node,
+            cites,
+            expect: Expect::Anything,
+        };
         let entry = self.commit(volume, "write", key, vec![put])?;
         state.value = value;
         state.cites.clear();
@@ -98,20 +118,40 @@ impl Fs {
     fn committed(&self, inode: &Inode, state: &mut State) {
         if !std::mem::replace(&mut state.committed, true) {
             self.table.settle(inode.ino);
+        } else if !self.table.is_named(inode.ino) {
+            // It was changed or deleted elsewhere while it was open here: the name shows something else by now.
+            self.queue.recheck(inode);
         }
         self.drop_clean(state);
     }
 
     /// After a commit, what is written next goes over the new content.
     fn rebase(&self, volume: &Volume, key: &Key, state: &mut State) -> Result<()> {
-        let Some(content) = state.content().cloned() else { return Ok(()) };
-        let Some(Staged { body: Body::Overlay { base, base_len, over, written }, .. }) = &mut state.staged else {
+        let Some(content) = state.content().cloned() else {
             return Ok(());
         };
-        *base = volume.handle.read(&content).map_err(|e| volume.failed("write", key, &e))?;
+        let Some(Staged {
+            body:
+                Body::Overlay {
+                    base,
+                    base_len,
+                    over,
+                    written,
+                },
+            ..
+        }) = &mut state.staged
+        else {
+            return Ok(());
+        };
+        *base = volume
+            .handle
+            .read(&content)
+            .map_err(|e| volume.failed("write", key, &e))?;
         *base_len = base.size();
         *written = Default::default();
-        over.file.set_len(0).map_err(|e| errno::of_staging("write", &key.to_string(), &e))
+        over.file
+            .set_len(0)
+            .map_err(|e| errno::of_staging("write", &key.to_string(), &e))
     }
 
     /// A directory above was renamed since: the same version has other heads now.
@@ -126,7 +166,9 @@ impl Fs {
         }
         let record = self.record(volume, "write", key)?;
         if let Some(record) = record {
-            let same = shown_head(&record).and_then(|h| h.node.as_ref()).is_some_and(|n| n.file_id == state.file_id);
+            let same = shown_head(&record)
+                .and_then(|h| h.node.as_ref())
+                .is_some_and(|n| n.file_id == state.file_id);
             if same {
                 state.cites = cites(&record);
             }
@@ -157,7 +199,12 @@ impl Fs {
     }
 
     /// The version that is open, opened.
-    pub(super) fn reader(&self, volume: &Volume, inode: &Inode, state: &mut State) -> Result<Reader> {
+    pub(super) fn reader(
+        &self,
+        volume: &Volume,
+        inode: &Inode,
+        state: &mut State,
+    ) -> Result<Reader> {
         if let Some(reader) = &state.reader {
             return Ok(reader.clone());
         }
@@ -171,8 +218,15 @@ impl Fs {
     }
 
     /// Before a file loses its name: who has it open goes on reading it, whatever a collection removes.
-    pub(super) fn hold_open(&self, volume: &Volume, inode: &Inode, state: &mut State) -> Result<()> {
-        let needs = state.opens > 0 && state.staged.is_none() && state.content().is_some_and(|c| c.size() > 0);
+    pub(super) fn hold_open(
+        &self,
+        volume: &Volume,
+        inode: &Inode,
+        state: &mut State,
+    ) -> Result<()> {
+        let needs = state.opens > 0
+            && state.staged.is_none()
+            && state.content().is_some_and(|c| c.size() > 0);
         if needs {
             self.reader(volume, inode, state)?;
         }
@@ -205,22 +259,50 @@ impl Fs {
 
     /// Logs that a staged file is to become this key's value. From here it survives a kill; a thread does the rest once
     /// nobody writes it any more.
-    fn log_intent(&self, volume: &Volume, inode: &Inode, key: &Key, state: &mut State, attrs: Attrs) -> Result<()> {
-        let Some(Staged { body: Body::File(file), .. }) = &mut state.staged else { return Ok(()) };
-        let fresh = volume.handle.staging_path().map_err(|e| volume.failed("write", key, &e))?;
-        let path = file.hand_over(fresh).map_err(|e| errno::of_staging("write", &key.to_string(), &e))?;
+    fn log_intent(
+        &self,
+        volume: &Volume,
+        inode: &Inode,
+        key: &Key,
+        state: &mut State,
+        attrs: Attrs,
+    ) -> Result<()> {
+        let Some(Staged {
+            body: Body::File(file),
+            ..
+        }) = &mut state.staged
+        else {
+            return Ok(());
+        };
+        let fresh = volume
+            .handle
+            .staging_path()
+            .map_err(|e| volume.failed("write", key, &e))?;
+        let path = file
+            .hand_over(fresh)
+            .map_err(|e| errno::of_staging("write", &key.to_string(), &e))?;
         let size = state.size();
-        let node = Node { file_id: state.file_id, value: Value::File(Content::EMPTY), attrs };
+        let node = Node {
+            file_id: state.file_id,
+            value: Value::File(Content::EMPTY),
+            attrs,
+        };
         let cites = Cites::Heads(state.cites.clone());
         let intent = volume
             .handle
             .stage(path, key.clone(), node, cites, size)
             .map_err(|e| volume.failed("write", key, &e))?;
-        let before = state.intent.replace(Arc::new(Underway { intent, gate: Mutex::new(()) }));
+        let before = state.intent.replace(Arc::new(Underway {
+            intent,
+            gate: Mutex::new(()),
+        }));
         match before {
             None => self.table.pin(inode.ino),
             // The same file, as it was at an earlier close.
-            Some(before) => volume.handle.unstage(&before.intent).map_err(|e| volume.failed("write", key, &e))?,
+            Some(before) => volume
+                .handle
+                .unstage(&before.intent)
+                .map_err(|e| volume.failed("write", key, &e))?,
         }
         if let Some(staged) = &mut state.staged {
             staged.set_clean();
@@ -230,17 +312,24 @@ impl Fs {
 
     /// Waits until a file on its way has arrived, bringing it there if nobody does.
     pub(super) fn settle_intent(&self, volume: &Volume, inode: &Inode) -> Result<()> {
-        let Some(underway) = inode.state.lock().intent.clone() else { return Ok(()) };
+        let Some(underway) = inode.state.lock().intent.clone() else {
+            return Ok(());
+        };
         let _gate = underway.gate.lock();
         let current = inode.state.lock().intent.clone();
         if !current.is_some_and(|c| Arc::ptr_eq(&c, &underway)) {
             return Ok(());
         }
         let key = &underway.intent.key;
-        let entry = volume.handle.promote(&underway.intent).map_err(|e| volume.failed("write", key, &e))?;
+        let entry = volume
+            .handle
+            .promote(&underway.intent)
+            .map_err(|e| volume.failed("write", key, &e))?;
         let record = self.record(volume, "write", key)?;
         let mut state = inode.state.lock();
-        let head = record.as_ref().and_then(|r| r.heads.iter().find(|h| h.entry.id == entry.id));
+        let head = record
+            .as_ref()
+            .and_then(|r| r.heads.iter().find(|h| h.entry.id == entry.id));
         if let Some(node) = head.and_then(|h| h.node.as_ref()) {
             state.value = node.value.clone();
         }
@@ -259,14 +348,23 @@ impl Fs {
 
     /// The file is going away: so is what was on its way to it.
     pub(super) fn drop_intent(&self, volume: &Volume, inode: &Inode) -> Result<()> {
-        let Some(underway) = inode.state.lock().intent.clone() else { return Ok(()) };
+        let Some(underway) = inode.state.lock().intent.clone() else {
+            return Ok(());
+        };
         let _gate = underway.gate.lock();
         let mut state = inode.state.lock();
-        if !state.intent.as_ref().is_some_and(|c| Arc::ptr_eq(c, &underway)) {
+        if !state
+            .intent
+            .as_ref()
+            .is_some_and(|c| Arc::ptr_eq(c, &underway))
+        {
             return Ok(());
         }
         let key = &underway.intent.key;
-        volume.handle.unstage(&underway.intent).map_err(|e| volume.failed("unlink", key, &e))?;
+        volume
+            .handle
+            .unstage(&underway.intent)
+            .map_err(|e| volume.failed("unlink", key, &e))?;
         state.intent = None;
         drop(state);
         self.table.unpin(inode.ino);
@@ -290,7 +388,18 @@ impl Fs {
 }
 
 /// The content of a staged file, of which only what changed is stored anew.
-fn update(volume: &Volume, base: &Content, staged: &Staged) -> std::result::Result<Content, StoreError> {
-    let changed = staged.changed_ranges().map_err(|source| StoreError::Io { what: "read the staged file".into(), source })?;
-    volume.handle.content().update(base, staged.size(), &changed, staged).map_err(StoreError::Content)
+fn update(
+    volume: &Volume,
+    base: &Content,
+    staged: &Staged,
+) -> std::result::Result<Content, StoreError> {
+    let changed = staged.changed_ranges().map_err(|source| StoreError::Io {
+        what: "read the staged file".into(),
+        source,
+    })?;
+    volume
+        .handle
+        .content()
+        .update(base, staged.size(), &changed, staged)
+        .map_err(StoreError::Content)
 }

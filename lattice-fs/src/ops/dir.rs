@@ -1,7 +1,7 @@
 //! `readdir`. A stream pages through the store's listing, remembers the names it gave out, and so stays in place
 //! whatever is removed behind it. `.lattice` is never listed.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -20,6 +20,8 @@ use crate::view::{Kind, Shown, shown};
 
 /// Entries asked of the store at a time.
 const PAGE: usize = 512;
+/// Larger directories are not left to the kernel's cache: we would have to remember their order as long as it does.
+const MAX_CACHED: u64 = 4096;
 
 /// One open directory.
 #[derive(Debug, Default)]
@@ -33,22 +35,39 @@ pub struct Stream {
     started: bool,
     ended: bool,
     /// Given out first, because the store doesn't know them: not again when it does.
-    pending: HashMap<Bytes, Arc<Inode>>,
+    pending: Arc<BTreeSet<Bytes>>,
 }
 
 #[derive(Debug)]
 enum Item {
     Record(Arc<Record>),
-    Inode(Arc<Inode>),
+    /// Only the table knows it.
+    Pending,
+}
+
+/// The order in which a directory was last read to its end. The kernel keeps what it read and hands it to other streams;
+/// when it loses it half-way they come here, with an offset into this.
+#[derive(Debug)]
+pub struct Listing {
+    names: Vec<Bytes>,
+    pending: Arc<BTreeSet<Bytes>>,
 }
 
 /// What is handed to the kernel for each name.
 #[derive(Debug)]
 pub enum DirEntry<'a> {
     /// `.` and `..`, or any name of a plain `readdir`.
-    Name { ino: u64, kind: Kind, name: &'a [u8] },
+    Name {
+        ino: u64,
+        kind: Kind,
+        name: &'a [u8],
+    },
     /// With attributes; a look-up was counted, and is taken back if it doesn't fit. Not every kind may be cached.
-    Full { attr: Attr, name: &'a [u8], cache: bool },
+    Full {
+        attr: Attr,
+        name: &'a [u8],
+        cache: bool,
+    },
 }
 
 impl Fs {
@@ -61,7 +80,19 @@ impl Fs {
         let fh = self.next_handle.fetch_add(1, Ordering::Relaxed);
         self.dirs.lock().insert(fh, Arc::default());
         self.table.pin(ino);
-        Ok((fh, matches!(inode.place, Place::Store(_))))
+        Ok((fh, self.may_cache(&inode)))
+    }
+
+    fn may_cache(&self, inode: &Inode) -> bool {
+        let Place::Store(volume) = &inode.place else {
+            return false;
+        };
+        let _tree = volume.tree.read();
+        let Ok(key) = self.table.key(volume, inode.ino, None) else {
+            return false;
+        };
+        let record = volume.handle.get(&key);
+        record.is_ok_and(|r| r.is_none_or(|r| r.below.children <= MAX_CACHED))
     }
 
     pub fn releasedir(&self, ino: u64, fh: u64) {
@@ -85,7 +116,16 @@ impl Fs {
         let parent = self.table.place(ino).map_or(ROOT, |(parent, _)| parent);
         for (at, (name, ino)) in [(&b"."[..], ino), (b"..", parent)].into_iter().enumerate() {
             let at = at as u64;
-            if offset <= at && emit(DirEntry::Name { ino, kind: Kind::Dir, name }, at + 1) {
+            if offset <= at
+                && emit(
+                    DirEntry::Name {
+                        ino,
+                        kind: Kind::Dir,
+                        name,
+                    },
+                    at + 1,
+                )
+            {
                 return Ok(());
             }
         }
@@ -112,21 +152,40 @@ impl Fs {
             return Ok(());
         }
         let key = self.table.key(volume, dir.ino, None)?;
-        if at == 0 || at > stream.names.len() {
+        if at == 0 {
             *stream = Stream::default();
-        } else if at < stream.names.len() {
-            stream.seek(at);
         }
         if !stream.started {
-            stream.started = true;
-            let waiting = self.table.pending(dir.ino).into_iter();
-            stream.pending = waiting.map(|(name, inode)| (Bytes::from(Vec::from(name)), inode)).collect();
-            stream.give_pending();
+            let listing = dir
+                .state
+                .lock()
+                .listing
+                .clone()
+                .filter(|l| at > 0 && l.names.len() >= at);
+            match listing {
+                Some(listing) => stream.resume(&listing),
+                None => stream.start(self.table.pending(dir.ino)),
+            }
+        }
+        if at < stream.names.len() {
+            stream.seek(at);
         }
         let seen = volume.changes();
         loop {
             self.fill(volume, &key, stream)?;
-            let Some((name, item)) = stream.page.front() else { return Ok(()) };
+            let Some((name, item)) = stream.page.front() else {
+                if stream.names.len() as u64 <= MAX_CACHED {
+                    dir.state.lock().listing = Some(Arc::new(stream.listing()));
+                }
+                return Ok(());
+            };
+            if stream.names.len() < at {
+                // Given out by another stream whose order is forgotten.
+                stream
+                    .names
+                    .extend(stream.page.pop_front().map(|(name, _)| name));
+                continue;
+            }
             let next = stream.names.len() as u64 + 3;
             if self.give(volume, dir, &key, name, item, full, seen, next, emit)? {
                 return Ok(());
@@ -140,13 +199,20 @@ impl Fs {
     fn fill(&self, volume: &Volume, key: &Key, stream: &mut Stream) -> Result<()> {
         while stream.page.is_empty() && !stream.ended {
             let after = stream.after.as_deref();
-            let page = volume.handle.list(key, after, PAGE).map_err(|e| volume.failed("readdir", key, &e))?;
+            let page = volume
+                .handle
+                .list(key, after, PAGE)
+                .map_err(|e| volume.failed("readdir", key, &e))?;
             stream.ended = page.len() < PAGE;
             if let Some((name, _)) = page.last() {
                 stream.after = Some(name.clone());
             }
-            let fresh = page.into_iter().filter(|(name, _)| !stream.pending.contains_key(name));
-            stream.page.extend(fresh.map(|(name, record)| (name, Item::Record(record))));
+            let fresh = page
+                .into_iter()
+                .filter(|(name, _)| !stream.pending.contains(name));
+            stream
+                .page
+                .extend(fresh.map(|(name, record)| (name, Item::Record(record))));
         }
         Ok(())
     }
@@ -167,20 +233,31 @@ impl Fs {
     ) -> Result<bool> {
         let record = match item {
             Item::Record(record) => record,
-            Item::Inode(inode) => {
-                // Unlinked or renamed since the stream began: then it isn't here any more.
-                let here = matches!(self.table.child(dir.ino, name, full)?, Known::Inode(i) if i.ino == inode.ino);
-                return Ok(here && self.give_inode(inode, name, full, next, emit));
-            }
+            // Unlinked or renamed since the stream began: then it isn't here any more.
+            Item::Pending => match self.table.child(dir.ino, name, full)? {
+                Known::Inode(inode) => return self.give_inode(&inode, name, full, next, emit),
+                Known::Absent | Known::Unknown => return Ok(false),
+            },
         };
-        let Ok(child) = key.join(name) else { return Ok(false) };
-        let Some(shown) = shown(&child, record, &volume.defaults) else { return Ok(false) };
+        let Ok(child) = key.join(name) else {
+            return Ok(false);
+        };
+        let Some(shown) = shown(&child, record, &volume.defaults) else {
+            return Ok(false);
+        };
         if !full {
             let ino = match self.table.child(dir.ino, name, false)? {
                 Known::Inode(inode) => inode.ino,
                 _ => ino_of(&shown.file_id),
             };
-            return Ok(emit(DirEntry::Name { ino, kind: shown.kind, name }, next));
+            return Ok(emit(
+                DirEntry::Name {
+                    ino,
+                    kind: shown.kind,
+                    name,
+                },
+                next,
+            ));
         }
         let inode = if volume.changes() == seen {
             self.enter(volume, dir.ino, name, record, &shown)?
@@ -191,7 +268,14 @@ impl Fs {
             }
         };
         let attr = entry_attr(&inode, &shown);
-        let no_room = emit(DirEntry::Full { attr, name, cache: true }, next);
+        let no_room = emit(
+            DirEntry::Full {
+                attr,
+                name,
+                cache: true,
+            },
+            next,
+        );
         if no_room {
             self.table.forget(inode.ino, 1);
         }
@@ -205,16 +289,18 @@ impl Fs {
         full: bool,
         next: u64,
         emit: &mut dyn FnMut(DirEntry<'_>, u64) -> bool,
-    ) -> bool {
-        if !full {
-            return emit(DirEntry::Name { ino: inode.ino, kind: inode.kind, name }, next);
+    ) -> Result<bool> {
+        match full {
+            true => self.give_full(inode, name, true, next, emit),
+            false => Ok(emit(
+                DirEntry::Name {
+                    ino: inode.ino,
+                    kind: inode.kind,
+                    name,
+                },
+                next,
+            )),
         }
-        let attr = file_attr(inode, &inode.state.lock());
-        let no_room = emit(DirEntry::Full { attr, name, cache: true }, next);
-        if no_room {
-            self.table.forget(inode.ino, 1);
-        }
-        no_room
     }
 
     /// Gives out an inode whose look-up is counted already, with its attributes; true when it didn't fit.
@@ -226,7 +312,9 @@ impl Fs {
         next: u64,
         emit: &mut dyn FnMut(DirEntry<'_>, u64) -> bool,
     ) -> Result<bool> {
-        let given = self.attr(inode).map(|attr| emit(DirEntry::Full { attr, name, cache }, next));
+        let given = self
+            .attr(inode)
+            .map(|attr| emit(DirEntry::Full { attr, name, cache }, next));
         if !matches!(given, Ok(false)) {
             self.table.forget(inode.ino, 1);
         }
@@ -234,7 +322,13 @@ impl Fs {
     }
 
     /// The store moved while its listing was read: ask for this name alone.
-    fn lookup_again(&self, volume: &Arc<Volume>, dir: u64, name: &[u8], key: &Key) -> Result<Option<Arc<Inode>>> {
+    fn lookup_again(
+        &self,
+        volume: &Arc<Volume>,
+        dir: u64,
+        name: &[u8],
+        key: &Key,
+    ) -> Result<Option<Arc<Inode>>> {
         match self.table.child(dir, name, true)? {
             Known::Inode(inode) => Ok(Some(inode)),
             Known::Absent => Ok(None),
@@ -247,17 +341,50 @@ impl Stream {
     /// Back to an entry that was given out.
     fn seek(&mut self, at: usize) {
         self.names.truncate(at);
-        self.after = self.names.iter().rev().find(|n| !self.pending.contains_key(*n)).cloned();
+        self.after = self
+            .names
+            .get(self.pending.len()..)
+            .and_then(|n| n.last())
+            .cloned();
         self.page.clear();
         self.ended = false;
         self.give_pending();
     }
 
-    /// Pending names come first, those that were not given out.
+    fn start(&mut self, pending: Vec<(Box<[u8]>, Arc<Inode>)>) {
+        self.started = true;
+        self.pending = Arc::new(
+            pending
+                .into_iter()
+                .map(|(name, _)| Bytes::from(Vec::from(name)))
+                .collect(),
+        );
+        self.give_pending();
+    }
+
+    /// Goes on in the order of another stream.
+    fn resume(&mut self, listing: &Listing) {
+        *self = Self {
+            names: listing.names.clone(),
+            pending: listing.pending.clone(),
+            ..Self::default()
+        };
+        self.started = true;
+        self.seek(self.names.len());
+    }
+
+    fn listing(&self) -> Listing {
+        Listing {
+            names: self.names.clone(),
+            pending: self.pending.clone(),
+        }
+    }
+
+    /// Pending names come first, in order: those that were not given out.
     fn give_pending(&mut self) {
-        let given: HashSet<&Bytes> = self.names.iter().take(self.pending.len()).collect();
-        let rest = self.pending.iter().filter(|(name, _)| !given.contains(name));
-        self.page.extend(rest.map(|(name, inode)| (name.clone(), Item::Inode(inode.clone()))));
+        let rest = self.pending.iter().skip(self.names.len());
+        self.page
+            .extend(rest.map(|name| (name.clone(), Item::Pending)));
     }
 }
 

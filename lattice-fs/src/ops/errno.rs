@@ -71,7 +71,15 @@ pub fn of_key(error: &KeyError) -> Errno {
 /// The few conditions of the disk below that a program can act on; all else is `EIO`.
 pub fn of_io(error: &io::Error) -> Errno {
     match Errno::from_io_error(error) {
-        Some(e @ (Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::FBIG | Errno::NOMEM | Errno::MFILE | Errno::NFILE)) => e,
+        Some(
+            e @ (Errno::NOSPC
+            | Errno::DQUOT
+            | Errno::ROFS
+            | Errno::FBIG
+            | Errno::NOMEM
+            | Errno::MFILE
+            | Errno::NFILE),
+        ) => e,
         _ => Errno::IO,
     }
 }
@@ -98,7 +106,10 @@ mod tests {
     fn a_full_disk_is_enospc_wherever_it_shows() {
         let key = Key::parse(b"a").expect("a key");
         let full = || io::Error::from_raw_os_error(libc::ENOSPC);
-        let wrapped = StoreError::Io { what: "append".into(), source: full() };
+        let wrapped = StoreError::Io {
+            what: "append".into(),
+            source: full(),
+        };
         assert_eq!(of_store("write", &key, &wrapped), Errno::NOSPC);
         assert_eq!(of_staging("write", "a", &full()), Errno::NOSPC);
     }

@@ -11,6 +11,7 @@ use lattice_engine::store::Reader;
 use parking_lot::Mutex;
 
 use super::commit::Underway;
+use super::dir::Listing;
 use super::staged::Staged;
 use super::volume::Volume;
 use crate::view::{Kind, Shown};
@@ -60,13 +61,31 @@ pub struct Meta {
 
 impl Meta {
     pub fn of(shown: &Shown) -> Self {
-        let Shown { mode, uid, gid, mtime, atime, ctime, .. } = *shown;
-        Self { mode, uid, gid, mtime, atime, ctime }
+        let Shown {
+            mode,
+            uid,
+            gid,
+            mtime,
+            atime,
+            ctime,
+            ..
+        } = *shown;
+        Self {
+            mode,
+            uid,
+            gid,
+            mtime,
+            atime,
+            ctime,
+        }
     }
 
     /// Equal in all that a change elsewhere could have meant to alter.
     pub fn same_but_ctime(&self, other: &Self) -> bool {
-        Self { ctime: other.ctime, ..*self } == *other
+        Self {
+            ctime: other.ctime,
+            ..*self
+        } == *other
     }
 }
 
@@ -92,6 +111,8 @@ pub struct State {
     pub epoch: u64,
     /// When something last appeared or vanished in this directory that the store doesn't know of yet.
     pub touched: Option<Time>,
+    /// A directory's order, as the kernel may have it cached.
+    pub listing: Option<Arc<Listing>>,
 }
 
 impl State {
@@ -110,6 +131,7 @@ impl State {
             intent: None,
             epoch,
             touched: None,
+            listing: None,
         }
     }
 
@@ -171,7 +193,12 @@ impl State {
 /// values, and deletions that lost against it). A sibling that differs was not seen, and stays a conflict.
 pub fn cites(record: &Record) -> Vec<EntryId> {
     let Some(shown) = crate::view::effective::shown_head(record) else {
-        return record.heads.iter().filter(|h| h.node.is_none()).map(|h| h.entry.id).collect();
+        return record
+            .heads
+            .iter()
+            .filter(|h| h.node.is_none())
+            .map(|h| h.entry.id)
+            .collect();
     };
     record
         .heads

@@ -25,7 +25,11 @@ pub struct Opened {
 
 impl Opened {
     pub(super) fn for_flags(flags: i32) -> Self {
-        Self { handle: 0, no_flush: !is_writing(flags), keep_cache: true }
+        Self {
+            handle: 0,
+            no_flush: !is_writing(flags),
+            keep_cache: true,
+        }
     }
 }
 
@@ -43,7 +47,11 @@ impl Fs {
                 let text = self.open_control(volume, path)?;
                 let handle = self.next_handle.fetch_add(1, Ordering::Relaxed);
                 self.texts.lock().insert(handle, text);
-                return Ok(Opened { handle, no_flush: true, keep_cache: false });
+                return Ok(Opened {
+                    handle,
+                    no_flush: true,
+                    keep_cache: false,
+                });
             }
             Place::Top => return Err(Errno::ISDIR),
             Place::StoreName(_) => return Err(Errno::LOOP),
@@ -98,10 +106,16 @@ impl Fs {
             return Ok(());
         }
         let inode = self.table.get(ino)?;
-        let Place::Store(volume) = &inode.place else { return Ok(()) };
+        let Place::Store(volume) = &inode.place else {
+            return Ok(());
+        };
         // A mapping may have been written after the last flush.
         let dirty = inode.state.lock().is_dirty();
-        let saved = if dirty && is_writing(flags) { self.save(volume, &inode) } else { Ok(()) };
+        let saved = if dirty && is_writing(flags) {
+            self.save(volume, &inode)
+        } else {
+            Ok(())
+        };
         let mut state = inode.state.lock();
         state.opens = state.opens.saturating_sub(1);
         state.writers = state.writers.saturating_sub(u32::from(is_writing(flags)));
@@ -119,7 +133,8 @@ impl Fs {
 
     /// Lets go of buffers that hold nothing new and that nobody has open.
     pub(super) fn drop_clean(&self, state: &mut State) {
-        let keep = state.writers > 0 || state.intent.is_some() || (state.is_dirty() && !state.unlinked);
+        let keep =
+            state.writers > 0 || state.intent.is_some() || (state.is_dirty() && !state.unlinked);
         if !keep && !(state.unlinked && state.opens > 0) {
             state.staged = None;
         }
@@ -131,7 +146,9 @@ impl Fs {
     /// What was written, and all that it depends on, survives a power loss when it returns.
     pub fn fsync(&self, ino: u64) -> Result<()> {
         let inode = self.table.get(ino)?;
-        let Place::Store(volume) = &inode.place else { return Ok(()) };
+        let Place::Store(volume) = &inode.place else {
+            return Ok(());
+        };
         if inode.state.lock().unlinked {
             return Ok(());
         }
@@ -142,7 +159,9 @@ impl Fs {
 
     pub fn fsyncdir(&self, ino: u64) -> Result<()> {
         let inode = self.table.get(ino)?;
-        let Place::Store(volume) = &inode.place else { return Ok(()) };
+        let Place::Store(volume) = &inode.place else {
+            return Ok(());
+        };
         // A name that appeared here is durable with its file's first version, even an empty one.
         for (_, child) in self.table.pending(ino) {
             self.save(volume, &child)?;
@@ -152,7 +171,10 @@ impl Fs {
 
     fn sync_volume(&self, volume: &Volume, inode: &Inode) -> Result<()> {
         volume.handle.sync().map_err(|e| {
-            let key = self.table.key(volume, inode.ino, None).unwrap_or(lattice_engine::key::Key::ROOT);
+            let key = self
+                .table
+                .key(volume, inode.ino, None)
+                .unwrap_or(lattice_engine::key::Key::ROOT);
             volume.failed("fsync", &key, &e)
         })
     }

@@ -23,7 +23,13 @@ impl Fs {
         done
     }
 
-    fn unlink_inode(&self, volume: &Arc<Volume>, dir: &Arc<Inode>, name: &[u8], victim: &Arc<Inode>) -> Result<()> {
+    fn unlink_inode(
+        &self,
+        volume: &Arc<Volume>,
+        dir: &Arc<Inode>,
+        name: &[u8],
+        victim: &Arc<Inode>,
+    ) -> Result<()> {
         if victim.is_dir() {
             return Err(Errno::ISDIR);
         }
@@ -32,8 +38,11 @@ impl Fs {
         let mut state = victim.state.lock();
         if state.committed {
             let key = self.table.key(volume, dir.ino, Some(name))?;
-            let mut changes =
-                vec![Change::Delete { key: key.clone(), cites: Cites::All, expect: Expect::Exists }];
+            let mut changes = vec![Change::Delete {
+                key: key.clone(),
+                cites: Cites::All,
+                expect: Expect::Exists,
+            }];
             changes.extend(key.parent().and_then(|p| self.keep_dir(volume, dir, &p)));
             self.commit(volume, "unlink", &key, changes)?;
         }
@@ -49,8 +58,8 @@ impl Fs {
         drop(state);
         if waited {
             self.table.settle(victim.ino);
+            dir.state.lock().touched = Some(time);
         }
-        dir.state.lock().touched = Some(time);
         Ok(())
     }
 
@@ -62,7 +71,13 @@ impl Fs {
         done
     }
 
-    fn rmdir_inode(&self, volume: &Arc<Volume>, dir: &Arc<Inode>, name: &[u8], victim: &Arc<Inode>) -> Result<()> {
+    fn rmdir_inode(
+        &self,
+        volume: &Arc<Volume>,
+        dir: &Arc<Inode>,
+        name: &[u8],
+        victim: &Arc<Inode>,
+    ) -> Result<()> {
         if !victim.is_dir() {
             return Err(Errno::NOTDIR);
         }
@@ -71,7 +86,11 @@ impl Fs {
         }
         let _tree = volume.tree.read();
         let key = self.table.key(volume, dir.ino, Some(name))?;
-        let mut changes = vec![Change::Delete { key: key.clone(), cites: Cites::All, expect: Expect::Childless }];
+        let mut changes = vec![Change::Delete {
+            key: key.clone(),
+            cites: Cites::All,
+            expect: Expect::Childless,
+        }];
         changes.extend(key.parent().and_then(|p| self.keep_dir(volume, dir, &p)));
         self.commit(volume, "rmdir", &key, changes)?;
         let time = now();
@@ -80,12 +99,16 @@ impl Fs {
         state.meta.ctime = state.meta.ctime.max(time);
         drop(state);
         self.table.unlink(dir.ino, name, victim.ino);
-        dir.state.lock().touched = Some(time);
         Ok(())
     }
 
     /// The inode behind a name that is about to lose it. Counts a look-up.
-    pub(super) fn victim(&self, volume: &Arc<Volume>, parent: u64, name: &[u8]) -> Result<Arc<Inode>> {
+    pub(super) fn victim(
+        &self,
+        volume: &Arc<Volume>,
+        parent: u64,
+        name: &[u8],
+    ) -> Result<Arc<Inode>> {
         if let Known::Inode(inode) = self.table.child(parent, name, true)? {
             return Ok(inode);
         }

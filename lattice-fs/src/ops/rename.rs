@@ -39,7 +39,13 @@ impl Fs {
         }
         let source = self.victim(&volume, parent, name)?;
         let target = self.target(&volume, new_parent, new_name);
-        let (from, to) = (Spot { dir, name }, Spot { dir: new_dir, name: new_name });
+        let (from, to) = (
+            Spot { dir, name },
+            Spot {
+                dir: new_dir,
+                name: new_name,
+            },
+        );
         let done = match &target {
             Ok(target) => self.rename_inodes(&volume, &from, &to, &source, target.as_ref(), flags),
             Err(e) => Err(*e),
@@ -118,12 +124,21 @@ impl Fs {
         let new_key = self.table.key(volume, to.dir.ino, Some(to.name))?;
         let how = match flags {
             RenameFlags { exchange: true, .. } => RenameHow::Exchange,
-            RenameFlags { no_replace: true, .. } => RenameHow::NoReplace,
+            RenameFlags {
+                no_replace: true, ..
+            } => RenameHow::NoReplace,
             _ => RenameHow::Replace,
         };
-        let mut changes = vec![Change::Rename { from: key.clone(), to: new_key, how }];
+        let mut changes = vec![Change::Rename {
+            from: key.clone(),
+            to: new_key,
+            how,
+        }];
         if !flags.exchange && from.dir.ino != to.dir.ino {
-            changes.extend(key.parent().and_then(|p| self.keep_dir(volume, &from.dir, &p)));
+            changes.extend(
+                key.parent()
+                    .and_then(|p| self.keep_dir(volume, &from.dir, &p)),
+            );
         }
         let entry = self.commit(volume, "rename", &key, changes)?;
         let time = now();
@@ -145,7 +160,7 @@ impl Fs {
                 let mut state = target.state.lock();
                 self.hold_open(volume, target, &mut state)?;
                 state.unlinked = true;
-                    state.meta.ctime = state.meta.ctime.max(time);
+                state.meta.ctime = state.meta.ctime.max(time);
                 let waited = !state.committed;
                 if state.opens == 0 {
                     state.staged = None;
@@ -158,8 +173,6 @@ impl Fs {
             }
             None => self.table.rename(source.ino, to.dir.ino, to.name),
         }
-        from.dir.state.lock().touched = Some(time);
-        to.dir.state.lock().touched = Some(time);
         Ok(())
     }
 

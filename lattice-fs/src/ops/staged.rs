@@ -30,8 +30,17 @@ pub struct StagingFile {
 
 impl StagingFile {
     pub fn create(path: PathBuf) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-        Ok(Self { file, path, keep: false })
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        Ok(Self {
+            file,
+            path,
+            keep: false,
+        })
     }
 
     /// Its name, which somebody else removes now. Every time a new one: what was handed over before keeps its own.
@@ -60,7 +69,12 @@ pub enum Body {
     /// All of it, holes included.
     File(StagingFile),
     /// `base` up to `base_len`, zeros after, and over that what `over` holds in `written`.
-    Overlay { base: Reader, base_len: u64, over: StagingFile, written: Ranges },
+    Overlay {
+        base: Reader,
+        base_len: u64,
+        over: StagingFile,
+        written: Ranges,
+    },
 }
 
 #[derive(Debug)]
@@ -88,7 +102,14 @@ type Result<T> = std::result::Result<T, StageError>;
 
 impl Staged {
     fn with(body: Body, size: u64, dirty: bool) -> Self {
-        Self { body, size, dirty, attrs: Attrs::default(), changed: Instant::now(), listed: false }
+        Self {
+            body,
+            size,
+            dirty,
+            attrs: Attrs::default(),
+            changed: Instant::now(),
+            listed: false,
+        }
     }
 
     /// A new or truncated file.
@@ -97,14 +118,30 @@ impl Staged {
     }
 
     /// An unchanged file about to be written.
-    pub fn over(base: Reader, staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>) -> Result<Self> {
+    pub fn over(
+        base: Reader,
+        staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>,
+    ) -> Result<Self> {
         let size = base.size();
         if size <= MEMORY_MAX {
-            return Ok(Self::with(Body::Memory(base.read_all()?.into()), size, false));
+            return Ok(Self::with(
+                Body::Memory(base.read_all()?.into()),
+                size,
+                false,
+            ));
         }
         let over = StagingFile::create(staging()?)?;
         let written = Ranges::default();
-        Ok(Self::with(Body::Overlay { base, base_len: size, over, written }, size, false))
+        Ok(Self::with(
+            Body::Overlay {
+                base,
+                base_len: size,
+                over,
+                written,
+            },
+            size,
+            false,
+        ))
     }
 
     pub fn size(&self) -> u64 {
@@ -118,7 +155,12 @@ impl Staged {
     /// What differs from the base, where there is one: for storing only that. Everything otherwise, less its holes.
     pub fn changed_ranges(&self) -> io::Result<Vec<Range<u64>>> {
         match &self.body {
-            Body::Overlay { base, base_len, written, .. } => {
+            Body::Overlay {
+                base,
+                base_len,
+                written,
+                ..
+            } => {
                 let mut ranges = written.clone();
                 ranges.insert(*base_len..base.size().min(self.size).max(*base_len));
                 Ok(ranges.as_slice().to_vec())
@@ -156,7 +198,12 @@ impl Staged {
                 }
             }
             Body::File(f) => read_or_zeros(&f.file, buf, offset)?,
-            Body::Overlay { base, base_len, over, written } => {
+            Body::Overlay {
+                base,
+                base_len,
+                over,
+                written,
+            } => {
                 let mut done = 0;
                 while done < len {
                     let at = offset + done as u64;
@@ -176,7 +223,12 @@ impl Staged {
     }
 
     /// Writes all of `data`, growing the file where needed.
-    pub fn write_at(&mut self, data: &[u8], offset: u64, staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>) -> Result<()> {
+    pub fn write_at(
+        &mut self,
+        data: &[u8],
+        offset: u64,
+        staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>,
+    ) -> Result<()> {
         let end = offset + data.len() as u64;
         if end > MEMORY_MAX {
             self.spill(staging)?;
@@ -205,14 +257,23 @@ impl Staged {
     }
 
     /// Cuts, or grows with zeros.
-    pub fn set_len(&mut self, len: u64, staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>) -> Result<()> {
+    pub fn set_len(
+        &mut self,
+        len: u64,
+        staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>,
+    ) -> Result<()> {
         if len > MEMORY_MAX {
             self.spill(staging)?;
         }
         match &mut self.body {
             Body::Memory(bytes) => bytes.resize(len as usize, 0),
             Body::File(f) => f.file.set_len(len)?,
-            Body::Overlay { base_len, over, written, .. } => {
+            Body::Overlay {
+                base_len,
+                over,
+                written,
+                ..
+            } => {
                 *base_len = (*base_len).min(len);
                 written.truncate(len);
                 over.file.set_len(len)?;
@@ -261,7 +322,10 @@ impl Staged {
     }
 
     /// Moves what is in memory to a file.
-    pub fn spill(&mut self, staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>) -> Result<()> {
+    pub fn spill(
+        &mut self,
+        staging: impl FnOnce() -> std::result::Result<PathBuf, StoreError>,
+    ) -> Result<()> {
         if let Body::Memory(bytes) = &self.body {
             let file = StagingFile::create(staging()?)?;
             file.file.write_all_at(bytes, 0)?;

@@ -80,12 +80,24 @@ impl Table {
     /// Sets the root, which is never forgotten.
     pub fn set_root(&self, inode: Arc<Inode>) {
         let slot = Slot::new(inode, ROOT, b"");
-        self.0.lock().slots.insert(ROOT, Slot { lookups: 1, pins: 1, ..slot });
+        self.0.lock().slots.insert(
+            ROOT,
+            Slot {
+                lookups: 1,
+                pins: 1,
+                ..slot
+            },
+        );
     }
 
     /// `ESTALE` if the kernel should no longer know it.
     pub fn get(&self, ino: u64) -> Result<Arc<Inode>> {
-        self.0.lock().slots.get(&ino).map(|s| s.inode.clone()).ok_or(Errno::STALE)
+        self.0
+            .lock()
+            .slots
+            .get(&ino)
+            .map(|s| s.inode.clone())
+            .ok_or(Errno::STALE)
     }
 
     /// The key of an inode, and of a name in it if given, in its store.
@@ -196,7 +208,9 @@ impl Table {
     /// Moves `ino` under a new name. What was there loses it.
     pub fn rename(&self, ino: u64, parent: u64, name: &[u8]) {
         let mut tree = self.0.lock();
-        let Some(slot) = tree.slots.get_mut(&ino) else { return };
+        let Some(slot) = tree.slots.get_mut(&ino) else {
+            return;
+        };
         let (old_parent, pending) = (slot.parent, slot.waits);
         slot.parent = parent;
         let old_name = std::mem::replace(&mut slot.name, name.into());
@@ -256,7 +270,9 @@ impl Table {
     /// A pending file was committed, or never will be.
     pub fn settle(&self, ino: u64) {
         let mut tree = self.0.lock();
-        let Some(slot) = tree.slots.get_mut(&ino).filter(|s| s.waits) else { return };
+        let Some(slot) = tree.slots.get_mut(&ino).filter(|s| s.waits) else {
+            return;
+        };
         slot.waits = false;
         let parent = slot.parent;
         if let Some(dir) = tree.slots.get_mut(&parent) {
@@ -268,19 +284,33 @@ impl Table {
     /// Files in a directory that the store doesn't know yet, with their names.
     pub fn pending(&self, dir: u64) -> Vec<(Box<[u8]>, Arc<Inode>)> {
         let tree = self.0.lock();
-        let Some(slot) = tree.slots.get(&dir) else { return Vec::new() };
+        let Some(slot) = tree.slots.get(&dir) else {
+            return Vec::new();
+        };
         if slot.pending == 0 {
             return Vec::new();
         }
-        let known = slot.children.iter().filter_map(|(name, ino)| Some((name, tree.slots.get(ino.as_ref()?)?)));
-        known.filter(|(_, s)| s.waits).map(|(name, s)| (name.clone(), s.inode.clone())).collect()
+        let known = slot
+            .children
+            .iter()
+            .filter_map(|(name, ino)| Some((name, tree.slots.get(ino.as_ref()?)?)));
+        known
+            .filter(|(_, s)| s.waits)
+            .map(|(name, s)| (name.clone(), s.inode.clone()))
+            .collect()
     }
 
     /// Names in a directory that are known to be absent.
     pub fn absent(&self, dir: u64) -> Vec<Box<[u8]>> {
         let tree = self.0.lock();
-        let Some(slot) = tree.slots.get(&dir) else { return Vec::new() };
-        slot.children.iter().filter(|(_, ino)| ino.is_none()).map(|(name, _)| name.clone()).collect()
+        let Some(slot) = tree.slots.get(&dir) else {
+            return Vec::new();
+        };
+        slot.children
+            .iter()
+            .filter(|(_, ino)| ino.is_none())
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     pub fn has_pending(&self, dir: u64) -> bool {
@@ -289,7 +319,11 @@ impl Table {
 
     /// Where an inode stands now.
     pub fn place(&self, ino: u64) -> Option<(u64, Box<[u8]>)> {
-        self.0.lock().slots.get(&ino).map(|s| (s.parent, s.name.clone()))
+        self.0
+            .lock()
+            .slots
+            .get(&ino)
+            .map(|s| (s.parent, s.name.clone()))
     }
 
     /// Follows a key from the store's root as far as names are known: the last directory, the first name that doesn't
@@ -312,14 +346,35 @@ impl Table {
                     Known::Inode(child.inode.clone())
                 }
             };
-            return Some(Trace { dir: dir.inode.clone(), name: name.into(), last, known });
+            return Some(Trace {
+                dir: dir.inode.clone(),
+                name: name.into(),
+                last,
+                known,
+            });
         }
         None
     }
 
+    /// Whether an inode's name leads to it. It doesn't once another version, or nothing, was found there.
+    pub fn is_named(&self, ino: u64) -> bool {
+        let tree = self.0.lock();
+        let Some(slot) = tree.slots.get(&ino) else {
+            return false;
+        };
+        tree.slots
+            .get(&slot.parent)
+            .is_some_and(|dir| dir.children.get(&slot.name) == Some(&Some(ino)))
+    }
+
     /// Every inode, for shutting down.
     pub fn all(&self) -> Vec<Arc<Inode>> {
-        self.0.lock().slots.values().map(|s| s.inode.clone()).collect()
+        self.0
+            .lock()
+            .slots
+            .values()
+            .map(|s| s.inode.clone())
+            .collect()
     }
 }
 
@@ -335,7 +390,17 @@ pub struct Trace {
 impl Slot {
     fn new(inode: Arc<Inode>, parent: u64, name: &[u8]) -> Self {
         let (name, children) = (name.into(), HashMap::new());
-        Self { inode, parent, name, lookups: 0, pins: 0, pending: 0, waits: false, absent: 0, children }
+        Self {
+            inode,
+            parent,
+            name,
+            lookups: 0,
+            pins: 0,
+            pending: 0,
+            waits: false,
+            absent: 0,
+            children,
+        }
     }
 
     fn set(&mut self, name: &[u8], to: Option<u64>) {
@@ -376,8 +441,12 @@ impl Tree {
             if slot.lookups > 0 || slot.pins > 0 || ino == ROOT {
                 return;
             }
-            let Some(slot) = self.slots.remove(&ino) else { return };
-            let Some(dir) = self.slots.get_mut(&slot.parent) else { return };
+            let Some(slot) = self.slots.remove(&ino) else {
+                return;
+            };
+            let Some(dir) = self.slots.get_mut(&slot.parent) else {
+                return;
+            };
             if dir.children.get(&slot.name) == Some(&Some(ino)) {
                 dir.unset(&slot.name);
             }
@@ -389,5 +458,8 @@ impl Tree {
 
 /// One path segment that a key can hold.
 pub fn check_name(name: &[u8]) -> Result<()> {
-    Key::ROOT.join(name).map(drop).map_err(|e: KeyError| of_key(&e))
+    Key::ROOT
+        .join(name)
+        .map(drop)
+        .map_err(|e: KeyError| of_key(&e))
 }

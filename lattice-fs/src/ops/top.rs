@@ -38,15 +38,29 @@ pub type Changed = Vec<Bytes>;
 
 pub(super) fn root_inode(uid: u32, gid: u32) -> Inode {
     let time = now();
-    let meta = Meta { mode: 0o555, uid, gid, mtime: time, atime: time, ctime: time };
+    let meta = Meta {
+        mode: 0o555,
+        uid,
+        gid,
+        mtime: time,
+        atime: time,
+        ctime: time,
+    };
     let state = State::new(FileId([0; 16]), Value::Dir, meta, 0);
-    Inode { ino: ROOT, kind: Kind::Dir, place: Place::Top, state: state.into() }
+    Inode {
+        ino: ROOT,
+        kind: Kind::Dir,
+        place: Place::Top,
+        state: state.into(),
+    }
 }
 
 impl Fs {
     /// Reads the node's stores anew.
     pub(super) fn refresh_stores(&self) -> Changed {
-        let What::All(node) = &self.what else { return Vec::new() };
+        let What::All(node) = &self.what else {
+            return Vec::new();
+        };
         let stores = match node.stores() {
             Ok(stores) => stores,
             Err(e) => {
@@ -57,13 +71,17 @@ impl Fs {
         let shown: Vec<StoreInfo> = stores.into_iter().filter(|s| s.broken.is_none()).collect();
         let mut entries = Vec::new();
         for (info, name) in shown.iter().zip(names(&shown)) {
-            let Some(volume) = self.volume_of(node, info) else { continue };
+            let Some(volume) = self.volume_of(node, info) else {
+                continue;
+            };
             let uuid = Bytes::from(info.id.to_string());
             entries.push((uuid.clone(), Entry::Store(volume)));
             entries.extend(name.map(|name| (name, Entry::Link(uuid))));
         }
         entries.sort_by(|a, b| a.0.cmp(&b.0));
-        self.volumes.write().retain(|id, _| shown.iter().any(|s| s.id == *id));
+        self.volumes
+            .write()
+            .retain(|id, _| shown.iter().any(|s| s.id == *id));
         let mut top = self.top.write();
         let same = |a: &Entry, b: &Entry| match (a, b) {
             (Entry::Store(a), Entry::Store(b)) => a.id == b.id,
@@ -81,7 +99,11 @@ impl Fs {
         changed
     }
 
-    fn volume_of(&self, node: &lattice_engine::node::Node, info: &StoreInfo) -> Option<Arc<Volume>> {
+    fn volume_of(
+        &self,
+        node: &lattice_engine::node::Node,
+        info: &StoreInfo,
+    ) -> Option<Arc<Volume>> {
         if let Some(volume) = self.volumes.read().get(&info.id) {
             return Some(volume.clone());
         }
@@ -94,20 +116,40 @@ impl Fs {
     pub(super) fn lookup_store(&self, name: &[u8]) -> Result<Option<Arc<Inode>>> {
         let entry = {
             let top = self.top.read();
-            top.entries.iter().find(|(n, _)| n == name).map(|(_, e)| e.clone())
+            top.entries
+                .iter()
+                .find(|(n, _)| n == name)
+                .map(|(_, e)| e.clone())
         };
         let Some(entry) = entry else { return Ok(None) };
         if let Known::Inode(inode) = self.table.child(ROOT, name, true)? {
             return Ok(Some(inode));
         }
         let inode = match entry {
-            Entry::Store(volume) => self.table.insert(ROOT, name, volume.root, false, |_| root_of(&volume))?,
-            Entry::Link(target) => self.table.insert(ROOT, name, link_ino(name), false, |ino| {
-                let time = now();
-                let meta = Meta { mode: 0o777, uid: self.uid, gid: self.gid, mtime: time, atime: time, ctime: time };
-                let state = State::new(FileId([0; 16]), Value::Symlink(target.clone()), meta, 0);
-                Inode { ino, kind: Kind::Symlink, place: Place::StoreName(target), state: state.into() }
-            })?,
+            Entry::Store(volume) => self
+                .table
+                .insert(ROOT, name, volume.root, false, |_| root_of(&volume))?,
+            Entry::Link(target) => self
+                .table
+                .insert(ROOT, name, link_ino(name), false, |ino| {
+                    let time = now();
+                    let meta = Meta {
+                        mode: 0o777,
+                        uid: self.uid,
+                        gid: self.gid,
+                        mtime: time,
+                        atime: time,
+                        ctime: time,
+                    };
+                    let state =
+                        State::new(FileId([0; 16]), Value::Symlink(target.clone()), meta, 0);
+                    Inode {
+                        ino,
+                        kind: Kind::Symlink,
+                        place: Place::StoreName(target),
+                        state: state.into(),
+                    }
+                })?,
         };
         Ok(Some(inode))
     }
@@ -117,8 +159,19 @@ impl Fs {
         let mut meta = inode.state.lock().meta;
         meta.mtime = top.changed;
         meta.ctime = top.changed;
-        let stores = top.entries.iter().filter(|(_, e)| matches!(e, Entry::Store(_))).count() as u32;
-        Attr { ino: inode.ino, kind: Kind::Dir, size: DIR_SIZE, blocks: 8, nlink: 2 + stores, meta }
+        let stores = top
+            .entries
+            .iter()
+            .filter(|(_, e)| matches!(e, Entry::Store(_)))
+            .count() as u32;
+        Attr {
+            ino: inode.ino,
+            kind: Kind::Dir,
+            size: DIR_SIZE,
+            blocks: 8,
+            nlink: 2 + stores,
+            meta,
+        }
     }
 
     pub(super) fn read_top(
@@ -131,7 +184,9 @@ impl Fs {
         for (i, (name, entry)) in entries.iter().enumerate().skip(at) {
             let next = i as u64 + 3;
             if full {
-                let Some(inode) = self.lookup_store(name)? else { continue };
+                let Some(inode) = self.lookup_store(name)? else {
+                    continue;
+                };
                 if self.give_full(&inode, name, true, next, emit)? {
                     break;
                 }
@@ -189,8 +244,24 @@ mod tests {
             created_ms,
             broken: None,
         };
-        let stores = [store(1, "notes", 9), store(2, "notes", 5), store(3, "notes~2", 1), store(4, "a/b", 1)];
-        let names: Vec<_> = names(&stores).into_iter().map(|n| n.map(|n| String::from_utf8_lossy(&n).into_owned())).collect();
-        assert_eq!(names, [Some("notes~3".into()), Some("notes".into()), Some("notes~2".into()), None]);
+        let stores = [
+            store(1, "notes", 9),
+            store(2, "notes", 5),
+            store(3, "notes~2", 1),
+            store(4, "a/b", 1),
+        ];
+        let names: Vec<_> = names(&stores)
+            .into_iter()
+            .map(|n| n.map(|n| String::from_utf8_lossy(&n).into_owned()))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                Some("notes~3".into()),
+                Some("notes".into()),
+                Some("notes~2".into()),
+                None
+            ]
+        );
     }
 }

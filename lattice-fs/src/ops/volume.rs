@@ -38,7 +38,12 @@ impl Volume {
         let handle = handle.with_own_origin();
         let id = handle.id();
         let read_only = handle.read_only().is_some();
-        let defaults = Defaults { store: id, author: handle.author(), uid, gid };
+        let defaults = Defaults {
+            store: id,
+            author: handle.author(),
+            uid,
+            gid,
+        };
         Self {
             control: Control::new(handle.clone()),
             handle,
@@ -72,6 +77,11 @@ impl Volume {
 
 /// Wall time, as a file time.
 pub fn now() -> Time {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time { s: since.as_secs() as i64, ns: since.subsec_nanos() }
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Time {
+        s: since.as_secs() as i64,
+        ns: since.subsec_nanos(),
+    }
 }

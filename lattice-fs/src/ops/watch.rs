@@ -71,8 +71,13 @@ impl Fs {
                 self.table.detach(inode.ino, &name);
             }
             self.forget_inode(inode.ino, true);
-            let Some((parent, name)) = self.table.place(inode.ino) else { continue };
-            let (Ok(dir), Ok(key)) = (self.table.get(parent), self.table.key(volume, inode.ino, None)) else {
+            let Some((parent, name)) = self.table.place(inode.ino) else {
+                continue;
+            };
+            let (Ok(dir), Ok(key)) = (
+                self.table.get(parent),
+                self.table.key(volume, inode.ino, None),
+            ) else {
                 continue;
             };
             if !key.is_root() {
@@ -95,10 +100,16 @@ impl Fs {
             let before = self.volumes();
             let changed = self.refresh_stores();
             let after = self.volumes();
-            for volume in before.iter().filter(|v| !after.iter().any(|a| a.id == v.id)) {
+            for volume in before
+                .iter()
+                .filter(|v| !after.iter().any(|a| a.id == v.id))
+            {
                 volume.gone.store(true, Ordering::Relaxed);
             }
-            for volume in after.iter().filter(|v| !before.iter().any(|b| b.id == v.id)) {
+            for volume in after
+                .iter()
+                .filter(|v| !before.iter().any(|b| b.id == v.id))
+            {
                 started(volume);
             }
             for name in changed {
@@ -129,10 +140,14 @@ impl Fs {
             return;
         }
         match trace.known {
-            Known::Inode(inode) if trace.last => self.compare(volume, key, &trace.dir, &trace.name, &inode),
+            Known::Inode(inode) if trace.last => {
+                self.compare(volume, key, &trace.dir, &trace.name, &inode)
+            }
             Known::Inode(_) => {}
             Known::Absent | Known::Unknown => {
-                if matches!(trace.known, Known::Absent) && self.is_absent(volume, &trace.dir, &trace.name) {
+                if matches!(trace.known, Known::Absent)
+                    && self.is_absent(volume, &trace.dir, &trace.name)
+                {
                     return;
                 }
                 self.table.detach(trace.dir.ino, &trace.name);
@@ -144,10 +159,34 @@ impl Fs {
         }
     }
 
+    /// Looks again at what the name of an inode leads to.
+    pub(super) fn recheck_name(&self, ino: u64) {
+        let Some((parent, name)) = self.table.place(ino) else {
+            return;
+        };
+        let Ok(dir) = self.table.get(parent) else {
+            return;
+        };
+        let Place::Store(volume) = &dir.place else {
+            return;
+        };
+        volume.count_change();
+        let key = {
+            let _tree = volume.tree.read();
+            self.table.key(volume, ino, None)
+        };
+        match (key, self.table.child(parent, &name, false)) {
+            (Ok(key), Ok(Known::Inode(inode))) => self.compare(volume, &key, &dir, &name, &inode),
+            _ => self.lose(&dir, &name),
+        }
+    }
+
     /// Whether a name that is known to be absent still is.
     fn is_absent(&self, volume: &Volume, dir: &Inode, name: &[u8]) -> bool {
         let _tree = volume.tree.read();
-        let Ok(key) = self.table.key(volume, dir.ino, Some(name)) else { return false };
+        let Ok(key) = self.table.key(volume, dir.ino, Some(name)) else {
+            return false;
+        };
         match volume.handle.get(&key) {
             Ok(record) => record.is_none_or(|r| shown(&key, &r, &volume.defaults).is_none()),
             Err(_) => false,
@@ -155,20 +194,17 @@ impl Fs {
     }
 
     /// An inode that is known, and a key that something happened to.
-    fn compare(
-        &self,
-        volume: &Arc<Volume>,
-        key: &Key,
-        dir: &Inode,
-        name: &[u8],
-        inode: &Arc<Inode>,
-    ) {
+    fn compare(&self, volume: &Arc<Volume>, key: &Key, dir: &Inode, name: &[u8], inode: &Arc<Inode>) {
         let mut state = inode.state.lock();
         if state.unlinked {
             return;
         }
-        let Ok(record) = volume.handle.get(key) else { return };
-        let seen = record.as_deref().and_then(|r| Some((r, shown(key, r, &volume.defaults)?)));
+        let Ok(record) = volume.handle.get(key) else {
+            return;
+        };
+        let seen = record
+            .as_deref()
+            .and_then(|r| Some((r, shown(key, r, &volume.defaults)?)));
         let Some((record, seen)) = seen else {
             if state.committed {
                 drop(state);
@@ -210,7 +246,9 @@ impl Fs {
 
 /// Whether what the record shows is what the inode was loaded from or last saved as.
 fn same_version(volume: &Volume, record: &Record, state: &State) -> bool {
-    let Some(head) = shown_head(record) else { return false };
+    let Some(head) = shown_head(record) else {
+        return false;
+    };
     if state.cites.contains(&head.entry.id) {
         return true;
     }
@@ -241,6 +279,9 @@ fn accept(state: &mut State, record: &Record, seen: &Shown, changed: bool) -> bo
     }
     let meta = Meta::of(seen);
     let known = meta.same_but_ctime(&state.meta);
-    state.meta = Meta { ctime: meta.ctime.max(state.meta.ctime), ..meta };
+    state.meta = Meta {
+        ctime: meta.ctime.max(state.meta.ctime),
+        ..meta
+    };
     known
 }

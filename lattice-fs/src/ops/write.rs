@@ -37,7 +37,10 @@ impl Fs {
         data: &[u8],
         kill_set_id: bool,
     ) -> Result<()> {
-        if offset.checked_add(data.len() as u64).is_none_or(|end| end > i64::MAX as u64) {
+        if offset
+            .checked_add(data.len() as u64)
+            .is_none_or(|end| end > i64::MAX as u64)
+        {
             return Err(Errno::FBIG);
         }
         let mut state = inode.state.lock();
@@ -58,8 +61,13 @@ impl Fs {
     /// may still find the disk full.
     pub fn fallocate(&self, ino: u64, offset: u64, len: u64, mode: i32) -> Result<()> {
         let inode = self.table.get(ino)?;
-        let Place::Store(volume) = &inode.place else { return Err(Errno::OPNOTSUPP) };
-        let end = offset.checked_add(len).filter(|e| *e <= i64::MAX as u64).ok_or(Errno::FBIG)?;
+        let Place::Store(volume) = &inode.place else {
+            return Err(Errno::OPNOTSUPP);
+        };
+        let end = offset
+            .checked_add(len)
+            .filter(|e| *e <= i64::MAX as u64)
+            .ok_or(Errno::FBIG)?;
         let keep = mode & KEEP_SIZE != 0;
         let zero = match mode & !KEEP_SIZE {
             0 => false,
@@ -75,7 +83,9 @@ impl Fs {
             staged.zero(offset..end).map_err(failed)?;
         }
         if !keep && end > staged.size() {
-            staged.set_len(end, || volume.handle.staging_path()).map_err(failed)?;
+            staged
+                .set_len(end, || volume.handle.staging_path())
+                .map_err(failed)?;
         }
         if staged.is_dirty() {
             state.touch(now());
@@ -85,9 +95,18 @@ impl Fs {
     }
 
     /// Bytes copied: fewer than asked at the end of the source, or of one call's share.
-    pub fn copy_range(&self, from: u64, from_at: u64, to: u64, to_at: u64, len: u64) -> Result<u64> {
+    pub fn copy_range(
+        &self,
+        from: u64,
+        from_at: u64,
+        to: u64,
+        to_at: u64,
+        len: u64,
+    ) -> Result<u64> {
         let target = self.table.get(to)?;
-        let Place::Store(volume) = &target.place else { return Err(Errno::XDEV) };
+        let Place::Store(volume) = &target.place else {
+            return Err(Errno::XDEV);
+        };
         let mut buf = vec![0; COPY_STEP.min(len as usize)];
         let len = len.min(COPY_MAX);
         let mut done = 0;

@@ -37,18 +37,24 @@ impl Fs {
             return Err(Errno::NODATA);
         }
         let inode = self.table.get(ino)?;
-        let Place::Store(volume) = &inode.place else { return Err(Errno::NODATA) };
+        let Place::Store(volume) = &inode.place else {
+            return Err(Errno::NODATA);
+        };
         if xattrs::is_ours(name) {
             let key = self.committed_key(volume, &inode)?;
             return xattrs::get(&volume.handle, &key, name).map_err(|e| of_xattr(volume, &key, e));
         }
-        self.all_xattrs(volume, &inode)?.remove(name).ok_or(Errno::NODATA)
+        self.all_xattrs(volume, &inode)?
+            .remove(name)
+            .ok_or(Errno::NODATA)
     }
 
     /// Names, each with a NUL after it.
     pub fn listxattr(&self, ino: u64) -> Result<Vec<u8>> {
         let inode = self.table.get(ino)?;
-        let Place::Store(volume) = &inode.place else { return Ok(Vec::new()) };
+        let Place::Store(volume) = &inode.place else {
+            return Ok(Vec::new());
+        };
         let mut names = Vec::new();
         for name in self.all_xattrs(volume, &inode)?.keys() {
             names.extend_from_slice(name);
@@ -61,7 +67,8 @@ impl Fs {
         let (inode, volume) = self.keeps_xattr(ino, name)?;
         if xattrs::is_ours(name) {
             let key = self.committed_key(&volume, &inode)?;
-            return xattrs::set(&volume.handle, &key, name, value).map_err(|e| of_xattr(&volume, &key, e));
+            return xattrs::set(&volume.handle, &key, name, value)
+                .map_err(|e| of_xattr(&volume, &key, e));
         }
         if value.len() > MAX_VALUE {
             return Err(Errno::TOOBIG);
@@ -72,7 +79,11 @@ impl Fs {
             SetHow::Replace if !all.contains_key(name) => return Err(Errno::NODATA),
             _ => {}
         }
-        let used: usize = all.iter().filter(|(n, _)| &n[..] != name).map(|(n, v)| n.len() + v.len()).sum();
+        let used: usize = all
+            .iter()
+            .filter(|(n, _)| &n[..] != name)
+            .map(|(n, v)| n.len() + v.len())
+            .sum();
         if used + name.len() + value.len() > MAX_ALL {
             return Err(Errno::NOSPC);
         }
@@ -98,15 +109,31 @@ impl Fs {
             return Err(Errno::RANGE);
         }
         let inode = self.table.get(ino)?;
-        let Place::Store(volume) = &inode.place else { return Err(Errno::PERM) };
+        let Place::Store(volume) = &inode.place else {
+            return Err(Errno::PERM);
+        };
         let volume = volume.clone();
         volume.writable()?;
         Ok((inode, volume))
     }
 
-    fn change_xattr(&self, volume: &Volume, inode: &Arc<Inode>, name: &[u8], value: Option<Bytes>) -> Result<()> {
+    fn change_xattr(
+        &self,
+        volume: &Volume,
+        inode: &Arc<Inode>,
+        name: &[u8],
+        value: Option<Bytes>,
+    ) -> Result<()> {
         let xattrs = vec![(Bytes::copy_from_slice(name), value)];
-        self.set_attrs(volume, inode, Attrs { xattrs, ..Attrs::default() }, now())
+        self.set_attrs(
+            volume,
+            inode,
+            Attrs {
+                xattrs,
+                ..Attrs::default()
+            },
+            now(),
+        )
     }
 
     /// The key, after what is staged has become an entry: provenance tells of entries.
@@ -125,7 +152,11 @@ impl Fs {
         let _tree = volume.tree.read();
         let (file_id, committed, staged) = {
             let state = inode.state.lock();
-            let staged = state.staged.as_ref().map(|s| s.attrs.xattrs.clone()).unwrap_or_default();
+            let staged = state
+                .staged
+                .as_ref()
+                .map(|s| s.attrs.xattrs.clone())
+                .unwrap_or_default();
             (state.file_id, state.committed && !state.unlinked, staged)
         };
         let mut all = BTreeMap::new();
