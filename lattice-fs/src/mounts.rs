@@ -109,7 +109,8 @@ impl Mounts {
         let Live { what, mount } = live.remove(at);
         match unmount(mount, force) {
             Ok(()) => Ok(what),
-            Err((still, e)) => {
+            Err(stuck) => {
+                let (still, e) = *stuck;
                 live.extend(still.map(|mount| Live { what, mount }));
                 Err(e.into())
             }
@@ -123,7 +124,8 @@ impl Mounts {
         for Live { what, mount } in std::mem::take(live) {
             match unmount(mount, force) {
                 Ok(()) => gone.push(what),
-                Err((still, e)) => {
+                Err(stuck) => {
+                    let (still, e) = *stuck;
                     live.extend(still.map(|mount| Live { what, mount }));
                     first.get_or_insert(e);
                 }
@@ -133,10 +135,13 @@ impl Mounts {
     }
 }
 
-fn unmount(mount: Mount, force: bool) -> std::result::Result<(), (Option<Mount>, fuse::MountError)> {
+/// Why it is not unmounted, with the mount where it is as it was.
+type Stuck = Box<(Option<Mount>, fuse::MountError)>;
+
+fn unmount(mount: Mount, force: bool) -> std::result::Result<(), Stuck> {
     match force {
-        true => mount.unmount().map_err(|e| (None, e)),
-        false => mount.unmount_if_idle(),
+        true => mount.unmount().map_err(|e| Box::new((None, e))),
+        false => mount.unmount_if_idle().map_err(Box::new),
     }
 }
 

@@ -50,7 +50,10 @@ pub async fn run(ctx: &Context, args: DiffArgs) -> Result<()> {
         }));
     }
     match (equal, text) {
-        (true, _) => Ok(ctx.out.note("no difference")),
+        (true, _) => {
+            ctx.out.note("no difference");
+            Ok(())
+        }
         (false, Some((a, b))) => {
             Ok(io::stdout().lock().write_all(unified(a, b, &old.name, &new.name, args.context).as_bytes())?)
         }

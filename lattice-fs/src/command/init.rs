@@ -49,7 +49,10 @@ pub async fn run(ctx: &Context, args: InitArgs) -> Result<()> {
     ctx.out.line(format!("node {} in {}", doc.node, doc.data_dir))?;
     match &doc.store {
         Some(store) => ctx.out.line(format!("store {} ({})", store.name, store.id)),
-        None => Ok(ctx.out.note("Next: lattice store create NAME, then lattice mount DIR")),
+        None => {
+            ctx.out.note("Next: lattice store create NAME, then lattice mount DIR");
+            Ok(())
+        }
     }
 }
 
