@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 mod real;
+mod scratch;
 pub mod sim;
 
 pub use real::RealDisk;
+pub use scratch::ScratchDisk;
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::store::{self, BundleReport, Handle};
 
 use super::declare::{self, Declaration};
 use super::error::{NodeError, Result};
-use super::{Node, Opened};
+use super::{Node, Opened, open_store};
 
 /// A declared store, as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +74,7 @@ impl Node {
     }
 
     pub fn create_store(&self, name: &str) -> Result<Handle> {
+        self.writable()?;
         let _naming = self.0.naming.lock();
         self.check_name(name, None)?;
         let handle = store::create(&self.0.layout.stores(), &self.0.options)?;
@@ -103,6 +104,7 @@ impl Node {
 
     /// Removes the data of stores that are no longer declared. Gives which.
     pub fn gc_stores(&self) -> Result<Vec<StoreId>> {
+        self.writable()?;
         let _naming = self.0.naming.lock();
         let declared = declare::read_all(&self.0.root)?;
         let stores = self.0.layout.stores();
@@ -126,6 +128,7 @@ impl Node {
         bundle: &mut dyn Read,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(StoreId, BundleReport)> {
+        self.writable()?;
         let header = store::read_bundle_header(bundle)?;
         let genesis = store::read_bundle_genesis(&header, bundle)?;
         if header.store == self.0.root.id() {
@@ -182,11 +185,7 @@ impl Node {
                 continue;
             }
             let dir = self.0.layout.stores().join(id.to_string());
-            let opened = store::open(&dir, id, &self.0.options).and_then(|handle| {
-                handle.recover_staged()?;
-                Ok(handle)
-            });
-            let opened = match opened {
+            let opened = match open_store(&dir, id, &self.0.options, self.0.read_only) {
                 Ok(handle) => Opened::Open(handle),
                 Err(e) => {
                     tracing::error!(store = %id, "cannot be opened: {e}");

@@ -104,6 +104,7 @@ impl Handle {
     /// Reads the frames after the header and the genesis ([`read_header`], [`read_genesis`]). What was good stays, also when a later frame is refused: importing the whole
     /// bundle again goes on from there.
     pub fn import(&self, input: &mut dyn Read, progress: Progress<'_>) -> Result<BundleReport> {
+        self.store.thawed()?;
         let mut input = FrameReader { input, bytes: 0 };
         let mut report = BundleReport { entries: 1, ..BundleReport::default() };
         let mut doubts = Doubts::default();

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::RwLock;
 
@@ -47,6 +48,9 @@ impl Handle {
         report.chunks = content.chunks;
         report.problems.extend(content.problems);
         if rebuild {
+            if store.reading_only.load(Ordering::Acquire) {
+                store.thawed()?;
+            }
             progress("rebuilding the state from the log");
             report.rebuilt_equal = Some(store.rebuild(&mut report.problems)?);
         }

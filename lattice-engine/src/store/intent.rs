@@ -38,6 +38,7 @@ const STAGING: &str = "staging";
 impl Handle {
     /// A fresh path in `staging/`, for a large file while it is written. The caller creates the file.
     pub fn staging_path(&self) -> Result<PathBuf> {
+        self.store.writable()?;
         let mut name = [0u8; 8];
         getrandom::fill(&mut name)
             .map_err(|e| StoreError::Refused(format!("no random numbers to name a staged file: {e}")))?;
