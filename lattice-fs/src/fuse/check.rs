@@ -89,8 +89,12 @@ pub(super) fn real_path(dir: &Path) -> Result<PathBuf, MountError> {
 /// # Errors
 /// Looking, or detaching.
 pub fn clear_dead_mount(dir: &Path) -> Result<bool, MountError> {
-    let dead = std::fs::metadata(dir).is_err_and(|e| e.raw_os_error() == Some(libc::ENOTCONN));
-    if !dead || mounted_at(dir)?.is_none_or(|m| m.fs_type != FS_TYPE) {
+    if mounted_at(dir)?.is_none_or(|m| m.fs_type != FS_TYPE) {
+        return Ok(false);
+    }
+    // Not stat(2): the kernel answers that from its cache long after the daemon died.
+    let dead = rustix::fs::statvfs(dir).is_err_and(|e| e == rustix::io::Errno::NOTCONN);
+    if !dead {
         return Ok(false);
     }
     unmount(&real_path(dir)?, true)?;
