@@ -137,3 +137,6 @@ pub fn check_deps(
     }
     Ok(missing)
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,10 +53,18 @@ impl ContentStore {
     /// has become a pack, or, where at least half of it was stored already or it is small, its new chunks were copied.
     pub fn adopt(&self, file: &Path, size: u64) -> Result<Content> {
         self.inner.syncer.check()?;
-        let handle = self.inner.disk.open(file, Open::Read).map_err(io_at("open", file))?;
+        let handle = self
+            .inner
+            .disk
+            .open(file, Open::Read)
+            .map_err(io_at("open", file))?;
         let found = handle.len().map_err(io_at("measure", file))?;
         if found != size {
-            return Err(ContentError::WrongSize { path: file.into(), found, expected: size });
+            return Err(ContentError::WrongSize {
+                path: file.into(),
+                found,
+                expected: size,
+            });
         }
         let _pin = self.pin();
         let content = if size < MIN_ADOPT {
@@ -71,24 +79,35 @@ impl ContentStore {
                 return self.take(file, &handle, runs, &new.ids);
             }
         };
-        self.inner.disk.remove(file).map_err(io_at("remove", file))?;
+        self.inner
+            .disk
+            .remove(file)
+            .map_err(io_at("remove", file))?;
         Ok(content)
     }
 
     fn copy(&self, file: &Arc<dyn DiskFile>, size: u64) -> Result<Content> {
         let mut bytes = vec![0; size as usize];
-        file.read_exact_at(&mut bytes, 0).map_err(|source| ContentError::Source { offset: 0, source })?;
+        file.read_exact_at(&mut bytes, 0)
+            .map_err(|source| ContentError::Source { offset: 0, source })?;
         self.put(&bytes)
     }
 
-    fn copy_new(&self, file: &Arc<dyn DiskFile>, chunks: Vec<Chunk>, new: &HashSet<ChunkId>) -> Result<Content> {
+    fn copy_new(
+        &self,
+        file: &Arc<dyn DiskFile>,
+        chunks: Vec<Chunk>,
+        new: &HashSet<ChunkId>,
+    ) -> Result<Content> {
         let (mut batch, mut runs, mut offset) = (Batch::default(), Runs::default(), 0);
         for chunk in chunks {
             if let Some(id) = chunk.id.filter(|id| new.contains(id)) {
                 let mut bytes = vec![0; chunk.len as usize];
-                file.read_exact_at(&mut bytes, offset).map_err(|source| ContentError::Source { offset, source })?;
+                file.read_exact_at(&mut bytes, offset)
+                    .map_err(|source| ContentError::Source { offset, source })?;
                 if manifest::name(&bytes) != id {
-                    let source = std::io::Error::other("the file changed while it was being stored");
+                    let source =
+                        std::io::Error::other("the file changed while it was being stored");
                     return Err(ContentError::Source { offset, source });
                 }
                 batch.add_named(&self.inner, id, &bytes)?;
@@ -100,7 +119,13 @@ impl ContentStore {
     }
 
     /// Publishes the list of chunks, then the file.
-    fn take(&self, path: &Path, file: &Arc<dyn DiskFile>, chunks: Vec<Chunk>, new: &HashSet<ChunkId>) -> Result<Content> {
+    fn take(
+        &self,
+        path: &Path,
+        file: &Arc<dyn DiskFile>,
+        chunks: Vec<Chunk>,
+        new: &HashSet<ChunkId>,
+    ) -> Result<Content> {
         let inner = &self.inner;
         if inner.syncer.dirty() >= MAX_DIRTY {
             inner.sync()?;
@@ -134,7 +159,8 @@ impl ContentStore {
         if content.size() < MIN_ADOPT {
             return Ok(None);
         }
-        self.inner.contiguous(&self.inner.resolve(content)?.1, manifest::digest(content))
+        self.inner
+            .contiguous(&self.inner.resolve(content)?.1, manifest::digest(content))
     }
 }
 
@@ -144,7 +170,9 @@ impl Inner {
         let mut tried = HashSet::new();
         // Some of its chunks may be stored elsewhere: ask several.
         for id in data.iter().step_by(data.len().div_ceil(PROBES).max(1)) {
-            let Some(pack) = self.locate(id)?.and_then(|l| self.packs.get(l.pack)) else { continue };
+            let Some(pack) = self.locate(id)?.and_then(|l| self.packs.get(l.pack)) else {
+                continue;
+            };
             if !pack.raw || !tried.insert(pack.id) {
                 continue;
             }
@@ -164,9 +192,14 @@ pub(super) struct Unknown {
 
 impl Inner {
     fn unknown<'a>(&self, chunks: impl Iterator<Item = &'a Chunk>) -> Result<Unknown> {
-        let mut out = Unknown { ids: HashSet::new(), bytes: 0 };
+        let mut out = Unknown {
+            ids: HashSet::new(),
+            bytes: 0,
+        };
         for chunk in chunks {
-            let Some(id) = chunk.id.filter(|id| !out.ids.contains(id)) else { continue };
+            let Some(id) = chunk.id.filter(|id| !out.ids.contains(id)) else {
+                continue;
+            };
             self.pins.touch(id);
             if !self.has(&id)? {
                 out.ids.insert(id);
@@ -190,7 +223,9 @@ impl Inner {
 impl Contiguous {
     fn open(inner: &Inner, pack: Arc<Pack>, size: u64, digest: ChunkId) -> Result<Option<Self>> {
         let beside = packs::path(&inner.packs.dir, pack.id, "idx");
-        let Some(sidecar) = Sidecar::read_fixed(inner.disk.as_ref(), &beside)? else { return Ok(None) };
+        let Some(sidecar) = Sidecar::read_fixed(inner.disk.as_ref(), &beside)? else {
+            return Ok(None);
+        };
         if sidecar.size != size || sidecar.digest != Some(digest) {
             return Ok(None);
         }
@@ -200,7 +235,9 @@ impl Contiguous {
             return Ok(None);
         }
         let Some(fd) = file.fd() else { return Ok(None) };
-        let fd = fd.try_clone_to_owned().map_err(io_at("duplicate the handle of", &path))?;
+        let fd = fd
+            .try_clone_to_owned()
+            .map_err(io_at("duplicate the handle of", &path))?;
         Ok(Some(Self { fd, pack }))
     }
 }
@@ -212,7 +249,11 @@ pub(super) fn sidecar_of(chunks: &[Chunk]) -> Sidecar {
         .filter_map(|i| Some((chunks[i].id?, layout.range(i).start, chunks[i].len as u32)))
         .collect();
     let digest = Some(manifest::name(&manifest::encode(chunks)));
-    Sidecar { size: layout.size(), digest, chunks: rows }
+    Sidecar {
+        size: layout.size(),
+        digest,
+        chunks: rows,
+    }
 }
 
 /// Cuts and names a whole file.
@@ -220,7 +261,9 @@ pub(super) fn survey(file: &Arc<dyn DiskFile>, size: u64) -> Result<Vec<Chunk>> 
     let zeros = known_zeros(file, size);
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     let threads = (size / PER_THREAD).clamp(1, cores.min(MAX_THREADS));
-    let starts: Vec<u64> = (0..threads).map(|i| size / threads * i / BLOCK as u64 * BLOCK as u64).collect();
+    let starts: Vec<u64> = (0..threads)
+        .map(|i| size / threads * i / BLOCK as u64 * BLOCK as u64)
+        .collect();
     let parts = std::thread::scope(|scope| {
         let zeros = &zeros;
         let handles: Vec<_> = starts
@@ -231,7 +274,13 @@ pub(super) fn survey(file: &Arc<dyn DiskFile>, size: u64) -> Result<Vec<Chunk>> 
                 scope.spawn(move || cut_part(file, zeros, size, *start, end))
             })
             .collect();
-        handles.into_iter().map(|h| h.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect::<Result<Vec<_>>>()
+        handles
+            .into_iter()
+            .map(|h| {
+                h.join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+            .collect::<Result<Vec<_>>>()
     })?;
     let mut runs = Runs::default();
     let mut pos = 0;
@@ -242,12 +291,21 @@ pub(super) fn survey(file: &Arc<dyn DiskFile>, size: u64) -> Result<Vec<Chunk>> 
 }
 
 /// The runs from the cut at `start` on until one ends at or after `end`.
-fn cut_part(file: &Arc<dyn DiskFile>, zeros: &Zeros, size: u64, start: u64, end: u64) -> Result<Vec<Chunk>> {
+fn cut_part(
+    file: &Arc<dyn DiskFile>,
+    zeros: &Zeros,
+    size: u64,
+    start: u64,
+    end: u64,
+) -> Result<Vec<Chunk>> {
     let mut scanner = Scanner::new(file, zeros, size, start, true);
     let mut out = Vec::new();
     while scanner.pos() < end {
         let Some(piece) = scanner.next()? else { break };
-        out.push(Chunk { id: piece.bytes.map(manifest::name), len: piece.len });
+        out.push(Chunk {
+            id: piece.bytes.map(manifest::name),
+            len: piece.len,
+        });
     }
     Ok(out)
 }
@@ -266,9 +324,13 @@ fn stitch(
     let mut at = start;
     for chunk in part {
         while pos < at {
-            let scanner = scanner.get_or_insert_with(|| Scanner::new(file, zeros, size, pos, false));
+            let scanner =
+                scanner.get_or_insert_with(|| Scanner::new(file, zeros, size, pos, false));
             let Some(piece) = scanner.next()? else { break };
-            runs.push(Chunk { id: piece.bytes.map(manifest::name), len: piece.len })?;
+            runs.push(Chunk {
+                id: piece.bytes.map(manifest::name),
+                len: piece.len,
+            })?;
             pos += piece.len;
         }
         if pos == at {
@@ -282,7 +344,10 @@ fn stitch(
     while pos < at {
         let scanner = scanner.get_or_insert_with(|| Scanner::new(file, zeros, size, pos, false));
         let Some(piece) = scanner.next()? else { break };
-        runs.push(Chunk { id: piece.bytes.map(manifest::name), len: piece.len })?;
+        runs.push(Chunk {
+            id: piece.bytes.map(manifest::name),
+            len: piece.len,
+        })?;
         pos += piece.len;
     }
     Ok(pos)
@@ -292,7 +357,9 @@ fn stitch(
 fn known_zeros(file: &Arc<dyn DiskFile>, size: u64) -> Zeros {
     use rustix::fs::{SeekFrom, seek};
     let mut zeros = Vec::new();
-    let Some(fd) = file.fd() else { return Zeros::default() };
+    let Some(fd) = file.fd() else {
+        return Zeros::default();
+    };
     let mut pos = 0;
     while pos < size {
         let data = match seek(fd, SeekFrom::Data(pos)) {

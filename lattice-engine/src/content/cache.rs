@@ -54,7 +54,9 @@ impl Cache {
     }
 
     pub fn is_verified(&self, location: &Location) -> bool {
-        self.verified.read().contains(&(location.pack, location.offset))
+        self.verified
+            .read()
+            .contains(&(location.pack, location.offset))
     }
 
     pub fn set_verified(&self, location: &Location) {
@@ -86,7 +88,12 @@ struct Lru<V> {
 
 impl<V: Clone> Lru<V> {
     fn new(limit: usize) -> Self {
-        Self { map: HashMap::new(), clock: 0, cost: 0, limit }
+        Self {
+            map: HashMap::new(),
+            clock: 0,
+            cost: 0,
+            limit,
+        }
     }
 
     fn get(&mut self, id: &ChunkId) -> Option<V> {
@@ -107,7 +114,14 @@ impl<V: Clone> Lru<V> {
             self.cost -= old;
         }
         while self.cost > self.limit {
-            let Some(oldest) = self.map.iter().min_by_key(|(_, (_, _, used))| *used).map(|(id, _)| *id) else { break };
+            let Some(oldest) = self
+                .map
+                .iter()
+                .min_by_key(|(_, (_, _, used))| *used)
+                .map(|(id, _)| *id)
+            else {
+                break;
+            };
             self.remove(&oldest);
         }
     }

@@ -27,13 +27,19 @@ impl Codec {
     /// The compressed bytes in `out`, if that saves an eighth. Anything that goes wrong means: store it plain.
     pub fn compress(&self, plain: &[u8], out: &mut Vec<u8>) -> bool {
         let pooled = self.compressors.lock().pop();
-        let Some(mut compressor) = pooled.or_else(|| Compressor::new(LEVEL).ok()) else { return false };
+        let Some(mut compressor) = pooled.or_else(|| Compressor::new(LEVEL).ok()) else {
+            return false;
+        };
         let saved = Self::try_compress(&mut compressor, plain, out).unwrap_or(false);
         self.compressors.lock().push(compressor);
         saved
     }
 
-    fn try_compress(compressor: &mut Compressor<'_>, plain: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
+    fn try_compress(
+        compressor: &mut Compressor<'_>,
+        plain: &[u8],
+        out: &mut Vec<u8>,
+    ) -> io::Result<bool> {
         out.clear();
         out.reserve(zstd::zstd_safe::compress_bound(plain.len()));
         if plain.len() > 4 * SAMPLE {
@@ -55,6 +61,10 @@ impl Codec {
         let mut decompressor = pooled.map_or_else(Decompressor::new, Ok)?;
         let result = decompressor.decompress_to_buffer(stored, out);
         self.decompressors.lock().push(decompressor);
-        if result? == out.len() { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+        if result? == out.len() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::InvalidData.into())
+        }
     }
 }

@@ -38,14 +38,17 @@ impl ContentStore {
         let mut rows = Vec::new();
         {
             let _one = self.inner.index_lock.lock();
-            self.inner.each_row(&mut |id, location| rows.push((id, location)))?;
+            self.inner
+                .each_row(&mut |id, location| rows.push((id, location)))?;
         }
         rows.sort_unstable_by_key(|(_, l)| (l.pack, l.offset));
         let mut report = FsckReport::default();
         for (id, location) in &rows {
             report.chunks += 1;
             report.bytes += u64::from(location.len);
-            let Err(e) = self.inner.check(id, location, verify_all) else { continue };
+            let Err(e) = self.inner.check(id, location, verify_all) else {
+                continue;
+            };
             // Moved or removed since it was listed?
             if self.inner.locate(id)? == Some(*location) {
                 self.inner.damaged.lock().insert(*id);
@@ -83,10 +86,17 @@ impl ContentStore {
 
 impl Inner {
     fn check(&self, id: &ChunkId, location: &Location, read: bool) -> Result<()> {
-        let pack = self.packs.get(location.pack).ok_or(ContentError::Missing { chunk: *id })?;
+        let pack = self
+            .packs
+            .get(location.pack)
+            .ok_or(ContentError::Missing { chunk: *id })?;
         if location.end() > pack.len() {
             let path = pack.path(&self.packs.dir);
-            return Err(ContentError::Truncated { pack: path, len: pack.len(), expected: location.end() });
+            return Err(ContentError::Truncated {
+                pack: path,
+                len: pack.len(),
+                expected: location.end(),
+            });
         }
         if !pack.raw {
             let mut header = [0; RECORD_HEADER];

@@ -61,7 +61,9 @@ impl ContentStore {
         if !self.inner.pins.begin() {
             return Err(ContentError::GcRunning);
         }
-        Ok(GcToken { inner: self.inner.clone() })
+        Ok(GcToken {
+            inner: self.inner.clone(),
+        })
     }
 
     /// Removes every chunk that is not in `live` (ids of manifests included: [`ContentStore::ids_of`]), was stored
@@ -73,7 +75,10 @@ impl ContentStore {
         while inner.index_pending(MOVE, false)? > 0 {}
         inner.condemn(live, &mut report)?;
         // A crash must not bring rows back whose bytes are destroyed next.
-        inner.index.apply(&IndexBatch::default(), true).map_err(index_err("flush"))?;
+        inner
+            .index
+            .apply(&IndexBatch::default(), true)
+            .map_err(index_err("flush"))?;
         inner.reclaim(&mut report)?;
         inner.sync()?;
         Ok(report)
@@ -134,8 +139,13 @@ impl Inner {
                 overlay.map.remove(id);
             }
         }
-        let batch = IndexBatch { removes: dead, ..IndexBatch::default() };
-        self.index.apply(&batch, false).map_err(index_err("remove rows"))?;
+        let batch = IndexBatch {
+            removes: dead,
+            ..IndexBatch::default()
+        };
+        self.index
+            .apply(&batch, false)
+            .map_err(index_err("remove rows"))?;
         self.cache.forget(&batch.removes);
         self.pins.executed();
         Ok(())
@@ -161,12 +171,16 @@ impl Inner {
         for (pack, rows) in self.with_dead()? {
             let path = pack.path(&self.packs.dir);
             let before = self.allocated(&pack)?;
-            let live: u64 = rows.values().map(|(_, l)| u64::from(l.stored_len) + RECORD_HEADER as u64).sum();
+            let live: u64 = rows
+                .values()
+                .map(|(_, l)| u64::from(l.stored_len) + RECORD_HEADER as u64)
+                .sum();
             let outcome = if rows.is_empty() {
                 report.packs_removed += 1;
                 self.remove_pack(&pack)
             } else if live < pack.len() / 2 {
-                self.rewrite(&pack, &rows).map(|()| report.packs_rewritten += 1)
+                self.rewrite(&pack, &rows)
+                    .map(|()| report.packs_rewritten += 1)
             } else if pack.raw {
                 self.punch_raw(&pack, &rows)
             } else {
@@ -179,7 +193,11 @@ impl Inner {
                 }
                 Err(e) => return Err(e),
             }
-            let after = if self.packs.get(pack.id).is_some() { self.allocated(&pack)? } else { 0 };
+            let after = if self.packs.get(pack.id).is_some() {
+                self.allocated(&pack)?
+            } else {
+                0
+            };
             let freed = before.saturating_sub(after);
             tracing::debug!("freed {freed} bytes of {}", path.display());
             report.freed_bytes += freed;
@@ -189,7 +207,8 @@ impl Inner {
 
     fn allocated(&self, pack: &Pack) -> Result<u64> {
         let file = self.packs.file(self.disk.as_ref(), pack)?;
-        file.allocated().map_err(io_at("measure", &pack.path(&self.packs.dir)))
+        file.allocated()
+            .map_err(io_at("measure", &pack.path(&self.packs.dir)))
     }
 
     /// The packs that hold dead bytes, but for the one that takes appends, and what is live in them.
@@ -238,8 +257,14 @@ impl Inner {
         if !pack.raw {
             return Ok((pack.len() - PACK_HEADER.min(pack.len())).saturating_sub(live));
         }
-        let Some(sidecar) = Sidecar::read(self.disk.as_ref(), &self.list_path(pack))? else { return Ok(0) };
-        let data: u64 = sidecar.chunks.iter().map(|(_, _, len)| u64::from(*len)).sum();
+        let Some(sidecar) = Sidecar::read(self.disk.as_ref(), &self.list_path(pack))? else {
+            return Ok(0);
+        };
+        let data: u64 = sidecar
+            .chunks
+            .iter()
+            .map(|(_, _, len)| u64::from(*len))
+            .sum();
         for (id, _, _) in &sidecar.chunks {
             if self.locate(id)?.is_none() {
                 let rows = sidecar.chunks.len() as u64 * RECORD_HEADER as u64;
@@ -255,8 +280,13 @@ impl Inner {
 
     /// Removes a pack that no row names. Whoever has it open reads on.
     fn remove_pack(&self, pack: &Pack) -> Result<()> {
-        let marks = IndexBatch { marks: vec![(pack.id, None)], ..IndexBatch::default() };
-        self.index.apply(&marks, true).map_err(index_err("remove a pack's mark"))?;
+        let marks = IndexBatch {
+            marks: vec![(pack.id, None)],
+            ..IndexBatch::default()
+        };
+        self.index
+            .apply(&marks, true)
+            .map_err(index_err("remove a pack's mark"))?;
         self.packs.forget(pack.id);
         self.syncer.forget(pack.id);
         let path = pack.path(&self.packs.dir);
@@ -308,8 +338,15 @@ impl Inner {
     /// Frees the payloads of dead records. Their headers stay, so that the pack can still be scanned.
     fn punch(&self, pack: &Pack, rows: &Rows) -> Result<()> {
         let path = pack.path(&self.packs.dir);
-        let file = self.disk.open(&path, Open::Write).map_err(io_at("open", &path))?;
-        let scan = Scan { file: &file, codec: &self.codec, len: pack.len() };
+        let file = self
+            .disk
+            .open(&path, Open::Write)
+            .map_err(io_at("open", &path))?;
+        let scan = Scan {
+            file: &file,
+            codec: &self.codec,
+            len: pack.len(),
+        };
         let walk = || {
             let mut pos = PACK_HEADER;
             while pos + RECORD_HEADER as u64 <= scan.len {
@@ -332,8 +369,15 @@ impl Inner {
 
     /// Frees what is dead of an adopted file. Its list says so first, durably: nobody takes it for whole after that.
     fn punch_raw(&self, pack: &Arc<Pack>, rows: &Rows) -> Result<()> {
-        let chunks = rows.iter().map(|(offset, (id, l))| (*id, *offset, l.len)).collect();
-        let sidecar = Sidecar { size: pack.len(), digest: None, chunks };
+        let chunks = rows
+            .iter()
+            .map(|(offset, (id, l))| (*id, *offset, l.len))
+            .collect();
+        let sidecar = Sidecar {
+            size: pack.len(),
+            digest: None,
+            chunks,
+        };
         let list = sidecar.publish(self.disk.as_ref(), &self.list_path(pack))?;
         self.syncer.wrote(pack, &list, true);
         self.sync()?;
@@ -342,12 +386,19 @@ impl Inner {
             return Ok(());
         }
         let path = pack.path(&self.packs.dir);
-        let file = self.disk.open(&path, Open::Write).map_err(io_at("open", &path))?;
+        let file = self
+            .disk
+            .open(&path, Open::Write)
+            .map_err(io_at("open", &path))?;
         let mut start = 0;
-        let ends = rows.values().map(|(_, l)| (l.offset, l.end())).chain([(pack.len(), pack.len())]);
+        let ends = rows
+            .values()
+            .map(|(_, l)| (l.offset, l.end()))
+            .chain([(pack.len(), pack.len())]);
         for (live, end) in ends {
             if let Some((from, len)) = whole_blocks(start, live) {
-                file.punch(from, len).map_err(io_at("free parts of", &path))?;
+                file.punch(from, len)
+                    .map_err(io_at("free parts of", &path))?;
             }
             start = end;
         }

@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 pub use adopt::{Contiguous, MIN_ADOPT};
 pub use chunker::{AVG, BLOCK, MAX, MIN, ReadAt};
-pub use error::{IndexError, ContentError};
+pub use error::{ContentError, IndexError};
 pub use fsck::{ContentStats, FsckReport};
 pub use gc::{GcReport, GcToken};
 pub use index::{ChunkIndex, FLAG_ZSTD, IndexBatch, Location, MemoryIndex};
@@ -74,7 +74,11 @@ impl Drop for Pin {
 impl ContentStore {
     /// Opens `dir`, which holds `packs/` and `staging/` (made if missing), and reads what `index` doesn't know of the
     /// packs. Damage doesn't fail it: see [`Recovery::findings`]. A format from the future does.
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path, index: Arc<dyn ChunkIndex>) -> Result<(Self, Recovery)> {
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        index: Arc<dyn ChunkIndex>,
+    ) -> Result<(Self, Recovery)> {
         Self::open_with(disk, dir, index, None)
     }
 
@@ -86,7 +90,12 @@ impl ContentStore {
         pack_target: Option<u64>,
     ) -> Result<(Self, Recovery)> {
         let (inner, recovery) = open::open(&disk, dir, index, pack_target)?;
-        Ok((Self { inner: Arc::new(inner) }, recovery))
+        Ok((
+            Self {
+                inner: Arc::new(inner),
+            },
+            recovery,
+        ))
     }
 
     /// Where files to [`ContentStore::adopt`] are made.
@@ -102,7 +111,10 @@ impl ContentStore {
 
     /// Spares what this caller stores from now on; see [`Pin`].
     pub fn pin(&self) -> Pin {
-        Pin { inner: self.inner.clone(), hold: self.inner.pins.hold() }
+        Pin {
+            inner: self.inner.clone(),
+            hold: self.inner.pins.hold(),
+        }
     }
 
     /// Locations that wait to be moved to the index: some 100 bytes of memory each.

@@ -48,16 +48,24 @@ impl Sidecar {
 
     /// `Ok(None)`: damaged.
     fn decode(path: &Path, bytes: &[u8]) -> Result<Option<Self>> {
-        let Some((mut sidecar, count)) = Self::decode_fixed(path, bytes)? else { return Ok(None) };
+        let Some((mut sidecar, count)) = Self::decode_fixed(path, bytes)? else {
+            return Ok(None);
+        };
         let end = FIXED + count * ROW;
         if bytes.len() != end + 4 || u32_at(bytes, end) != crc32fast::hash(&bytes[FIXED..end]) {
             return Ok(None);
         }
         let mut free = 0;
         for row in bytes[FIXED..end].chunks_exact(ROW) {
-            let (id, offset, len) = (ChunkId::from_slice(&row[..32]), u64_at(row, 32), u32_at(row, 40));
+            let (id, offset, len) = (
+                ChunkId::from_slice(&row[..32]),
+                u64_at(row, 32),
+                u32_at(row, 40),
+            );
             let Some(id) = id else { return Ok(None) };
-            let fits = offset.checked_add(u64::from(len)).is_some_and(|end| end <= sidecar.size);
+            let fits = offset
+                .checked_add(u64::from(len))
+                .is_some_and(|end| end <= sidecar.size);
             if offset < free || !fits {
                 return Ok(None);
             }
@@ -69,7 +77,9 @@ impl Sidecar {
 
     fn decode_fixed(path: &Path, bytes: &[u8]) -> Result<Option<(Self, usize)>> {
         let start = PACK_HEADER as usize;
-        let Some(fixed) = bytes.get(..FIXED) else { return Ok(None) };
+        let Some(fixed) = bytes.get(..FIXED) else {
+            return Ok(None);
+        };
         let mut header = [0; PACK_HEADER as usize];
         header.copy_from_slice(&fixed[..start]);
         match check_header(&header, MAGIC) {
@@ -77,15 +87,28 @@ impl Sidecar {
             Header::Invalid => return Ok(None),
             Header::Version(found) => {
                 let known = super::record::VERSION;
-                return Err(ContentError::Version { path: path.into(), found, known });
+                return Err(ContentError::Version {
+                    path: path.into(),
+                    found,
+                    known,
+                });
             }
         }
         let count = u32_at(fixed, FIXED - 8) as usize;
-        if u32_at(fixed, FIXED - 4) != crc32fast::hash(&fixed[start..FIXED - 4]) || count > MAX_CHUNKS {
+        if u32_at(fixed, FIXED - 4) != crc32fast::hash(&fixed[start..FIXED - 4])
+            || count > MAX_CHUNKS
+        {
             return Ok(None);
         }
         let digest = ChunkId::from_slice(&fixed[start + 8..start + 40]).filter(|d| d.0 != [0; 32]);
-        Ok(Some((Self { size: u64_at(fixed, start), digest, chunks: Vec::new() }, count)))
+        Ok(Some((
+            Self {
+                size: u64_at(fixed, start),
+                digest,
+                chunks: Vec::new(),
+            },
+            count,
+        )))
     }
 
     /// Writes it beside its place and renames it there. Not flushed: what a crash leaves half written doesn't check and
@@ -136,7 +159,16 @@ impl Sidecar {
     /// Where each chunk stands in pack `pack`.
     pub fn locations(&self, pack: u64) -> impl Iterator<Item = (ChunkId, Location)> + '_ {
         self.chunks.iter().map(move |(id, offset, len)| {
-            (*id, Location { pack, offset: *offset, stored_len: *len, len: *len, flags: 0 })
+            (
+                *id,
+                Location {
+                    pack,
+                    offset: *offset,
+                    stored_len: *len,
+                    len: *len,
+                    flags: 0,
+                },
+            )
         })
     }
 }
@@ -154,12 +186,22 @@ mod tests {
         };
         let path = Path::new("x.idx");
         let bytes = sidecar.encode();
-        assert_eq!(Sidecar::decode(path, &bytes).expect("version 1"), Some(sidecar));
+        assert_eq!(
+            Sidecar::decode(path, &bytes).expect("version 1"),
+            Some(sidecar)
+        );
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Sidecar::decode(path, &flipped).expect("damage, not a version"), None, "bit {bit}");
+            assert_eq!(
+                Sidecar::decode(path, &flipped).expect("damage, not a version"),
+                None,
+                "bit {bit}"
+            );
         }
-        assert_eq!(Sidecar::decode(path, &bytes[..bytes.len() - 1]).expect("damage"), None);
+        assert_eq!(
+            Sidecar::decode(path, &bytes[..bytes.len() - 1]).expect("damage"),
+            None
+        );
     }
 }

@@ -40,7 +40,10 @@ impl Syncer {
         let mut state = self.state.lock();
         state.written += 1;
         state.dir |= dir;
-        let (_, files) = state.dirty.entry(pack.id).or_insert_with(|| (pack.clone(), Vec::new()));
+        let (_, files) = state
+            .dirty
+            .entry(pack.id)
+            .or_insert_with(|| (pack.clone(), Vec::new()));
         if !files.iter().any(|f| Arc::ptr_eq(f, file)) {
             files.push(file.clone());
         }
@@ -87,7 +90,11 @@ impl Syncer {
             self.done.wait(&mut state);
         }
         state.running = true;
-        let (dirty, dirs, target) = (std::mem::take(&mut state.dirty), std::mem::take(&mut state.dir), state.written);
+        let (dirty, dirs, target) = (
+            std::mem::take(&mut state.dirty),
+            std::mem::take(&mut state.dir),
+            state.written,
+        );
         drop(state);
         let result = flush(disk, dir, &dirty, dirs);
         let mut state = self.state.lock();
@@ -102,12 +109,7 @@ impl Syncer {
     }
 }
 
-fn flush(
-    disk: &dyn Disk,
-    dir: &Path,
-    dirty: &Dirty,
-    dirs: bool,
-) -> Result<()> {
+fn flush(disk: &dyn Disk, dir: &Path, dirty: &Dirty, dirs: bool) -> Result<()> {
     let mut flushed = Vec::with_capacity(dirty.len());
     for (pack, files) in dirty.values() {
         // Read before the flush: what is appended meanwhile is not covered.
@@ -118,7 +120,8 @@ fn flush(
         flushed.push((pack, len));
     }
     if dirs {
-        disk.sync_dir(dir).map_err(io_at("flush the directory", dir))?;
+        disk.sync_dir(dir)
+            .map_err(io_at("flush the directory", dir))?;
     }
     // Only now: a pack whose name is not on disk is not durable.
     for (pack, len) in flushed {

@@ -285,7 +285,7 @@ impl TryFrom<v1::Node> for Node {
     type Error = OpError;
 
     fn try_from(wire: v1::Node) -> Result<Self, OpError> {
-        let kind = v1::NodeKind::try_from(wire.kind).map_err(|_| OpError::NodeKind(wire.kind))?;
+        let kind = v1::NodeKind::try_from(wire.kind).unwrap_or_default();
         let file_id = file_id(&wire.file_id)?;
         let bare = wire.size == 0
             && wire.inline.is_empty()
@@ -298,7 +298,6 @@ impl TryFrom<v1::Node> for Node {
             return Err(OpError::Malformed("only a symlink has a target"));
         }
         let value = match kind {
-            v1::NodeKind::Unspecified => return Err(OpError::NodeKind(wire.kind)),
             v1::NodeKind::File => Value::File(content(
                 wire.size,
                 wire.inline,
@@ -309,6 +308,7 @@ impl TryFrom<v1::Node> for Node {
             v1::NodeKind::Symlink => Value::Symlink(wire.target),
             v1::NodeKind::Fifo => Value::Fifo,
             v1::NodeKind::Socket => Value::Socket,
+            v1::NodeKind::Unspecified => return Err(OpError::NodeKind(wire.kind)),
         };
         Ok(Self {
             file_id,

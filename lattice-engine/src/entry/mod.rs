@@ -156,3 +156,6 @@ impl Entry {
         Ok(identity::verify(&self.header.author, &self.id, signature)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ const LEN: usize = MAGIC.len() + 64 + 1;
 pub enum KeyFileError {
     #[error("no key at {path}: run `lattice init`")]
     Missing { path: PathBuf },
-    #[error("{path} can be read by other users (mode {mode:04o}): run `chmod 600 {path}`")]
+    #[error("{path} is open to other users (mode {mode:04o}): run `chmod 600 {path}`")]
     Readable { path: PathBuf, mode: u32 },
     #[error(
         "{path} is not a lattice key (one line, `lattice-key-v1` and 64 hex digits): restore it from a backup"

@@ -97,3 +97,6 @@ fn message(id: &EntryId) -> [u8; 57] {
     message[25..].copy_from_slice(id.as_bytes());
     message
 }
+
+#[cfg(test)]
+mod tests;

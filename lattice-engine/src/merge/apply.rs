@@ -57,14 +57,20 @@ impl Record {
     /// it applies an op on that file. So the record of a name that is replaced all day stays small.
     pub fn take_dormant(&mut self) -> BTreeMap<FileId, FileAttrs> {
         let heads = &self.heads;
-        let dormant = |id: &FileId| {
-            !heads
+        let is_head = |id: &FileId| {
+            heads
                 .iter()
                 .any(|h| h.node.as_ref().is_some_and(|n| n.file_id == *id))
         };
-        let taken: BTreeMap<_, _> = self.attrs.extract_if(.., |id, _| dormant(id)).collect();
-        self.dormant += taken.len() as u32;
-        taken
+        if self.attrs.keys().all(is_head) {
+            return BTreeMap::new();
+        }
+        let (awake, dormant): (_, BTreeMap<_, _>) = std::mem::take(&mut self.attrs)
+            .into_iter()
+            .partition(|(id, _)| is_head(id));
+        self.attrs = awake;
+        self.dormant += dormant.len() as u32;
+        dormant
     }
 
     /// Puts back the registers of one file, merging them with what the record has.

@@ -106,11 +106,7 @@ pub fn shown(key: &Key, record: &Record, defaults: &Defaults) -> Option<Shown> {
     let empty = FileAttrs::default();
     let attrs = record.attrs.get(&file_id).unwrap_or(&empty);
     let written = head.map_or(Hlc::ZERO, |h| h.entry.hlc);
-    let changed = if kind == Kind::Dir {
-        written.max(record.below.changed)
-    } else {
-        written
-    };
+    let changed = if kind == Kind::Dir { written.max(record.below.changed) } else { written };
     let mtime = since(attrs.mtime.as_ref(), changed).unwrap_or_else(|| time(changed));
     Some(Shown {
         kind,
@@ -232,35 +228,19 @@ mod tests {
 
     const US: NodeId = NodeId([1; 32]);
     const PEER: NodeId = NodeId([2; 32]);
-    const DEFAULTS: Defaults = Defaults {
-        store: StoreId([9; 16]),
-        author: US,
-        uid: 1000,
-        gid: 100,
-    };
+    const DEFAULTS: Defaults = Defaults { store: StoreId([9; 16]), author: US, uid: 1000, gid: 100 };
 
     fn key(s: &str) -> Key {
         Key::parse(s.as_bytes()).expect(s)
     }
 
     fn at(ms: u64, author: NodeId) -> EntryRef {
-        EntryRef {
-            hlc: Hlc::new(ms, 0),
-            author,
-            id: EntryId([ms as u8; 32]),
-            seq: ms,
-        }
+        EntryRef { hlc: Hlc::new(ms, 0), author, id: EntryId([ms as u8; 32]), seq: ms }
     }
 
     fn head(ms: u64, author: NodeId, value: Option<Value>) -> Head {
-        let node = value.map(|value| HeadNode {
-            file_id: FileId([ms as u8; 16]),
-            value,
-        });
-        Head {
-            entry: at(ms, author),
-            node,
-        }
+        let node = value.map(|value| HeadNode { file_id: FileId([ms as u8; 16]), value });
+        Head { entry: at(ms, author), node }
     }
 
     fn bytes(s: &'static str) -> Option<Value> {
@@ -268,16 +248,8 @@ mod tests {
     }
 
     fn record(heads: Vec<Head>, children: u64) -> Record {
-        let below = Below {
-            children,
-            dirs: 0,
-            changed: Hlc::ZERO,
-        };
-        Record {
-            heads,
-            below,
-            ..Record::default()
-        }
+        let below = Below { children, dirs: 0, changed: Hlc::ZERO };
+        Record { heads, below, ..Record::default() }
     }
 
     fn see(record: &Record) -> Option<Shown> {
@@ -291,10 +263,7 @@ mod tests {
         assert_eq!((seen.kind, seen.mode, seen.nlink), (Kind::Dir, 0o755, 2));
         assert_eq!(seen.file_id, implicit_file_id(DEFAULTS.store, &key("a")));
         assert_eq!(differing(&file), 2);
-        let both = record(
-            vec![head(1, US, Some(Value::Dir)), head(2, PEER, bytes("x"))],
-            1,
-        );
+        let both = record(vec![head(1, US, Some(Value::Dir)), head(2, PEER, bytes("x"))], 1);
         assert_eq!(see(&both).expect("a directory").file_id, FileId([1; 16]));
         assert_eq!(differing(&both), 2);
     }
@@ -303,10 +272,7 @@ mod tests {
     fn nothing_stands_where_only_tombstones_do_but_the_root_always_does() {
         assert_eq!(see(&record(vec![head(1, US, None)], 0)), None);
         let root = shown(&Key::ROOT, &Record::default(), &DEFAULTS).expect("the root");
-        assert_eq!(
-            (root.kind, root.file_id, root.uid),
-            (Kind::Dir, ROOT_FILE_ID, 1000)
-        );
+        assert_eq!((root.kind, root.file_id, root.uid), (Kind::Dir, ROOT_FILE_ID, 1000));
     }
 
     #[test]
@@ -315,30 +281,10 @@ mod tests {
             (vec![head(1, US, bytes("x"))], 0),
             (vec![head(1, US, bytes("x")), head(2, PEER, bytes("x"))], 0),
             (vec![head(1, US, bytes("x")), head(2, PEER, None)], 0),
-            (
-                vec![
-                    head(1, US, Some(Value::Dir)),
-                    head(2, PEER, Some(Value::Dir)),
-                ],
-                0,
-            ),
+            (vec![head(1, US, Some(Value::Dir)), head(2, PEER, Some(Value::Dir))], 0),
             (vec![head(1, US, bytes("x")), head(2, PEER, bytes("y"))], 2),
-            (
-                vec![
-                    head(1, US, bytes("x")),
-                    head(2, PEER, Some(Value::Dir)),
-                    head(3, PEER, bytes("x")),
-                ],
-                2,
-            ),
-            (
-                vec![
-                    head(1, US, bytes("x")),
-                    head(2, PEER, bytes("y")),
-                    head(3, PEER, bytes("z")),
-                ],
-                3,
-            ),
+            (vec![head(1, US, bytes("x")), head(2, PEER, Some(Value::Dir)), head(3, PEER, bytes("x"))], 2),
+            (vec![head(1, US, bytes("x")), head(2, PEER, bytes("y")), head(3, PEER, bytes("z"))], 3),
         ] {
             assert_eq!(differing(&record(heads.clone(), 0)), n, "{heads:?}");
         }
@@ -348,17 +294,8 @@ mod tests {
     fn set_id_bits_are_honoured_from_us_alone() {
         for (author, seen) in [(US, 0o6755), (PEER, 0o755)] {
             let mut r = record(vec![head(1, US, bytes("x"))], 0);
-            let mode = Some(Register {
-                at: at(2, author),
-                value: 0o106755,
-            });
-            r.attrs.insert(
-                FileId([1; 16]),
-                FileAttrs {
-                    mode,
-                    ..FileAttrs::default()
-                },
-            );
+            let mode = Some(Register { at: at(2, author), value: 0o106755 });
+            r.attrs.insert(FileId([1; 16]), FileAttrs { mode, ..FileAttrs::default() });
             assert_eq!(see(&r).expect("a file").mode, seen);
         }
     }
@@ -366,42 +303,23 @@ mod tests {
     #[test]
     fn an_mtime_holds_until_the_next_write() {
         let old = Time { s: 5, ns: 7 };
-        for (written, set, mtime) in [
-            (3000, 3000, old),
-            (3000, 4000, old),
-            (4000, 3000, Time { s: 4, ns: 0 }),
-        ] {
+        for (written, set, mtime) in
+            [(3000, 3000, old), (3000, 4000, old), (4000, 3000, Time { s: 4, ns: 0 })]
+        {
             let mut h = head(1, US, bytes("x"));
             h.entry.hlc = Hlc::new(written, 0);
             let mut r = record(vec![h], 0);
-            let mtime_register = Some(Register {
-                at: at(set, PEER),
-                value: old,
-            });
-            r.attrs.insert(
-                FileId([1; 16]),
-                FileAttrs {
-                    mtime: mtime_register,
-                    ..FileAttrs::default()
-                },
-            );
+            let mtime_register = Some(Register { at: at(set, PEER), value: old });
+            r.attrs.insert(FileId([1; 16]), FileAttrs { mtime: mtime_register, ..FileAttrs::default() });
             let seen = see(&r).expect("a file");
-            assert_eq!(
-                (seen.mtime, seen.ctime.s),
-                (mtime, 3.max(set.max(written) as i64 / 1000))
-            );
+            assert_eq!((seen.mtime, seen.ctime.s), (mtime, 3.max(set.max(written) as i64 / 1000)));
         }
     }
 
     #[test]
     fn heads_are_ranked_shown_live_deleted() {
         let r = record(
-            vec![
-                head(1, US, bytes("x")),
-                head(2, PEER, bytes("y")),
-                head(3, US, None),
-                head(4, PEER, None),
-            ],
+            vec![head(1, US, bytes("x")), head(2, PEER, bytes("y")), head(3, US, None), head(4, PEER, None)],
             0,
         );
         let order: Vec<u64> = ranked_heads(&r).iter().map(|h| h.entry.seq).collect();
@@ -411,25 +329,11 @@ mod tests {
     #[test]
     fn only_what_a_peer_may_set_is_listed() {
         let mut attrs = FileAttrs::default();
-        for name in [
-            "user.a",
-            "security.capability",
-            "user.lattice.entry",
-            "trusted.x",
-        ] {
+        for name in ["user.a", "security.capability", "user.lattice.entry", "trusted.x"] {
             let value = Some(Bytes::from_static(b"v"));
-            attrs.xattrs.insert(
-                name.into(),
-                Register {
-                    at: at(1, PEER),
-                    value,
-                },
-            );
+            attrs.xattrs.insert(name.into(), Register { at: at(1, PEER), value });
         }
-        let removed = Register {
-            at: at(1, PEER),
-            value: None,
-        };
+        let removed = Register { at: at(1, PEER), value: None };
         attrs.xattrs.insert("user.b".into(), removed);
         let names: Vec<&Bytes> = user_xattrs(&attrs).map(|(n, _)| n).collect();
         assert_eq!(names, ["user.a"]);

@@ -34,14 +34,10 @@ pub enum ResolveError {
     #[error("{id} names more than one version of {key}: {have}. Give more digits")]
     Ambiguous { key: Key, id: String, have: String },
     /// Discarding the only version would delete the key.
-    #[error(
-        "{0} has one version only, so there is nothing to discard: remove the file to delete it"
-    )]
+    #[error("{0} has one version only, so there is nothing to discard: remove the file to delete it")]
     OnlyVersion(Key),
     /// What is to be discarded is a deletion.
-    #[error(
-        "version {id} of {key} is a deletion that an edit outlived: there is nothing to discard"
-    )]
+    #[error("version {id} of {key} is a deletion that an edit outlived: there is nothing to discard")]
     Deletion { key: Key, id: EntryId },
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -61,14 +57,7 @@ pub fn resolve(handle: &Handle, key: &Key, pick: &str) -> Result<EntryRef> {
         return Ok(head.entry);
     }
     let cites = Cites::Heads(record.head_ids());
-    commit(
-        handle,
-        key,
-        &record,
-        head.node.as_ref(),
-        Some(head.entry),
-        cites,
-    )
+    commit(handle, key, &record, head.node.as_ref(), Some(head.entry), cites)
 }
 
 /// Makes `content` the only version, in the file that is shown now (its id and attributes).
@@ -78,10 +67,7 @@ pub fn resolve(handle: &Handle, key: &Key, pick: &str) -> Result<EntryRef> {
 pub fn resolve_with(handle: &Handle, key: &Key, content: Content) -> Result<EntryRef> {
     let record = record(handle, key)?;
     let cites = Cites::Heads(record.head_ids());
-    let node = HeadNode {
-        file_id: file_id(key, &record, handle.id()),
-        value: Value::File(content),
-    };
+    let node = HeadNode { file_id: file_id(key, &record, handle.id()), value: Value::File(content) };
     commit(handle, key, &record, Some(&node), None, cites)
 }
 
@@ -95,38 +81,18 @@ pub fn discard(handle: &Handle, key: &Key, id: &str) -> Result<EntryRef> {
     let record = record(handle, key)?;
     let head = find_head(key, &record, id)?;
     if head.node.is_none() {
-        return Err(ResolveError::Deletion {
-            key: key.clone(),
-            id: head.entry.id,
-        });
+        return Err(ResolveError::Deletion { key: key.clone(), id: head.entry.id });
     }
     let mut rest = Record::clone(&record);
     rest.heads.retain(|h| h.entry != head.entry);
     match shown_head(&rest) {
         Some(kept) => {
             let cites = Cites::Heads(vec![head.entry.id, kept.entry.id]);
-            commit(
-                handle,
-                key,
-                &record,
-                kept.node.as_ref(),
-                Some(kept.entry),
-                cites,
-            )
+            commit(handle, key, &record, kept.node.as_ref(), Some(kept.entry), cites)
         }
         None if is_dir(key, &rest) => {
-            let node = HeadNode {
-                file_id: implicit_file_id(handle.id(), key),
-                value: Value::Dir,
-            };
-            commit(
-                handle,
-                key,
-                &record,
-                Some(&node),
-                None,
-                Cites::Heads(vec![head.entry.id]),
-            )
+            let node = HeadNode { file_id: implicit_file_id(handle.id(), key), value: Value::Dir };
+            commit(handle, key, &record, Some(&node), None, Cites::Heads(vec![head.entry.id]))
         }
         None => Err(ResolveError::OnlyVersion(key.clone())),
     }
@@ -138,29 +104,19 @@ pub fn base(handle: &Handle, key: &Key) -> Result<Option<Version>> {
     let record = record(handle, key)?;
     // A file whose key became a directory elsewhere may stand alone: the deletion that made room is the other side.
     let live = record.heads.iter().filter(|h| h.node.is_some()).count();
-    let sides: Vec<EntryId> = record
-        .heads
-        .iter()
-        .filter(|h| live < 2 || h.node.is_some())
-        .map(|h| h.entry.id)
-        .collect();
+    let sides: Vec<EntryId> =
+        record.heads.iter().filter(|h| live < 2 || h.node.is_some()).map(|h| h.entry.id).collect();
     if sides.len() < 2 {
         return Ok(None);
     }
-    let versions: BTreeMap<EntryId, Version> = handle
-        .history(key, BASE_DEPTH)?
-        .into_iter()
-        .map(|v| (v.entry.id, v))
-        .collect();
+    let versions: BTreeMap<EntryId, Version> =
+        handle.history(key, BASE_DEPTH)?.into_iter().map(|v| (v.entry.id, v)).collect();
     let common = sides
         .iter()
         .map(|id| ancestors(&versions, *id))
         .reduce(|a, b| a.intersection(&b).copied().collect())
         .unwrap_or_default();
-    let nearest = common
-        .into_iter()
-        .filter_map(|id| versions.get(&id))
-        .max_by_key(|v| v.entry);
+    let nearest = common.into_iter().filter_map(|id| versions.get(&id)).max_by_key(|v| v.entry);
     Ok(nearest.filter(|v| v.node.is_some()).cloned())
 }
 
@@ -188,23 +144,12 @@ pub fn find_head<'a>(key: &Key, record: &'a Record, prefix: &str) -> Result<&'a 
         let ids: Vec<String> = heads.iter().map(|h| h.entry.id.to_string()).collect();
         ids.join(", ")
     };
-    let named: Vec<&Head> = heads
-        .iter()
-        .copied()
-        .filter(|h| h.entry.id.to_string().starts_with(&id))
-        .collect();
+    let named: Vec<&Head> =
+        heads.iter().copied().filter(|h| h.entry.id.to_string().starts_with(&id)).collect();
     match named[..] {
         [head] => Ok(head),
-        [] => Err(ResolveError::NoSuchVersion {
-            key: key.clone(),
-            id,
-            have: have(&heads),
-        }),
-        _ => Err(ResolveError::Ambiguous {
-            key: key.clone(),
-            id,
-            have: have(&named),
-        }),
+        [] => Err(ResolveError::NoSuchVersion { key: key.clone(), id, have: have(&heads) }),
+        _ => Err(ResolveError::Ambiguous { key: key.clone(), id, have: have(&named) }),
     }
 }
 
@@ -231,25 +176,11 @@ fn commit(
     };
     let mut attrs = Attrs::default();
     if from.is_some() && from == shown_head(record).map(|h| h.entry) {
-        let nobody = Defaults {
-            store: handle.id(),
-            author: handle.author(),
-            uid: 0,
-            gid: 0,
-        };
+        let nobody = Defaults { store: handle.id(), author: handle.author(), uid: 0, gid: 0 };
         attrs.mtime = shown(&key, record, &nobody).map(|s| s.mtime);
     }
-    let node = Node {
-        file_id: node.file_id,
-        value: portable(handle, &node.value)?,
-        attrs,
-    };
-    Ok(handle.commit(vec![Change::Put {
-        key,
-        node,
-        cites,
-        expect,
-    }])?)
+    let node = Node { file_id: node.file_id, value: portable(handle, &node.value)?, attrs };
+    Ok(handle.commit(vec![Change::Put { key, node, cites, expect }])?)
 }
 
 /// A value as it may stand in an entry: a record's small content may be a pointer into the local log.

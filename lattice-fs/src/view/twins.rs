@@ -55,16 +55,11 @@ pub fn below(handle: &Handle, below: &Key, max_keys: usize) -> Result<Found> {
         }
         left -= 1;
         if let Some(dir) = key.parent() {
-            dirs.entry(dir)
-                .or_default()
-                .add(&Bytes::copy_from_slice(key.name()));
+            dirs.entry(dir).or_default().add(&Bytes::copy_from_slice(key.name()));
         }
         ControlFlow::Continue(())
     })?;
-    let mut twins: Vec<Twins> = dirs
-        .into_iter()
-        .flat_map(|(dir, names)| names.twins(&dir))
-        .collect();
+    let mut twins: Vec<Twins> = dirs.into_iter().flat_map(|(dir, names)| names.twins(&dir)).collect();
     twins.sort_by(|a, b| (&a.dir, &a.names).cmp(&(&b.dir, &b.names)));
     Ok(Found { twins, complete })
 }
@@ -85,10 +80,7 @@ impl Names {
             .0
             .into_values()
             .filter(|names| names.len() > 1)
-            .map(|names| Twins {
-                dir: dir.clone(),
-                names,
-            })
+            .map(|names| Twins { dir: dir.clone(), names })
             .collect();
         twins.sort_by(|a, b| a.names.cmp(&b.names));
         twins
@@ -114,10 +106,7 @@ mod tests {
         for name in names {
             seen.add(&Bytes::copy_from_slice(name));
         }
-        seen.twins(&Key::ROOT)
-            .into_iter()
-            .map(|t| t.names)
-            .collect()
+        seen.twins(&Key::ROOT).into_iter().map(|t| t.names).collect()
     }
 
     #[test]
@@ -135,19 +124,13 @@ mod tests {
 
     #[test]
     fn other_names_are_not() {
-        assert_eq!(
-            twins_of(&[b"a", b"b", b"a.txt", "\u{e9}".as_bytes(), b"e"]),
-            Vec::<Vec<Bytes>>::new()
-        );
+        assert_eq!(twins_of(&[b"a", b"b", b"a.txt", "\u{e9}".as_bytes(), b"e"]), Vec::<Vec<Bytes>>::new());
         // Not UTF-8: nothing to fold, even where the ASCII part differs in case only.
         assert_eq!(twins_of(&[b"A\xff", b"a\xff"]), Vec::<Vec<Bytes>>::new());
     }
 
     #[test]
     fn three_of_a_kind_are_one_group() {
-        assert_eq!(
-            twins_of(&[b"Makefile", b"MAKEFILE", b"makefile", b"x"])[0].len(),
-            3
-        );
+        assert_eq!(twins_of(&[b"Makefile", b"MAKEFILE", b"makefile", b"x"])[0].len(), 3);
     }
 }

@@ -17,9 +17,8 @@ use super::resolve::{self, ResolveError};
 /// What every name here starts with.
 pub const PREFIX: &[u8] = b"user.lattice.";
 /// The readable names, without [`PREFIX`].
-pub const READABLE: [&str; 10] = [
-    "store", "key", "entry", "author", "hlc", "heads", "conflict", "hash", "size", "synced",
-];
+pub const READABLE: [&str; 10] =
+    ["store", "key", "entry", "author", "hlc", "heads", "conflict", "hash", "size", "synced"];
 /// The kernel takes no longer value than 64 KiB: heads beyond these are counted on a last line.
 const MAX_HEAD_LINES: usize = 300;
 
@@ -88,9 +87,7 @@ pub fn get(handle: &Handle, key: &Key, name: &[u8]) -> Result<Bytes> {
 pub fn set(handle: &Handle, key: &Key, name: &[u8], value: &[u8]) -> Result<()> {
     let name = name.strip_prefix(PREFIX).ok_or(XattrError::NoData)?;
     if name != b"resolve" {
-        return Err(XattrError::ReadOnly(
-            String::from_utf8_lossy(name).into_owned(),
-        ));
+        return Err(XattrError::ReadOnly(String::from_utf8_lossy(name).into_owned()));
     }
     let pick = std::str::from_utf8(value).map_err(|_| XattrError::NotText)?;
     resolve::resolve(handle, key, pick)?;
@@ -104,19 +101,9 @@ fn heads(record: &Record) -> String {
         .iter()
         .take(MAX_HEAD_LINES)
         .map(|h| {
-            let kind = h
-                .node
-                .as_ref()
-                .map_or("deleted", |n| Kind::of(&n.value).word());
-            let mark = if Some(h.entry) == shown {
-                "winner"
-            } else {
-                "-"
-            };
-            format!(
-                "{}\t{}\t{}\t{kind}\t{mark}",
-                h.entry.id, h.entry.author, h.entry.hlc
-            )
+            let kind = h.node.as_ref().map_or("deleted", |n| Kind::of(&n.value).word());
+            let mark = if Some(h.entry) == shown { "winner" } else { "-" };
+            format!("{}\t{}\t{}\t{kind}\t{mark}", h.entry.id, h.entry.author, h.entry.hlc)
         })
         .collect();
     if heads.len() > MAX_HEAD_LINES {

@@ -202,35 +202,18 @@ fn check(race: &Race, two: &Two) {
     assert!(race.after.iter().any(|t| *t == tree), "{what}: {tree:?}");
     assert_eq!(two.b.tree(), tree, "{what}: both show the same");
     let files = two.a.conflict_files();
-    assert_eq!(
-        two.b.conflict_files(),
-        files,
-        "{what}: both show the same conflicts"
-    );
+    assert_eq!(two.b.conflict_files(), files, "{what}: both show the same conflicts");
     let expected: BTreeSet<String> = race.conflicts.iter().map(|s| s.to_string()).collect();
     assert_eq!(without_numbers(&files), expected, "{what}");
     for peer in [&two.a, &two.b] {
         let handle = peer.handle();
-        let found = handle
-            .conflicts(&lattice_engine::key::Key::ROOT)
-            .expect("conflicts");
-        let found: Vec<_> = found
-            .iter()
-            .map(|(k, r)| (k.clone(), differing(r)))
-            .collect();
+        let found = handle.conflicts(&lattice_engine::key::Key::ROOT).expect("conflicts");
+        let found: Vec<_> = found.iter().map(|(k, r)| (k.clone(), differing(r))).collect();
         let expected: Vec<_> = race.differing.iter().map(|(k, n)| (key(k), *n)).collect();
         assert_eq!(found, expected, "{what}");
-        assert_eq!(
-            handle.status().expect("status").conflicts,
-            expected.len() as u64,
-            "{what}"
-        );
+        assert_eq!(handle.status().expect("status").conflicts, expected.len() as u64, "{what}");
         let report = handle.fsck(true, &mut |_| {}).expect("fsck");
-        assert_eq!(
-            (report.problems.as_slice(), report.rebuilt_equal),
-            (&[][..], Some(true)),
-            "{what}"
-        );
+        assert_eq!((report.problems.as_slice(), report.rebuilt_equal), (&[][..], Some(true)), "{what}");
     }
 }
 
@@ -239,11 +222,7 @@ fn both_machines_show_the_same_and_lose_nothing() {
     for race in RACES {
         for swapped in [false, true] {
             let two = Two::new();
-            let (first, second) = if swapped {
-                (&two.b, &two.a)
-            } else {
-                (&two.a, &two.b)
-            };
+            let (first, second) = if swapped { (&two.b, &two.a) } else { (&two.a, &two.b) };
             (race.before)(first);
             two.meet();
             (race.a)(first);
@@ -269,4 +248,31 @@ fn twins_are_kept_and_flagged() {
         let status = crate::two::cat(&peer.control(), &crate::two::path("status"));
         assert!(status.contains("twins        /d: "), "{status}");
     }
+}
+
+#[test]
+fn equal_bytes_are_no_conflict_where_each_machine_left_them_in_its_log() {
+    let two = Two::new();
+    let line = "0123456789abcdef".repeat(64);
+    two.b.write("first", "so that the logs differ");
+    two.a.write("f", &line);
+    two.b.write("f", &line);
+    two.meet();
+    for peer in [&two.a, &two.b] {
+        assert_eq!(peer.read("f"), line);
+        assert_eq!(peer.conflict_files(), BTreeSet::new());
+    }
+}
+
+#[test]
+fn a_file_above_refuses_what_would_make_it_a_directory_at_any_depth() {
+    use lattice_engine::store::StoreError;
+    let two = Two::new();
+    two.a.write("a", "file");
+    for below in ["a/b", "a/b/c"] {
+        let result = two.a.try_put(below, lattice_engine::entry::Value::Dir);
+        let refused = matches!(&result, Err(e) if matches!(e.cause(), StoreError::NotADirectory(_)));
+        assert!(refused, "{below}: {result:?}");
+    }
+    assert_eq!(two.a.tree(), ["a=file"]);
 }

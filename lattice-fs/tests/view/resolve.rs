@@ -22,12 +22,7 @@ fn pick(peer: &Peer, id: EntryId) {
 }
 
 fn heads(peer: &Peer) -> usize {
-    peer.handle()
-        .get(&key("f"))
-        .expect("get")
-        .expect("a record")
-        .heads
-        .len()
+    peer.handle().get(&key("f")).expect("get").expect("a record").heads.len()
 }
 
 #[test]
@@ -39,21 +34,10 @@ fn a_pick_becomes_the_only_version_everywhere() {
             let shown = if id == a { "a" } else { "b" };
             (fresh, shown)
         };
-        let record = two
-            .a
-            .handle()
-            .get(&key("f"))
-            .expect("get")
-            .expect("a record");
+        let record = two.a.handle().get(&key("f")).expect("get").expect("a record");
         let head = record.heads.iter().find(|h| {
             let content = h.node.as_ref().and_then(|n| n.content()).expect("a file");
-            two.a
-                .handle()
-                .read(content)
-                .expect("read")
-                .read_all()
-                .expect("read")
-                == shown
+            two.a.handle().read(content).expect("read").read_all().expect("read") == shown
         });
         pick(&two.a, head.expect("the version").entry.id);
         two.meet();
@@ -70,12 +54,7 @@ fn a_version_that_came_after_the_look_stays() {
     two.b.write("f", "b2");
     pick(&two.a, a);
     two.meet();
-    let record = two
-        .a
-        .handle()
-        .get(&key("f"))
-        .expect("get")
-        .expect("a record");
+    let record = two.a.handle().get(&key("f")).expect("get").expect("a record");
     assert_eq!(differing(&record), 2);
 }
 
@@ -104,10 +83,7 @@ fn new_content_can_settle_it() {
     two.meet();
     for peer in [&two.a, &two.b] {
         assert_eq!(peer.tree(), ["f=merged 600"]);
-        assert_eq!(
-            (heads(peer), peer.shown("f").expect("a file").file_id),
-            (1, before)
-        );
+        assert_eq!((heads(peer), peer.shown("f").expect("a file").file_id), (1, before));
     }
 }
 
@@ -115,25 +91,14 @@ fn new_content_can_settle_it() {
 fn attributes_stay_and_the_mtime_follows_the_bytes() {
     let (two, a, b) = conflict();
     let old = Time { s: 1000, ns: 5 };
-    let attrs = Attrs {
-        mtime: Some(old),
-        mode: Some(0o640),
-        ..Attrs::default()
-    };
+    let attrs = Attrs { mtime: Some(old), mode: Some(0o640), ..Attrs::default() };
     two.a.set("f", attrs);
     two.meet();
-    let (winner, loser) = if two.a.read("f") == "a" {
-        (a, b)
-    } else {
-        (b, a)
-    };
+    let (winner, loser) = if two.a.read("f") == "a" { (a, b) } else { (b, a) };
     // The same bytes on a, others on b.
     pick(&two.a, winner);
     pick(&two.b, loser);
-    let (same, other) = (
-        two.a.shown("f").expect("a file"),
-        two.b.shown("f").expect("a file"),
-    );
+    let (same, other) = (two.a.shown("f").expect("a file"), two.b.shown("f").expect("a file"));
     assert_eq!((same.mtime, same.mode, other.mode), (old, 0o640, 0o640));
     assert!(other.mtime > old, "make must see the change");
 }
@@ -144,17 +109,8 @@ fn one_version_is_nothing_to_settle() {
     let id = two.a.write("f", "x");
     let handle = two.a.handle();
     let entries = handle.status().expect("status").entries;
-    assert_eq!(
-        resolve(&handle, &key("f"), &id.to_string())
-            .expect("resolve")
-            .id,
-        id
-    );
-    assert_eq!(
-        handle.status().expect("status").entries,
-        entries,
-        "nothing is written"
-    );
+    assert_eq!(resolve(&handle, &key("f"), &id.to_string()).expect("resolve").id, id);
+    assert_eq!(handle.status().expect("status").entries, entries, "nothing is written");
     let error = discard(&handle, &key("f"), &id.to_string()).expect_err("the only version");
     assert!(matches!(error, ResolveError::OnlyVersion(_)), "{error}");
 }
@@ -185,15 +141,8 @@ fn the_base_is_the_nearest_common_ancestor() {
     let text = |peer: &Peer| {
         let version = base(&peer.handle(), &key("f")).expect("base")?;
         let node = version.node.expect("it holds something");
-        let lattice_engine::entry::Value::File(content) = node.value else {
-            panic!("a file")
-        };
-        let bytes = peer
-            .handle()
-            .read(&content)
-            .expect("read")
-            .read_all()
-            .expect("read");
+        let lattice_engine::entry::Value::File(content) = node.value else { panic!("a file") };
+        let bytes = peer.handle().read(&content).expect("read").read_all().expect("read");
         Some(String::from_utf8(bytes.to_vec()).expect("text"))
     };
     two.a.write("f", "one");
@@ -204,10 +153,7 @@ fn the_base_is_the_nearest_common_ancestor() {
     two.a.write("f", "a2");
     two.b.write("f", "b1");
     two.meet();
-    assert_eq!(
-        (text(&two.a), text(&two.b)),
-        (Some("two".into()), Some("two".into()))
-    );
+    assert_eq!((text(&two.a), text(&two.b)), (Some("two".into()), Some("two".into())));
 }
 
 #[test]
@@ -227,13 +173,6 @@ fn conflicts_are_found_at_a_key_and_below_it() {
         two.b.write(f, "b");
     }
     two.meet();
-    let at = |k: &str| {
-        conflicts_at(&two.a.handle(), &key(k))
-            .expect("conflicts")
-            .len()
-    };
-    assert_eq!(
-        (at("d"), at("d/e"), at("d/x"), at("z"), at("nothing")),
-        (2, 1, 1, 1, 0)
-    );
+    let at = |k: &str| conflicts_at(&two.a.handle(), &key(k)).expect("conflicts").len();
+    assert_eq!((at("d"), at("d/e"), at("d/x"), at("z"), at("nothing")), (2, 1, 1, 1, 0));
 }

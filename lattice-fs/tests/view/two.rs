@@ -11,7 +11,7 @@ use lattice_engine::id::{EntryId, FileId, StoreId};
 use lattice_engine::key::Key;
 use lattice_engine::merge::Record;
 use lattice_engine::node::Node;
-use lattice_engine::store::{Change, Cites, Expect, Handle, RenameHow};
+use lattice_engine::store::{Change, Cites, Expect, Handle, RenameHow, StoreError};
 use lattice_fs::view::control::VKind;
 use lattice_fs::view::effective::{file_id, shown_head};
 use lattice_fs::view::{Control, Defaults, Kind, shown};
@@ -36,17 +36,9 @@ impl Two {
     pub fn new() -> Self {
         let (node, dir) = start();
         let store = node.create_store("shared").expect("store").id();
-        let a = Peer {
-            node,
-            store,
-            _dir: dir,
-        };
+        let a = Peer { node, store, _dir: dir };
         let (node, dir) = start();
-        let b = Peer {
-            node,
-            store,
-            _dir: dir,
-        };
+        let b = Peer { node, store, _dir: dir };
         b.take(&a);
         Self { a, b }
     }
@@ -77,14 +69,8 @@ impl Peer {
     /// Imports all that `other` has.
     pub fn take(&self, other: &Self) {
         let mut bundle = Vec::new();
-        other
-            .handle()
-            .export("shared", &mut bundle, &mut |_, _| {})
-            .expect("export");
-        let (id, _) = self
-            .node
-            .import(&mut &bundle[..], &mut |_, _| {})
-            .expect("import");
+        other.handle().export("shared", &mut bundle, &mut |_, _| {}).expect("export");
+        let (id, _) = self.node.import(&mut &bundle[..], &mut |_, _| {}).expect("import");
         assert_eq!(id, self.store);
     }
 
@@ -103,22 +89,18 @@ impl Peer {
     }
 
     pub fn put(&self, path: &str, value: Value) -> EntryId {
+        self.try_put(path, value).expect("put")
+    }
+
+    pub fn try_put(&self, path: &str, value: Value) -> Result<EntryId, StoreError> {
         let key = key(path);
         let record = self.record(&key);
         let head = shown_head(&record);
         let file_id = head.map_or_else(new_file_id, |_| file_id(&key, &record, self.store));
         let cites = Cites::Heads(head.iter().map(|h| h.entry.id).collect());
-        let node = Value_ {
-            file_id,
-            value,
-            attrs: Attrs::default(),
-        };
-        self.commit(vec![Change::Put {
-            key,
-            node,
-            cites,
-            expect: Expect::Anything,
-        }])
+        let node = Value_ { file_id, value, attrs: Attrs::default() };
+        let put = Change::Put { key, node, cites, expect: Expect::Anything };
+        Ok(self.handle().commit(vec![put])?.id)
     }
 
     pub fn mkdir(&self, path: &str) -> EntryId {
@@ -127,72 +109,36 @@ impl Peer {
 
     pub fn rm(&self, path: &str) -> EntryId {
         let (key, cites) = (key(path), Cites::All);
-        self.commit(vec![Change::Delete {
-            key,
-            cites,
-            expect: Expect::Childless,
-        }])
+        self.commit(vec![Change::Delete { key, cites, expect: Expect::Childless }])
     }
 
     pub fn mv(&self, from: &str, to: &str) -> EntryId {
         let (from, to) = (key(from), key(to));
-        self.commit(vec![Change::Rename {
-            from,
-            to,
-            how: RenameHow::Replace,
-        }])
+        self.commit(vec![Change::Rename { from, to, how: RenameHow::Replace }])
     }
 
     pub fn set(&self, path: &str, attrs: Attrs) -> EntryId {
         let key = key(path);
         let file_id = file_id(&key, &self.record(&key), self.store);
-        self.commit(vec![Change::Attr {
-            key,
-            file_id,
-            attrs,
-        }])
+        self.commit(vec![Change::Attr { key, file_id, attrs }])
     }
 
     pub fn chmod(&self, path: &str, mode: u32) -> EntryId {
-        self.set(
-            path,
-            Attrs {
-                mode: Some(mode),
-                ..Attrs::default()
-            },
-        )
+        self.set(path, Attrs { mode: Some(mode), ..Attrs::default() })
     }
 
     pub fn read(&self, path: &str) -> String {
         let record = self.record(&key(path));
         let head = shown_head(&record).expect("a version");
-        let content = head
-            .node
-            .as_ref()
-            .and_then(|n| n.content())
-            .expect("a file");
-        let bytes = self
-            .handle()
-            .read(content)
-            .expect("read")
-            .read_all()
-            .expect("read");
+        let content = head.node.as_ref().and_then(|n| n.content()).expect("a file");
+        let bytes = self.handle().read(content).expect("read").read_all().expect("read");
         String::from_utf8(bytes.to_vec()).expect("text")
     }
 
     pub fn shown(&self, path: &str) -> Option<lattice_fs::view::Shown> {
         let handle = self.handle();
-        let defaults = Defaults {
-            store: handle.id(),
-            author: handle.author(),
-            uid: 0,
-            gid: 0,
-        };
-        let key = if path.is_empty() {
-            Key::ROOT
-        } else {
-            key(path)
-        };
+        let defaults = Defaults { store: handle.id(), author: handle.author(), uid: 0, gid: 0 };
+        let key = if path.is_empty() { Key::ROOT } else { key(path) };
         shown(&key, &self.record(&key), &defaults)
     }
 
@@ -212,11 +158,7 @@ impl Peer {
                 Kind::File => (format!("{path}={}", self.read(path)), 0o644),
                 other => (format!("{path} {}", other.word()), 0o644),
             };
-            let odd = if seen.mode == mode {
-                String::new()
-            } else {
-                format!(" {:o}", seen.mode)
-            };
+            let odd = if seen.mode == mode { String::new() } else { format!(" {:o}", seen.mode) };
             text + &odd
         };
         keys.iter().map(line).collect()
@@ -245,11 +187,7 @@ pub fn visit(control: &Control, path: Vec<Bytes>, see: &mut dyn FnMut(&[Bytes], 
     for (name, node) in control.list(&path).expect("a listing") {
         let mut inner = path.clone();
         inner.push(name);
-        assert_eq!(
-            control.lookup(&inner).expect("what is listed is found"),
-            node,
-            "{inner:?}"
-        );
+        assert_eq!(control.lookup(&inner).expect("what is listed is found"), node, "{inner:?}");
         see(&inner, node.kind);
         match node.kind {
             VKind::Dir => visit(control, inner, see),
@@ -269,9 +207,7 @@ pub fn cat(control: &Control, path: &[Bytes]) -> String {
 
 /// `a/b/c` as the control directory takes it.
 pub fn path(text: &str) -> Vec<Bytes> {
-    text.split('/')
-        .map(|s| Bytes::copy_from_slice(s.as_bytes()))
-        .collect()
+    text.split('/').map(|s| Bytes::copy_from_slice(s.as_bytes())).collect()
 }
 
 pub fn key(path: &str) -> Key {

@@ -6,16 +6,8 @@ use lattice_fs::view::xattrs::{READABLE, XattrError, get, is_ours, set};
 use crate::two::{Peer, Two, key};
 
 fn value(peer: &Peer, path: &str, name: &str) -> Option<String> {
-    let key = if path.is_empty() {
-        Key::ROOT
-    } else {
-        key(path)
-    };
-    match get(
-        &peer.handle(),
-        &key,
-        format!("user.lattice.{name}").as_bytes(),
-    ) {
+    let key = if path.is_empty() { Key::ROOT } else { key(path) };
+    match get(&peer.handle(), &key, format!("user.lattice.{name}").as_bytes()) {
         Ok(value) => Some(String::from_utf8(value.to_vec()).expect("text")),
         Err(XattrError::NoData) => None,
         Err(e) => panic!("{path} {name}: {e}"),
@@ -29,13 +21,7 @@ fn a_file_says_where_it_comes_from() {
     let id = two.a.write("d/f", &text);
     two.meet();
     let b = &two.b;
-    let entry = b
-        .handle()
-        .get(&key("d/f"))
-        .expect("get")
-        .expect("a record")
-        .heads[0]
-        .entry;
+    let entry = b.handle().get(&key("d/f")).expect("get").expect("a record").heads[0].entry;
     let (author, hlc) = (two.a.node.id(), entry.hlc);
     let expected = [
         ("store", b.handle().id().to_string()),
@@ -77,30 +63,15 @@ fn conflicts_are_counted_and_settled_by_writing_one() {
     }
     two.meet();
     let conflict = |path| value(&two.a, path, "conflict").expect("a number");
-    assert_eq!(
-        [conflict("d/f"), conflict("d"), conflict("")],
-        ["2", "2", "2"]
-    );
+    assert_eq!([conflict("d/f"), conflict("d"), conflict("")], ["2", "2", "2"]);
     let heads = value(&two.a, "d/f", "heads").expect("heads");
     let lines: Vec<Vec<&str>> = heads.lines().map(|l| l.split('\t').collect()).collect();
     assert_eq!((lines.len(), lines[0][4], lines[1][4]), (2, "winner", "-"));
     let loser = lines[1][0];
     let handle = two.a.handle();
-    set(
-        &handle,
-        &key("d/f"),
-        b"user.lattice.resolve",
-        &loser.as_bytes()[..8],
-    )
-    .expect("resolve");
+    set(&handle, &key("d/f"), b"user.lattice.resolve", &loser.as_bytes()[..8]).expect("resolve");
     assert_eq!([conflict("d/f"), conflict("d")], ["0", "1"]);
-    assert_eq!(
-        value(&two.a, "d/f", "heads")
-            .expect("heads")
-            .lines()
-            .count(),
-        1
-    );
+    assert_eq!(value(&two.a, "d/f", "heads").expect("heads").lines().count(), 1);
 }
 
 #[test]
@@ -123,22 +94,10 @@ fn nothing_else_can_be_written() {
     two.a.write("f", "x");
     let handle = two.a.handle();
     let write = |name: &[u8], value: &[u8]| set(&handle, &key("f"), name, value);
-    assert!(matches!(
-        write(b"user.lattice.entry", b"x"),
-        Err(XattrError::ReadOnly(_))
-    ));
-    assert!(matches!(
-        write(b"user.lattice.nothing", b"x"),
-        Err(XattrError::ReadOnly(_))
-    ));
-    assert!(matches!(
-        write(b"user.lattice.resolve", b"\xff"),
-        Err(XattrError::NotText)
-    ));
-    assert!(matches!(
-        write(b"user.lattice.resolve", b"zz"),
-        Err(XattrError::Resolve(_))
-    ));
+    assert!(matches!(write(b"user.lattice.entry", b"x"), Err(XattrError::ReadOnly(_))));
+    assert!(matches!(write(b"user.lattice.nothing", b"x"), Err(XattrError::ReadOnly(_))));
+    assert!(matches!(write(b"user.lattice.resolve", b"\xff"), Err(XattrError::NotText)));
+    assert!(matches!(write(b"user.lattice.resolve", b"zz"), Err(XattrError::Resolve(_))));
     assert_eq!(value(&two.a, "f", "resolve"), None);
     assert!(is_ours(b"user.lattice.entry") && !is_ours(b"user.mime_type"));
 }

@@ -8,7 +8,7 @@ use crate::machine::{Machine, NOW};
 use crate::steps::{meet, steps, work};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
     #[test]
     fn a_version_is_there_until_a_write_that_cites_it(steps in steps()) {
         let mut machines = work(&steps);

@@ -11,7 +11,7 @@ fn sees(machine: &Machine) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
     #[test]
     fn the_same_entries_are_the_same_files(steps in steps()) {
         let mut machines = work(&steps);

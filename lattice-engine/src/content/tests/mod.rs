@@ -33,7 +33,11 @@ pub(super) fn noise(seed: u64, len: usize) -> Vec<u8> {
 
 /// Bytes that compress.
 pub(super) fn text(seed: u64, len: usize) -> Vec<u8> {
-    noise(seed, len.div_ceil(2)).into_iter().flat_map(|b| [b'a' + (b & 7), b'e' + (b >> 6)]).take(len).collect()
+    noise(seed, len.div_ceil(2))
+        .into_iter()
+        .flat_map(|b| [b'a' + (b & 7), b'e' + (b >> 6)])
+        .take(len)
+        .collect()
 }
 
 /// A store on a real directory, with an index that outlives it.
@@ -51,14 +55,23 @@ impl Fixture {
     fn with_target(target: Option<u64>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let index = Arc::new(MemoryIndex::default());
-        let (store, _) =
-            ContentStore::open_with(Arc::new(RealDisk::default()), dir.path(), index.clone(), target).expect("opens");
+        let (store, _) = ContentStore::open_with(
+            Arc::new(RealDisk::default()),
+            dir.path(),
+            index.clone(),
+            target,
+        )
+        .expect("opens");
         Self { dir, index, store }
     }
 
     fn reopen(&mut self) -> Recovery {
-        let (store, recovery) =
-            ContentStore::open(Arc::new(RealDisk::default()), self.dir.path(), self.index.clone()).expect("opens");
+        let (store, recovery) = ContentStore::open(
+            Arc::new(RealDisk::default()),
+            self.dir.path(),
+            self.index.clone(),
+        )
+        .expect("opens");
         self.store = store;
         recovery
     }
@@ -76,7 +89,10 @@ impl Fixture {
 
     /// A file to adopt.
     fn stage(&self, bytes: &[u8]) -> PathBuf {
-        let path = self.store.staging().join(format!("file-{}", self.store.inner.packs.number()));
+        let path = self
+            .store
+            .staging()
+            .join(format!("file-{}", self.store.inner.packs.number()));
         std::fs::write(&path, bytes).expect("writes");
         path
     }

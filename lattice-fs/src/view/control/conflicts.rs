@@ -23,11 +23,7 @@ impl Control {
         Ok(self.version_node(path, &self.conflict_version(rest)?))
     }
 
-    pub(super) fn list_conflicts(
-        &self,
-        path: &[Bytes],
-        rest: &[Bytes],
-    ) -> Result<Vec<(Bytes, VNode)>> {
+    pub(super) fn list_conflicts(&self, path: &[Bytes], rest: &[Bytes]) -> Result<Vec<(Bytes, VNode)>> {
         let key = match key_of(rest) {
             Ok(key) if self.leads_to_conflicts(&key)? => key,
             _ => {
@@ -72,10 +68,7 @@ impl Control {
         // Finding the base reads the key's history: only where the name may be its.
         let with_base = name.ends_with(BASE);
         let versions = self.conflict_versions(&key, &record, with_base)?;
-        versions
-            .into_iter()
-            .find(|v| v.name == *name)
-            .ok_or(ControlError::NotFound)
+        versions.into_iter().find(|v| v.name == *name).ok_or(ControlError::NotFound)
     }
 
     pub(super) fn discard(&self, rest: &[Bytes]) -> Result<()> {
@@ -98,12 +91,7 @@ impl Control {
         self.file(path, version.size(), 0o444, time(version.entry.hlc))
     }
 
-    fn conflict_versions(
-        &self,
-        key: &Key,
-        record: &Record,
-        with_base: bool,
-    ) -> Result<Vec<VersionFile>> {
+    fn conflict_versions(&self, key: &Key, record: &Record, with_base: bool) -> Result<Vec<VersionFile>> {
         let taken = |name: &Bytes| match key.join(name) {
             Ok(inner) => self.leads_to_conflicts(&inner),
             Err(_) => Ok(false),
@@ -112,41 +100,22 @@ impl Control {
         if with_base && let Some(base) = resolve::base(&self.handle, key)? {
             let name = free_name(Bytes::from_static(BASE), taken)?;
             let value = base.node.map(|n| n.value);
-            found.push(VersionFile {
-                name,
-                entry: base.entry,
-                value,
-                removable: false,
-            });
+            found.push(VersionFile { name, entry: base.entry, value, removable: false });
         }
-        let live = ranked_heads(record)
-            .into_iter()
-            .filter(|h| h.node.is_some());
+        let live = ranked_heads(record).into_iter().filter(|h| h.node.is_some());
         let first = if shown_head(record).is_some() { 1 } else { 2 };
         for (number, head) in (first..).zip(live) {
-            let stem = format!(
-                "{number}-{}-{}",
-                head.entry.author.short(),
-                head.entry.id.short()
-            );
+            let stem = format!("{number}-{}-{}", head.entry.author.short(), head.entry.id.short());
             let name = free_name(with_extension(&stem, key), taken)?;
             let value = head.node.as_ref().map(|n| n.value.clone());
-            found.push(VersionFile {
-                name,
-                entry: head.entry,
-                value,
-                removable: true,
-            });
+            found.push(VersionFile { name, entry: head.entry, value, removable: true });
         }
         Ok(found)
     }
 
     /// The record of a key that is in conflict itself.
     fn conflicted(&self, key: &Key) -> Result<Option<std::sync::Arc<Record>>> {
-        Ok(self
-            .handle
-            .get(key)?
-            .filter(|r| !key.is_root() && differing(r) > 0))
+        Ok(self.handle.get(key)?.filter(|r| !key.is_root() && differing(r) > 0))
     }
 
     /// Whether `conflicts/<key>` is a directory.

@@ -66,10 +66,7 @@ impl Control {
 }
 
 fn parse(bytes: &[u8]) -> Result<Vec<Command>> {
-    let lines = bytes
-        .split(|b| *b == b'\n')
-        .map(<[u8]>::trim_ascii)
-        .enumerate();
+    let lines = bytes.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).enumerate();
     lines
         .filter(|(_, line)| !line.is_empty() && !line.starts_with(b"#"))
         .map(|(i, line)| command(line).map_err(|why| ControlError::BadCommand { line: i + 1, why }))
@@ -86,10 +83,7 @@ fn command(line: &[u8]) -> std::result::Result<Command, String> {
         (b"discard", rest) => key_and_id(rest).map(|(key, id)| Command::Discard { key, id }),
         (b"sync", b"") => Ok(Command::Sync),
         (b"gc", rest) => keep(rest).map(Command::Gc),
-        _ => Err(format!(
-            "{:?} is not a command: there are {VERBS}",
-            String::from_utf8_lossy(line)
-        )),
+        _ => Err(format!("{:?} is not a command: there are {VERBS}", String::from_utf8_lossy(line))),
     }
 }
 
@@ -104,12 +98,7 @@ fn key_and_id(rest: &[u8]) -> std::result::Result<(Key, String), String> {
 }
 
 fn keep(text: &[u8]) -> std::result::Result<Keep, String> {
-    let days = |text: &[u8]| {
-        std::str::from_utf8(text.strip_suffix(b"d")?)
-            .ok()?
-            .parse::<u32>()
-            .ok()
-    };
+    let days = |text: &[u8]| std::str::from_utf8(text.strip_suffix(b"d")?).ok()?.parse::<u32>().ok();
     match text {
         b"" | b"all" => Ok(Keep::All),
         b"none" => Ok(Keep::None),
@@ -132,12 +121,8 @@ pub fn parse_key(text: &[u8]) -> std::result::Result<Key, String> {
             path.push(*byte);
             continue;
         }
-        rest = unescape(tail, &mut path).ok_or_else(|| {
-            format!(
-                "{:?} holds an escape that isn't one",
-                String::from_utf8_lossy(text)
-            )
-        })?;
+        rest = unescape(tail, &mut path)
+            .ok_or_else(|| format!("{:?} holds an escape that isn't one", String::from_utf8_lossy(text)))?;
     }
     Key::parse(&path).map_err(|e| e.to_string())
 }
@@ -178,24 +163,19 @@ mod tests {
 
     #[test]
     fn lines_are_commands() {
-        let text = b"# first\n\nresolve my notes.md abcd1234\n  sync\ngc\ngc none\ngc 30d\ndiscard a\\nb ff00\n";
+        let text =
+            b"# first\n\nresolve my notes.md abcd1234\n  sync\ngc\ngc none\ngc 30d\ndiscard a\\nb ff00\n";
         let commands = parse(text).expect("commands");
         let (id, other) = ("abcd1234".to_string(), "ff00".to_string());
         assert_eq!(
             commands,
             [
-                Command::Resolve {
-                    key: key("my notes.md"),
-                    id
-                },
+                Command::Resolve { key: key("my notes.md"), id },
                 Command::Sync,
                 Command::Gc(Keep::All),
                 Command::Gc(Keep::None),
                 Command::Gc(Keep::For(DAY * 30)),
-                Command::Discard {
-                    key: key("a\nb"),
-                    id: other
-                },
+                Command::Discard { key: key("a\nb"), id: other },
             ]
         );
     }
@@ -213,13 +193,8 @@ mod tests {
             ("resolve a\\u{110000} 1234", "escape"),
             ("gc yesterday", "gc takes"),
         ] {
-            let error = parse(format!("sync\n{line}\n").as_bytes())
-                .expect_err(line)
-                .to_string();
-            assert!(
-                error.starts_with("line 2: ") && error.contains(why),
-                "{line}: {error}"
-            );
+            let error = parse(format!("sync\n{line}\n").as_bytes()).expect_err(line).to_string();
+            assert!(error.starts_with("line 2: ") && error.contains(why), "{line}: {error}");
         }
     }
 

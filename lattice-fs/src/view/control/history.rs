@@ -37,11 +37,7 @@ impl Control {
         Ok(self.version_node(path, &self.history_version(rest)?))
     }
 
-    pub(super) fn list_history(
-        &self,
-        path: &[Bytes],
-        rest: &[Bytes],
-    ) -> Result<Vec<(Bytes, VNode)>> {
+    pub(super) fn list_history(&self, path: &[Bytes], rest: &[Bytes]) -> Result<Vec<(Bytes, VNode)>> {
         let key = match key_of(rest) {
             Ok(key) if self.was_ever(&key)? => key,
             _ => {
@@ -80,18 +76,10 @@ impl Control {
         }
         if !self.was_ever(&key)? {
             let through_file = !dir.is_empty() && self.history_version(dir).is_ok();
-            return Err(if through_file {
-                ControlError::NotADirectory
-            } else {
-                ControlError::NotFound
-            });
+            return Err(if through_file { ControlError::NotADirectory } else { ControlError::NotFound });
         }
         let versions = self.history_versions(&key)?;
-        versions
-            .iter()
-            .find(|v| v.name == *name)
-            .cloned()
-            .ok_or(ControlError::NotFound)
+        versions.iter().find(|v| v.name == *name).cloned().ok_or(ControlError::NotFound)
     }
 
     fn history_versions(&self, key: &Key) -> Result<Arc<Vec<VersionFile>>> {
@@ -106,12 +94,7 @@ impl Control {
             return Ok(last.versions.clone());
         }
         let versions = Arc::new(self.read_history(key)?);
-        let listing = Listing {
-            key: key.clone(),
-            heads,
-            children,
-            versions: versions.clone(),
-        };
+        let listing = Listing { key: key.clone(), heads, children, versions: versions.clone() };
         *self.listing.lock() = Some(listing);
         Ok(versions)
     }
@@ -124,12 +107,7 @@ impl Control {
         };
         let file = |name: Bytes, version: &Version| -> Result<VersionFile> {
             let value = version.node.as_ref().map(|n| n.value.clone());
-            Ok(VersionFile {
-                name: free_name(name, taken)?,
-                entry: version.entry,
-                value,
-                removable: false,
-            })
+            Ok(VersionFile { name: free_name(name, taken)?, entry: version.entry, value, removable: false })
         };
         let has_bytes = |v: &&Version| v.node.as_ref().is_some_and(|n| n.value != Value::Dir);
         let winner = history.iter().find(|v| v.winner).filter(has_bytes);
@@ -143,11 +121,7 @@ impl Control {
                 Some(_) => "",
                 None => "-deleted",
             };
-            let stem = format!(
-                "{}-{}{deleted}",
-                stamp(version.entry.hlc),
-                version.entry.id.short()
-            );
+            let stem = format!("{}-{}{deleted}", stamp(version.entry.hlc), version.entry.id.short());
             found.push(file(with_extension(&stem, key), version)?);
         }
         Ok(found)
@@ -155,8 +129,7 @@ impl Control {
 
     /// Whether anything is known of a key: it exists, or did.
     fn was_ever(&self, key: &Key) -> Result<bool> {
-        let known =
-            |r: Arc<lattice_engine::merge::Record>| !r.heads.is_empty() || r.below.children > 0;
+        let known = |r: Arc<lattice_engine::merge::Record>| !r.heads.is_empty() || r.below.children > 0;
         Ok(key.is_root() || self.handle.get(key)?.is_some_and(known))
     }
 }

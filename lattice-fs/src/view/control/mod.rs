@@ -46,9 +46,7 @@ pub enum ControlError {
     #[error("is a directory")]
     IsADirectory,
     /// EPERM
-    #[error(
-        "only versions under .lattice/conflicts can be removed, and only .lattice/ctl can be written"
-    )]
+    #[error("only versions under .lattice/conflicts can be removed, and only .lattice/ctl can be written")]
     NotPermitted,
     /// EINVAL
     #[error("line {line}: {why}")]
@@ -102,10 +100,7 @@ impl VFile {
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> std::result::Result<usize, StoreError> {
         match self {
             Self::Text(text) => {
-                let rest = usize::try_from(offset)
-                    .ok()
-                    .and_then(|o| text.get(o..))
-                    .unwrap_or_default();
+                let rest = usize::try_from(offset).ok().and_then(|o| text.get(o..)).unwrap_or_default();
                 let n = rest.len().min(buf.len());
                 buf[..n].copy_from_slice(&rest[..n]);
                 Ok(n)
@@ -137,13 +132,7 @@ enum Place<'a> {
 
 impl Control {
     pub fn new(handle: Handle) -> Self {
-        Self {
-            handle,
-            born: now(),
-            texts: Arc::default(),
-            listing: Arc::default(),
-            twins: Arc::default(),
-        }
+        Self { handle, born: now(), texts: Arc::default(), listing: Arc::default(), twins: Arc::default() }
     }
 
     /// What stands at `path`.
@@ -218,23 +207,11 @@ impl Control {
 
     fn dir(&self, path: &[Bytes], writable: bool) -> VNode {
         let mode = if writable { 0o755 } else { 0o555 };
-        VNode {
-            kind: VKind::Dir,
-            size: 0,
-            mode,
-            mtime: self.born,
-            ino: self.ino(path),
-        }
+        VNode { kind: VKind::Dir, size: 0, mode, mtime: self.born, ino: self.ino(path) }
     }
 
     fn file(&self, path: &[Bytes], size: u64, mode: u32, mtime: Time) -> VNode {
-        VNode {
-            kind: VKind::File,
-            size,
-            mode,
-            mtime,
-            ino: self.ino(path),
-        }
+        VNode { kind: VKind::File, size, mode, mtime, ino: self.ino(path) }
     }
 
     fn ino(&self, path: &[Bytes]) -> u64 {
@@ -260,23 +237,14 @@ fn place(path: &[Bytes]) -> Result<Place<'_>> {
         b"conflicts" => return Ok(Place::Conflicts(rest)),
         b"history" => return Ok(Place::History(rest)),
         b"ctl" => Place::Ctl,
-        name => Text::named(name)
-            .map(Place::Text)
-            .ok_or(ControlError::NotFound)?,
+        name => Text::named(name).map(Place::Text).ok_or(ControlError::NotFound)?,
     };
-    if rest.is_empty() {
-        Ok(file)
-    } else {
-        Err(ControlError::NotADirectory)
-    }
+    if rest.is_empty() { Ok(file) } else { Err(ControlError::NotADirectory) }
 }
 
 /// The key that segments spell; segments that can't be one lead nowhere.
 fn key_of(segments: &[Bytes]) -> Result<Key> {
-    segments
-        .iter()
-        .try_fold(Key::ROOT, |key, segment| key.join(segment))
-        .map_err(|_| ControlError::NotFound)
+    segments.iter().try_fold(Key::ROOT, |key, segment| key.join(segment)).map_err(|_| ControlError::NotFound)
 }
 
 /// A path with one more segment.
@@ -285,11 +253,6 @@ fn child(path: &[Bytes], name: &Bytes) -> Vec<Bytes> {
 }
 
 fn now() -> Time {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Time {
-        s: since.as_secs() as i64,
-        ns: since.subsec_nanos(),
-    }
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time { s: since.as_secs() as i64, ns: since.subsec_nanos() }
 }

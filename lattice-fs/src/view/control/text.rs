@@ -68,12 +68,7 @@ struct TwinNames {
 }
 
 impl Text {
-    pub const ALL: [Self; 4] = [
-        Self::Readme,
-        Self::Status,
-        Self::StatusJson,
-        Self::Conflicts,
-    ];
+    pub const ALL: [Self; 4] = [Self::Readme, Self::Status, Self::StatusJson, Self::Conflicts];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -92,12 +87,7 @@ impl Text {
 impl Control {
     /// The text now; or with `fresh` unset the one that the last look-up made, if it has just been.
     pub(super) fn text(&self, text: Text, fresh: bool) -> Result<Snapshot> {
-        let last = self
-            .texts
-            .lock()
-            .iter()
-            .find(|(t, _)| *t == text)
-            .map(|(_, s)| s.clone());
+        let last = self.texts.lock().iter().find(|(t, _)| *t == text).map(|(_, s)| s.clone());
         if let Some(last) = &last
             && !fresh
             && last.made.elapsed() < LOOK_UP_TO_OPEN
@@ -111,11 +101,7 @@ impl Control {
             _ if text == Text::Readme => self.born,
             _ => now(),
         };
-        let snapshot = Snapshot {
-            text: bytes,
-            at,
-            made,
-        };
+        let snapshot = Snapshot { text: bytes, at, made };
         let mut texts = self.texts.lock();
         texts.retain(|(t, _)| *t != text);
         texts.push((text, snapshot.clone()));
@@ -174,14 +160,8 @@ impl Control {
         line("node", &s.node);
         line("keys", &s.live_keys);
         line("conflicts", &s.conflicts);
-        line(
-            "entries",
-            &format_args!("{} by {} authors", s.entries, s.authors),
-        );
-        let bytes = format_args!(
-            "{} log, {} content, {} state",
-            s.log_bytes, s.pack_bytes, s.state_bytes
-        );
+        line("entries", &format_args!("{} by {} authors", s.entries, s.authors));
+        let bytes = format_args!("{} log, {} content, {} state", s.log_bytes, s.pack_bytes, s.state_bytes);
         line("bytes", &bytes);
         line("unsigned", &format_args!("{} entries", s.unsigned));
         line("unapplied", &format_args!("{} bytes", s.unapplied_bytes));
@@ -194,16 +174,10 @@ impl Control {
             line("stalled", why);
         }
         for twins in &s.twins {
-            line(
-                "twins",
-                &format_args!("/{}: {}", twins.dir, twins.names.join(", ")),
-            );
+            line("twins", &format_args!("/{}: {}", twins.dir, twins.names.join(", ")));
         }
         if !s.twins_complete {
-            line(
-                "twins",
-                &format_args!("only the first {TWINS_LIMIT} keys were looked at"),
-            );
+            line("twins", &format_args!("only the first {TWINS_LIMIT} keys were looked at"));
         }
         Ok(out)
     }
@@ -232,10 +206,7 @@ impl Control {
                 let mark = if Some(e) == shown { "winner" } else { "-" };
                 let (id, author, hlc) = (e.id, e.author, e.hlc);
                 // Writing to a string can't fail.
-                let _ = writeln!(
-                    out,
-                    "{key}\t{n}\t{id}\t{author}\t{hlc}\t{kind}\t{size}\t{mark}"
-                );
+                let _ = writeln!(out, "{key}\t{n}\t{id}\t{author}\t{hlc}\t{kind}\t{size}\t{mark}");
             }
         }
         Ok(out)
@@ -244,8 +215,5 @@ impl Control {
 
 /// A name as a key's `Display` writes it.
 fn printable(name: &[u8]) -> String {
-    Key::parse(name).map_or_else(
-        |_| String::from_utf8_lossy(name).into_owned(),
-        |k| k.to_string(),
-    )
+    Key::parse(name).map_or_else(|_| String::from_utf8_lossy(name).into_owned(), |k| k.to_string())
 }
