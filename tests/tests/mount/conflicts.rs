@@ -154,15 +154,14 @@ fn the_control_directory_is_found_but_never_listed() {
         assert_eq!(fs::metadata(&path).expect("stat").len(), text.len() as u64, "{name} has its true size");
     }
     let history = mounted.join(".lattice/history/f");
-    let mut versions: Vec<_> = fs::read_dir(&history)
+    let versions: Vec<_> = fs::read_dir(&history)
         .expect("the history")
         .map(|e| e.expect("an entry").path())
         .filter(|path| !path.ends_with("latest"))
         .collect();
-    versions.sort();
     let texts: Vec<_> = versions.iter().map(|path| fs::read_to_string(path).expect("a version")).collect();
+    assert_eq!(texts.first().map(String::as_str), Some("two\n"), "the newest first: {versions:?}");
     assert!(texts.contains(&"one\n".to_owned()), "{versions:?} {texts:?}");
-    assert_eq!(texts.last().map(String::as_str), Some("two\n"));
     assert_eq!(fs::read(history.join("latest")).expect("latest"), b"two\n");
     assert!(fs::write(mounted.join(".lattice/ctl"), "no such verb\n").is_err(), "a bad verb fails");
     assert!(fs::write(mounted.join(".lattice/new"), "x").is_err(), "nothing can be made there");

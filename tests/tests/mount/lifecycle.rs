@@ -3,8 +3,19 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
 
 use lattice_tests::fixture::{Cmd, Kind, MountOptions, Mounted, binary, mounts_at};
+
+/// What others do shows in a mount at once, but not before their command returns: the kernel is told from a thread
+/// of its own.
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < until, "after ten seconds still not: {what}");
+        std::thread::yield_now();
+    }
+}
 
 fn lattice_home() -> Option<Mounted> {
     super::lattice(&[])
@@ -76,9 +87,9 @@ fn a_second_mount_goes_through_the_running_daemon() {
     fs::write(second.join("other/g"), "2").expect("the other store");
     // The two mounts show each other's changes.
     fs::write(second.join("home/f"), "changed").expect("a change");
-    assert_eq!(fs::read(mounted.join("f")).expect("read"), b"changed");
+    eventually("a change", || fs::read(mounted.join("f")).is_ok_and(|bytes| bytes == b"changed"));
     fs::remove_file(mounted.join("f")).expect("rm");
-    assert!(!second.join("home/f").exists());
+    eventually("a removal", || !second.join("home/f").exists());
     assert!(fs::write(second.join("stray"), "x").is_err(), "the top is read-only");
     mounted.lattice(["unmount", dir]).ok().expect("unmount");
     assert_eq!(mounts_at(&second).expect("mounts"), 0);
@@ -94,13 +105,13 @@ fn the_command_line_and_the_mount_see_each_other() {
     let at = format!("@{}", mounted.beside("big").display());
     assert!(!mounted.join("from-cli").exists(), "the kernel now remembers that it isn't there");
     mounted.lattice(["put", "home:from-cli", &at]).ok().expect("put");
-    assert!(fs::read(mounted.join("from-cli")).expect("read") == big);
+    eventually("put", || fs::read(mounted.join("from-cli")).is_ok_and(|bytes| bytes == big));
     mounted.lattice(["put", "home:from-cli", "short"]).ok().expect("put again");
-    assert_eq!(fs::read(mounted.join("from-cli")).expect("read"), b"short");
+    eventually("put again", || fs::read(mounted.join("from-cli")).is_ok_and(|bytes| bytes == b"short"));
     fs::write(mounted.join("from-mount"), "hello").expect("a file");
     assert_eq!(mounted.lattice(["get", "home:from-mount"]).ok().expect("get"), "hello");
     mounted.lattice(["rm", "home:from-mount"]).ok().expect("rm");
-    assert!(!mounted.join("from-mount").exists());
+    eventually("the mount shows it", || !mounted.join("from-mount").exists());
     let listed = mounted.lattice(["ls", "home:"]).ok().expect("ls");
     assert_eq!(listed.trim(), "from-cli");
 }
