@@ -194,6 +194,19 @@ impl Disk for ScratchDisk {
         Ok(())
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let disk = &self.0;
+        let mut names = disk.names.lock();
+        let inode = disk.find(&mut names, from)?;
+        disk.require_parent(&names, to)?;
+        if disk.has_dir(&names, to) || disk.find(&mut names, to).is_ok() {
+            return Err(Errno::EXIST.into());
+        }
+        disk.changeable()?;
+        names.files.insert(to.to_path_buf(), Some(inode));
+        Ok(())
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut names = self.0.names.lock();
         self.0.find(&mut names, path)?;

@@ -5,7 +5,7 @@ use std::io::Read;
 
 use crate::entry::Entry;
 use crate::id::StoreId;
-use crate::store::{self, BundleReport, Handle};
+use crate::store::{self, BundleReport, FsckReport, Handle};
 
 use super::declare::{self, Declaration};
 use super::error::{NodeError, Result};
@@ -195,6 +195,33 @@ impl Node {
             self.0.stores.write().insert(id, opened);
         }
         Ok(())
+    }
+}
+
+impl Node {
+    /// Checks what can be checked of a store that can't be opened. With `rebuild` its state is moved aside first, and made
+    /// anew from the log: that mends a state that is damaged or that a newer lattice wrote.
+    pub fn fsck_broken(&self, id: StoreId, rebuild: bool) -> Result<FsckReport> {
+        let dir = self.0.layout.stores().join(id.to_string());
+        let options = &self.0.options;
+        let why = match self.0.stores.read().get(&id) {
+            Some(Opened::Broken(why)) => why.clone(),
+            _ => return Err(NodeError::NoSuchStore(id.to_string())),
+        };
+        let mut report = store::check_closed(&*options.disk, &dir, &id)?;
+        if !rebuild || !report.problems.is_empty() {
+            report.problems.insert(0, why);
+            return Ok(report);
+        }
+        let state = dir.join("state.redb");
+        options
+            .disk
+            .rename(&state, &dir.join("state.redb.aside"))
+            .map_err(NodeError::io(format!("cannot move {} aside", state.display())))?;
+        let handle = open_store(&dir, id, options, self.0.read_only)?;
+        self.0.stores.write().insert(id, Opened::Open(handle.clone()));
+        self.changed();
+        Ok(handle.fsck(false, &mut |_| {})?)
     }
 }
 

@@ -44,6 +44,7 @@ pub use bundle::{
 pub use change::{Change, Cites, Expect, ROOT_FILE, RenameHow};
 pub use error::{Result, StoreError};
 pub use fsck::FsckReport;
+pub(crate) use fsck::check_closed;
 pub use gc::{GcReport, KeepHistory};
 pub use handle::Handle;
 pub use history::Version;

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::app::App;
 use super::body::{self, BodyWriter};
 use super::describe;
-use super::extract::{InStore, Query};
+use super::extract::{InStore, Named, Query};
 use super::model::{FsckDoc, StatsDoc, TaskLine};
 use super::problem::{Code, Problem, Result, blocking};
 use crate::view::Kind;
@@ -99,12 +99,14 @@ pub struct FsckQuery {
 
 pub async fn fsck(
     State(app): State<App>,
-    InStore(store): InStore,
+    Named(info): Named,
     Query(q): Query<FsckQuery>,
 ) -> Result<Response> {
-    let info = app.info(store.id())?;
     Ok(task(move |progress| {
-        let report = store.fsck(q.rebuild, progress)?;
+        let report = match app.node.store(info.id) {
+            Some(store) => store.fsck(q.rebuild, progress)?,
+            None => app.node.fsck_broken(info.id, q.rebuild)?,
+        };
         Ok(TaskLine::Fsck(FsckDoc {
             store: info.id.to_string(),
             name: info.name,
