@@ -109,6 +109,7 @@ impl Handle {
         let mut report = BundleReport { entries: 1, ..BundleReport::default() };
         let mut doubts = Doubts::default();
         let mut batch = Vec::new();
+        let mut unnamed: HashSet<ChunkId> = HashSet::new();
         let result = loop {
             let frame = match input.frame() {
                 Ok(frame) => frame,
@@ -120,11 +121,17 @@ impl Handle {
                     if let Err(e) = self.store.content.put_chunk(&id, &bytes) {
                         break Err(e.into());
                     }
+                    unnamed.insert(id);
                     report.chunks += 1;
                 }
                 v1::bundle_frame::Frame::Entry(signed) => {
                     match decode(signed, report.entries) {
-                        Ok(decoded) => batch.push(decoded),
+                        Ok(decoded) => {
+                            if let Err(e) = self.store.strike_named(decoded.entry(), &mut unnamed) {
+                                break Err(e);
+                            }
+                            batch.push(decoded);
+                        }
                         Err(e) => break Err(e),
                     }
                     report.entries += 1;
@@ -233,6 +240,24 @@ impl Store {
     fn is_head(&self, key: Option<&Key>, entry: &EntryId) -> Result<bool> {
         let record = key.map(|k| self.view.get(k)).transpose()?.flatten();
         Ok(record.is_some_and(|r| r.heads.iter().any(|h| h.entry.id == *entry)))
+    }
+
+    /// Chunks come right before the entry that names them: one that it doesn't name was altered on the way.
+    fn strike_named(&self, entry: &Entry, unnamed: &mut HashSet<ChunkId>) -> Result<()> {
+        for op in &entry.ops {
+            // A manifest that isn't here, because its version was collected, names nothing that came.
+            for chunk in self.chunks_of(op).unwrap_or_default() {
+                unnamed.remove(&chunk);
+            }
+        }
+        unnamed.iter().next().map_or(Ok(()), |chunk| {
+            Err(StoreError::Refused(format!(
+                "the bundle is damaged: chunk {} came before entry {}, which doesn't name it. What was whole is here; \
+                 get the bundle again",
+                chunk.short(),
+                entry.id.short()
+            )))
+        })
     }
 
     /// Every chunk that an operation's content is made of, its manifest's included.
