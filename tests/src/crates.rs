@@ -11,17 +11,8 @@ use crate::fixture::Cmd;
 /// Dependencies that compile in a few seconds.
 pub const LIGHT: &[&str] = &["bytes", "itoa", "memchr", "cfg-if", "smallvec", "crc32fast"];
 /// Dependencies with procedural macros and a build script: what an ordinary program has.
-pub const USUAL: &[&str] = &[
-    "anyhow",
-    "bytes",
-    "itoa",
-    "memchr",
-    "parking_lot",
-    "serde_json",
-    "smallvec",
-    "tempfile",
-    "thiserror",
-];
+pub const USUAL: &[&str] =
+    &["anyhow", "bytes", "itoa", "memchr", "parking_lot", "serde_json", "smallvec", "tempfile", "thiserror"];
 
 /// Makes the crate `sample` in `dir` with its sources in `vendor/`. Build it with [`build`].
 ///
@@ -46,15 +37,9 @@ pub fn make(dir: &Path, dependencies: &[&str]) -> Result<()> {
     }
     fs::write(dir.join("Cargo.toml"), manifest)?;
     fs::write(dir.join("src/lib.rs"), source)?;
-    fs::write(
-        dir.join("src/main.rs"),
-        "fn main() { println!(\"{}\", sample::part7::part()); }\n",
-    )?;
-    let config = Cmd::new("cargo")
-        .args(["vendor", "--offline", "--quiet", "vendor"])
-        .dir(dir)
-        .deadline(120)
-        .ok()?;
+    fs::write(dir.join("src/main.rs"), "fn main() { println!(\"{}\", sample::part7::part()); }\n")?;
+    let config =
+        Cmd::new("cargo").args(["vendor", "--offline", "--quiet", "vendor"]).dir(dir).deadline(120).ok()?;
     fs::create_dir_all(dir.join(".cargo"))?;
     fs::write(dir.join(".cargo/config.toml"), config)?;
     Ok(())

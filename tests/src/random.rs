@@ -64,16 +64,11 @@ impl Random {
 
 /// The seed of a run: `LATTICE_TEST_SEED` where it is set (to repeat a run), else `default`.
 pub fn seed(default: u64) -> u64 {
-    std::env::var("LATTICE_TEST_SEED")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(default)
+    std::env::var("LATTICE_TEST_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(default)
 }
 
 /// A seed that differs from run to run.
 pub fn fresh_seed() -> u64 {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Random::new(now.as_nanos() as u64 ^ u64::from(std::process::id())).bits() & 0xffff_ffff
 }

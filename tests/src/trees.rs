@@ -17,9 +17,9 @@ pub struct Made {
 }
 
 const WORDS: &[&str] = &[
-    "let", "store", "entry", "fn", "return", "match", "self", "value", "if", "else", "key", "for",
-    "in", "node", "head", "pub", "struct", "impl", "use", "log", "chain", "0", "1", "result", "ok",
-    "error", "//", "->", "=>", "{", "}", "(", ")", ";", "mod", "while", "index", "buffer", "len",
+    "let", "store", "entry", "fn", "return", "match", "self", "value", "if", "else", "key", "for", "in",
+    "node", "head", "pub", "struct", "impl", "use", "log", "chain", "0", "1", "result", "ok", "error", "//",
+    "->", "=>", "{", "}", "(", ")", ";", "mod", "while", "index", "buffer", "len",
 ];
 
 /// Median and spread of a file's size, in bytes: what a mid-sized source repository has.
@@ -60,11 +60,8 @@ pub fn make(root: &Path, files: usize, seed: u64) -> io::Result<Made> {
         if dirs.len() < 2 || random.one_in(14) {
             let parent = random.pick(&dirs).clone();
             if parent.components().count() < root.components().count() + 6 {
-                let dir = parent.join(format!(
-                    "{}_{}",
-                    random.pick(&["core", "util", "net", "ui", "test"]),
-                    n
-                ));
+                let dir =
+                    parent.join(format!("{}_{}", random.pick(&["core", "util", "net", "ui", "test"]), n));
                 fs::create_dir(&dir)?;
                 made.dirs += 1;
                 dirs.push(dir);

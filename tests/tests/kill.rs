@@ -53,17 +53,10 @@ fn bytes(seed: u64, len: usize) -> Vec<u8> {
 /// close(2), whose error is the promise that is tested: dropping a `File` would hide it.
 fn close(fd: OwnedFd) -> io::Result<()> {
     let raw = fd.into_raw_fd();
-    #[expect(
-        unsafe_code,
-        reason = "only close(2) itself tells whether the file was kept"
-    )]
+    #[expect(unsafe_code, reason = "only close(2) itself tells whether the file was kept")]
     // SAFETY: `raw` was owned by `fd`, which gave it up, and nothing else uses it.
     let result = unsafe { libc::close(raw) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
@@ -146,15 +139,8 @@ impl Writer {
         let content = self.content();
         let sync = self.random.one_in(6);
         // A new file may be found empty: creating it is a change of its own.
-        let is_new = self
-            .slots
-            .get(&name)
-            .is_none_or(|slot| slot.acknowledged.is_none());
-        let between = if is_new {
-            vec![(name.clone(), Some((0, 0)))]
-        } else {
-            vec![]
-        };
+        let is_new = self.slots.get(&name).is_none_or(|slot| slot.acknowledged.is_none());
+        let between = if is_new { vec![(name.clone(), Some((0, 0)))] } else { vec![] };
         self.change(vec![(name.clone(), Some(content))], between, |dir| {
             write_file(&dir.join(&name), content, sync)
         })
@@ -169,23 +155,15 @@ impl Writer {
             write_file(&dir.join(&temp), content, sync)
         })?;
         let leaves = vec![(temp.clone(), None), (name.clone(), Some(content))];
-        self.change(leaves, vec![], |dir| {
-            fs::rename(dir.join(&temp), dir.join(&name))
-        })
+        self.change(leaves, vec![], |dir| fs::rename(dir.join(&temp), dir.join(&name)))
     }
 
     fn unlink(&mut self) -> io::Result<()> {
         let name = self.name();
-        if self
-            .slots
-            .get(&name)
-            .is_none_or(|slot| slot.acknowledged.is_none())
-        {
+        if self.slots.get(&name).is_none_or(|slot| slot.acknowledged.is_none()) {
             return Ok(());
         }
-        self.change(vec![(name.clone(), None)], vec![], |dir| {
-            fs::remove_file(dir.join(&name))
-        })
+        self.change(vec![(name.clone(), None)], vec![], |dir| fs::remove_file(dir.join(&name)))
     }
 
     /// Grows a file by writing it anew in place, without truncating it first.
@@ -196,11 +174,7 @@ impl Writer {
         };
         let grown = (seed, len + 1 + self.random.below(10_000) as usize);
         self.change(vec![(name.clone(), Some(grown))], vec![], |dir| {
-            let fd = rustix::fs::open(
-                dir.join(&name),
-                OFlags::WRONLY | OFlags::APPEND,
-                Mode::empty(),
-            )?;
+            let fd = rustix::fs::open(dir.join(&name), OFlags::WRONLY | OFlags::APPEND, Mode::empty())?;
             write_all(&fd, &bytes(seed, grown.1)[len..])?;
             close(fd)
         })
@@ -223,9 +197,7 @@ impl Writer {
             let allowed = [&[slot.acknowledged], &slot.under_way[..]].concat();
             let matched = allowed.iter().find(|content| match (content, &found) {
                 (None, None) => true,
-                (Some((seed, len)), Some(found)) => {
-                    *len == found.len() && bytes(*seed, *len) == *found
-                }
+                (Some((seed, len)), Some(found)) => *len == found.len() && bytes(*seed, *len) == *found,
                 _ => false,
             });
             match matched {
@@ -240,11 +212,7 @@ impl Writer {
             }
             slot.under_way.clear();
         }
-        let known = |name: &str| {
-            self.slots
-                .get(name)
-                .is_some_and(|s| s.acknowledged.is_some())
-        };
+        let known = |name: &str| self.slots.get(name).is_some_and(|s| s.acknowledged.is_some());
         match fs::read_dir(&self.dir) {
             Ok(entries) => wrong.extend(
                 entries
@@ -270,10 +238,7 @@ fn write_file(path: &Path, (seed, len): (u64, usize), sync: bool) -> io::Result<
 }
 
 fn kills() -> u64 {
-    std::env::var("LATTICE_TEST_KILLS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(KILLS)
+    std::env::var("LATTICE_TEST_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS)
 }
 
 #[test]
@@ -290,9 +255,7 @@ fn no_file_whose_close_returned_is_lost() {
     println!("kill loop: seed {seed} (LATTICE_TEST_SEED={seed} repeats the operations)");
     let mut random = Random::new(seed);
     let mut mounted = Mounted::new().expect("a mount");
-    let mut writers: Vec<Writer> = (0..WRITERS)
-        .map(|id| Writer::new(id, mounted.dir(), seed))
-        .collect();
+    let mut writers: Vec<Writer> = (0..WRITERS).map(|id| Writer::new(id, mounted.dir(), seed)).collect();
     for writer in &writers {
         fs::create_dir(&writer.dir).expect("a directory for each writer");
     }
@@ -312,17 +275,10 @@ fn no_file_whose_close_returned_is_lost() {
             stop.store(true, Ordering::Relaxed);
         });
         mounted.detach();
-        mounted
-            .mount()
-            .unwrap_or_else(|e| panic!("no mount after kill {survived}: {e:?}"));
+        mounted.mount().unwrap_or_else(|e| panic!("no mount after kill {survived}: {e:?}"));
         survived += 1;
         for writer in &mut writers {
-            lost.extend(
-                writer
-                    .check()
-                    .into_iter()
-                    .map(|w| format!("kill {survived}: {w}")),
-            );
+            lost.extend(writer.check().into_iter().map(|w| format!("kill {survived}: {w}")));
         }
         assert!(lost.is_empty(), "seed {seed}:\n{}", lost.join("\n"));
     }
@@ -333,10 +289,7 @@ fn no_file_whose_close_returned_is_lost() {
         started.elapsed().as_secs_f64() / survived.max(1) as f64
     );
     assert_eq!(survived, kills(), "only {survived} kills in {BOUND:?}");
-    assert!(
-        operations.load(Ordering::Relaxed) > survived,
-        "the writers hardly wrote"
-    );
+    assert!(operations.load(Ordering::Relaxed) > survived, "the writers hardly wrote");
 }
 
 #[test]
@@ -344,13 +297,7 @@ fn the_loop_sees_a_lost_a_garbled_and_an_unknown_file() {
     let scratch = lattice_tests::fixture::Scratch::new().expect("a directory");
     let mut writer = Writer::new(0, scratch.path(), 7);
     fs::create_dir(&writer.dir).expect("its directory");
-    while writer
-        .slots
-        .values()
-        .filter(|s| s.acknowledged.is_some_and(|c| c.1 > 0))
-        .count()
-        < 3
-    {
+    while writer.slots.values().filter(|s| s.acknowledged.is_some_and(|c| c.1 > 0)).count() < 3 {
         writer.step().expect("a plain directory takes everything");
     }
     assert_eq!(writer.check(), Vec::<String>::new());

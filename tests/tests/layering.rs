@@ -23,13 +23,8 @@ const FACES: &[&[&[&str]]] = &[
 ];
 
 /// Imports within one row that are meant, as (from, to): never both ways.
-const BESIDE: &[(&str, &str)] = &[
-    ("hlc", "clock"),
-    ("entry", "identity"),
-    ("state", "content"),
-    ("state", "log"),
-    ("main", "cli"),
-];
+const BESIDE: &[(&str, &str)] =
+    &[("hlc", "clock"), ("entry", "identity"), ("state", "content"), ("state", "log"), ("main", "cli")];
 
 fn sources(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -47,22 +42,15 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
 /// The module that a file belongs to: the first name below `src`.
 fn module(src: &Path, file: &Path) -> String {
     let inside = file.strip_prefix(src).expect("a file below src");
-    let first = inside
-        .iter()
-        .next()
-        .and_then(|name| name.to_str())
-        .expect("a name in UTF-8");
+    let first = inside.iter().next().and_then(|name| name.to_str()).expect("a name in UTF-8");
     first.trim_end_matches(".rs").to_owned()
 }
 
 /// Modules that a line names through `crate::`, as `use crate::{a, b::c}` and as `crate::a::f()`.
 fn imports(line: &str) -> Vec<String> {
     let code = line.split("//").next().unwrap_or_default();
-    let name = |text: &str| -> String {
-        text.chars()
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect()
-    };
+    let name =
+        |text: &str| -> String { text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect() };
     let mut found = Vec::new();
     for (at, _) in code.match_indices("crate::") {
         let before = code[..at].chars().next_back();
@@ -115,10 +103,7 @@ fn statements(text: &str) -> Vec<(usize, String)> {
         } else {
             all.push((n + 1, code.to_owned()));
         }
-        let begins = code
-            .trim_start()
-            .trim_start_matches("pub ")
-            .starts_with("use ");
+        let begins = code.trim_start().trim_start_matches("pub ").starts_with("use ");
         open = (open || begins) && !code.contains(';');
     }
     all
@@ -131,9 +116,7 @@ fn upward(src: &Path, piles: &[&[&[&str]]]) -> Vec<String> {
         let text = fs::read_to_string(&file).expect("a source file");
         for (line, statement) in statements(&text) {
             for to in imports(&statement) {
-                let verdicts = piles
-                    .iter()
-                    .filter_map(|layers| allowed(layers, &from, &to));
+                let verdicts = piles.iter().filter_map(|layers| allowed(layers, &from, &to));
                 if verdicts.clone().count() > 0 && !verdicts.clone().any(|ok| ok) {
                     wrong.push(format!("{}:{line}: {from} imports {to}", file.display()));
                 }
@@ -144,10 +127,7 @@ fn upward(src: &Path, piles: &[&[&[&str]]]) -> Vec<String> {
 }
 
 fn crate_sources(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(name)
-        .join("src")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("src")
 }
 
 #[test]
@@ -182,20 +162,11 @@ fn an_upward_import_is_seen_in_every_form() {
         "    let x = crate::store::open(y);",
         "use crate::{\n    key::Key,\n    store::{Handle, Change},\n};",
     ] {
-        let found: Vec<_> = statements(line)
-            .iter()
-            .flat_map(|(_, s)| imports(s))
-            .collect();
+        let found: Vec<_> = statements(line).iter().flat_map(|(_, s)| imports(s)).collect();
         assert!(found.contains(&"store".to_owned()), "{line}: {found:?}");
     }
-    assert_eq!(
-        imports("// use crate::store::Handle;"),
-        Vec::<String>::new()
-    );
-    assert_eq!(
-        imports("use other_crate::store::Handle;"),
-        Vec::<String>::new()
-    );
+    assert_eq!(imports("// use crate::store::Handle;"), Vec::<String>::new());
+    assert_eq!(imports("use other_crate::store::Handle;"), Vec::<String>::new());
     assert_eq!(allowed(ENGINE, "log", "store"), Some(false));
     assert_eq!(allowed(ENGINE, "log", "state"), Some(false));
     assert_eq!(allowed(ENGINE, "state", "log"), Some(true));

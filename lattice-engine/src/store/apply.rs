@@ -4,6 +4,7 @@
 //! `merge`'s, the counts of children follow from them, and a directory's time is the latest of its children's comings and
 //! goings.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::RwLockWriteGuard;
@@ -20,18 +21,27 @@ use super::reader::to_wire;
 use super::view::View;
 
 /// Inline bytes up to this many are copied into the record's row; longer ones stay in the log, and the row says where.
-/// Measured at 1 KiB: 77,000 inserts/s in the row against 169,000 beside it.
-const MAX_IN_ROW: usize = 512;
+/// Small rows keep more of a large store in redb's cache; reading a value back is one `pread` from the page cache.
+const MAX_IN_ROW: usize = 64;
 
 /// The overlay, locked for one commit.
 pub(super) struct Applier<'a> {
     view: &'a View,
     overlay: RwLockWriteGuard<'a, Overlay>,
+    known: Known,
 }
+
+/// Records as they stand, read under the writer's lock: planning has looked at what applying will change.
+pub(super) type Known = HashMap<RowKey, Arc<Record>>;
 
 impl<'a> Applier<'a> {
     pub fn new(view: &'a View) -> Self {
-        Self { view, overlay: view.overlay.write() }
+        Self::knowing(view, Known::default())
+    }
+
+    /// With records that no commit has changed since they were read.
+    pub fn knowing(view: &'a View, known: Known) -> Self {
+        Self { view, overlay: view.overlay.write(), known }
     }
 
     pub fn overlay(&mut self) -> &mut Overlay {
@@ -82,9 +92,13 @@ impl<'a> Applier<'a> {
         node
     }
 
-    fn load(&self, row: &RowKey) -> Result<Arc<Record>> {
+    fn load(&mut self, row: &RowKey) -> Result<Arc<Record>> {
+        // Newer than what was planned with, when an operation before this one has changed it.
         if let Some(record) = self.overlay.record(row) {
             return Ok(record.clone());
+        }
+        if let Some(record) = self.known.remove(row) {
+            return Ok(record);
         }
         Ok(Arc::new(self.view.state.read()?.record(row)?.unwrap_or_default()))
     }

@@ -67,7 +67,8 @@ fn admit(stream: &UnixStream, router: &Router) -> Router {
 
 async fn connection(stream: UnixStream, router: Router, stop: CancellationToken) {
     let service = TowerToHyperService::new(router);
-    let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -118,7 +118,7 @@ async fn idle(mounts: &Mounts, stop: &CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(IDLE_POLL) => {}
         }
-        if mounts.is_empty() {
+        if mounts.close_if_empty() {
             tracing::info!("the last mount has gone");
             return;
         }
@@ -127,6 +127,7 @@ async fn idle(mounts: &Mounts, stop: &CancellationToken) {
 
 /// Flushed and unmounted; what is in use is detached, because the process ends either way.
 fn close_mounts(mounts: &Mounts) {
+    mounts.close();
     if let Err(e) = mounts.remove_all(false) {
         tracing::warn!("{e}; it is detached");
         if let Err(e) = mounts.remove_all(true) {

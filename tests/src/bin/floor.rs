@@ -21,10 +21,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let options = Options {
-        threads: args.threads.max(1),
-        allow_other: args.allow_other,
-    };
+    let options = Options { threads: args.threads.max(1), allow_other: args.allow_other };
     match serve(&args.dir, options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {

@@ -8,10 +8,10 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
-    INodeNo, InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr,
-    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen,
-    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs,
+    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use parking_lot::RwLock;
 
@@ -33,9 +33,7 @@ pub struct Floor {
 impl Floor {
     /// An empty filesystem whose root belongs to `uid` and `gid`.
     pub fn new(uid: u32, gid: u32) -> Self {
-        Self {
-            tree: RwLock::new(Tree::new(uid, gid)),
-        }
+        Self { tree: RwLock::new(Tree::new(uid, gid)) }
     }
 
     fn add(
@@ -119,9 +117,7 @@ impl Filesystem for Floor {
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let tree = self.tree.read();
-        let found = tree
-            .lookup(parent.0, name)
-            .and_then(|ino| Ok((ino, tree.get(ino)?)));
+        let found = tree.lookup(parent.0, name).and_then(|ino| Ok((ino, tree.get(ino)?)));
         match found {
             Ok((ino, inode)) => {
                 inode.looked_up();
@@ -192,10 +188,9 @@ impl Filesystem for Floor {
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
         match self.tree.read().get(ino.0) {
-            Ok(Inode {
-                body: Body::Symlink(target),
-                ..
-            }) => reply.data(target.as_os_str().as_encoded_bytes()),
+            Ok(Inode { body: Body::Symlink(target), .. }) => {
+                reply.data(target.as_os_str().as_encoded_bytes())
+            }
             Ok(_) => reply.error(Errno::EINVAL),
             Err(e) => reply.error(e),
         }
@@ -220,22 +215,8 @@ impl Filesystem for Floor {
         self.add(req, parent, name, (body, mode), reply);
     }
 
-    fn mkdir(
-        &self,
-        req: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        _umask: u32,
-        reply: ReplyEntry,
-    ) {
-        self.add(
-            req,
-            parent,
-            name,
-            (Body::Dir(Dir::default()), mode & 0o1777),
-            reply,
-        );
+    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
+        self.add(req, parent, name, (Body::Dir(Dir::default()), mode & 0o1777), reply);
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -246,14 +227,7 @@ impl Filesystem for Floor {
         empty(self.tree.write().rmdir(parent.0, name), reply);
     }
 
-    fn symlink(
-        &self,
-        req: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        target: &Path,
-        reply: ReplyEntry,
-    ) {
+    fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let body = Body::Symlink(target.to_owned());
         self.add(req, parent, name, (body, 0o777), reply);
     }
@@ -272,10 +246,7 @@ impl Filesystem for Floor {
             return reply.error(Errno::EINVAL);
         }
         let mut tree = self.tree.write();
-        empty(
-            tree.rename((parent.0, name), (newparent.0, newname), flags),
-            reply,
-        );
+        empty(tree.rename((parent.0, name), (newparent.0, newname), flags), reply);
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -344,10 +315,9 @@ impl Filesystem for Floor {
         reply: ReplyData,
     ) {
         match self.tree.read().get(ino.0) {
-            Ok(Inode {
-                body: Body::File(data),
-                ..
-            }) => data.read(offset, size as usize, |bytes| reply.data(bytes)),
+            Ok(Inode { body: Body::File(data), .. }) => {
+                data.read(offset, size as usize, |bytes| reply.data(bytes))
+            }
             Ok(_) => reply.error(Errno::EINVAL),
             Err(e) => reply.error(e),
         }
@@ -405,36 +375,15 @@ impl Filesystem for Floor {
         reply.ok();
     }
 
-    fn fsync(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        _fh: FileHandle,
-        _datasync: bool,
-        reply: ReplyEmpty,
-    ) {
+    fn fsync(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         reply.ok();
     }
 
-    fn fsyncdir(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        _fh: FileHandle,
-        _datasync: bool,
-        reply: ReplyEmpty,
-    ) {
+    fn fsyncdir(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         reply.ok();
     }
 
-    fn readdir(
-        &self,
-        _req: &Request,
-        ino: INodeNo,
-        _fh: FileHandle,
-        offset: u64,
-        mut reply: ReplyDirectory,
-    ) {
+    fn readdir(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let tree = self.tree.read();
         let dir = match tree.dir(ino.0) {
             Ok(dir) => dir,
@@ -487,16 +436,7 @@ impl Filesystem for Floor {
         let (bytes, inodes) = self.tree.read().usage();
         let all = 1 << 28;
         let free = all - bytes.div_ceil(4096).min(all);
-        reply.statfs(
-            all,
-            free,
-            free,
-            inodes + (1 << 30),
-            1 << 30,
-            4096,
-            255,
-            4096,
-        );
+        reply.statfs(all, free, free, inodes + (1 << 30), 1 << 30, 4096, 255, 4096);
     }
 
     fn setxattr(

@@ -42,9 +42,7 @@ impl Dir {
 
     /// Entries after `cookie`, as (cookie, name, inode).
     pub fn after(&self, cookie: u64) -> impl Iterator<Item = (u64, &OsStr, u64)> {
-        self.by_cookie
-            .range(cookie + 1..)
-            .map(|(c, (name, ino))| (*c, name.as_os_str(), *ino))
+        self.by_cookie.range(cookie + 1..).map(|(c, (name, ino))| (*c, name.as_os_str(), *ino))
     }
 
     fn set(&mut self, name: &OsStr, ino: u64) {
@@ -180,19 +178,8 @@ type Result<T> = std::result::Result<T, Errno>;
 impl Tree {
     /// An empty root that belongs to `uid` and `gid`.
     pub fn new(uid: u32, gid: u32) -> Self {
-        let root = Inode::new(
-            Body::Dir(Dir {
-                parent: 1,
-                ..Dir::default()
-            }),
-            0o755,
-            uid,
-            gid,
-        );
-        Self {
-            inodes: HashMap::from([(1, root)]),
-            next: 2,
-        }
+        let root = Inode::new(Body::Dir(Dir { parent: 1, ..Dir::default() }), 0o755, uid, gid);
+        Self { inodes: HashMap::from([(1, root)]), next: 2 }
     }
 
     pub fn get(&self, ino: u64) -> Result<&Inode> {

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 
 use lattice_tests::random::Random;
 use rustix::fs::{
-    AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps,
-    XattrFlags,
+    AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps, XattrFlags,
 };
 use rustix::io::Errno;
 
@@ -21,124 +20,34 @@ const FDS: usize = 8;
 /// A call with all its arguments; `fd` is a place in the table of open files.
 #[derive(Debug, Clone)]
 pub enum Call {
-    Open {
-        fd: usize,
-        path: PathBuf,
-        flags: OFlags,
-        mode: u32,
-    },
-    Close {
-        fd: usize,
-    },
-    Pread {
-        fd: usize,
-        offset: u64,
-        len: usize,
-    },
-    Pwrite {
-        fd: usize,
-        offset: u64,
-        len: usize,
-        seed: u64,
-    },
-    Append {
-        fd: usize,
-        len: usize,
-        seed: u64,
-    },
-    Ftruncate {
-        fd: usize,
-        len: u64,
-    },
-    Fallocate {
-        fd: usize,
-        flags: FallocateFlags,
-        offset: u64,
-        len: u64,
-    },
-    CopyRange {
-        from: usize,
-        to: usize,
-        offset_from: u64,
-        offset_to: u64,
-        len: usize,
-    },
-    Fsync {
-        fd: usize,
-        data: bool,
-    },
-    Fstat {
-        fd: usize,
-    },
-    Truncate {
-        path: PathBuf,
-        len: u64,
-    },
-    Stat {
-        path: PathBuf,
-    },
-    Read {
-        path: PathBuf,
-    },
-    List {
-        path: PathBuf,
-    },
-    Mkdir {
-        path: PathBuf,
-        mode: u32,
-    },
-    Rmdir {
-        path: PathBuf,
-    },
-    Unlink {
-        path: PathBuf,
-    },
-    Rename {
-        from: PathBuf,
-        to: PathBuf,
-        flags: RenameFlags,
-    },
-    Symlink {
-        target: PathBuf,
-        path: PathBuf,
-    },
-    Readlink {
-        path: PathBuf,
-    },
-    Mkfifo {
-        path: PathBuf,
-    },
-    Chmod {
-        path: PathBuf,
-        mode: u32,
-    },
-    Chown {
-        path: PathBuf,
-        uid: u32,
-        gid: u32,
-    },
-    Utimens {
-        path: PathBuf,
-        seconds: i64,
-        nanos: i64,
-    },
-    SetXattr {
-        path: PathBuf,
-        name: &'static str,
-        len: usize,
-        flags: XattrFlags,
-    },
-    GetXattr {
-        path: PathBuf,
-        name: &'static str,
-    },
-    ListXattr {
-        path: PathBuf,
-    },
-    RemoveXattr {
-        path: PathBuf,
-        name: &'static str,
-    },
+    Open { fd: usize, path: PathBuf, flags: OFlags, mode: u32 },
+    Close { fd: usize },
+    Pread { fd: usize, offset: u64, len: usize },
+    Pwrite { fd: usize, offset: u64, len: usize, seed: u64 },
+    Append { fd: usize, len: usize, seed: u64 },
+    Ftruncate { fd: usize, len: u64 },
+    Fallocate { fd: usize, flags: FallocateFlags, offset: u64, len: u64 },
+    CopyRange { from: usize, to: usize, offset_from: u64, offset_to: u64, len: usize },
+    Fsync { fd: usize, data: bool },
+    Fstat { fd: usize },
+    Truncate { path: PathBuf, len: u64 },
+    Stat { path: PathBuf },
+    Read { path: PathBuf },
+    List { path: PathBuf },
+    Mkdir { path: PathBuf, mode: u32 },
+    Rmdir { path: PathBuf },
+    Unlink { path: PathBuf },
+    Rename { from: PathBuf, to: PathBuf, flags: RenameFlags },
+    Symlink { target: PathBuf, path: PathBuf },
+    Readlink { path: PathBuf },
+    Mkfifo { path: PathBuf },
+    Chmod { path: PathBuf, mode: u32 },
+    Chown { path: PathBuf, uid: u32, gid: u32 },
+    Utimens { path: PathBuf, seconds: i64, nanos: i64 },
+    SetXattr { path: PathBuf, name: &'static str, len: usize, flags: XattrFlags },
+    GetXattr { path: PathBuf, name: &'static str },
+    ListXattr { path: PathBuf },
+    RemoveXattr { path: PathBuf, name: &'static str },
 }
 
 fn path(random: &mut Random) -> PathBuf {
@@ -199,26 +108,10 @@ impl Call {
                 mode: 0o600 | random.below(0o200) as u32,
             },
             10..13 => Self::Close { fd },
-            13..17 => Self::Pread {
-                fd,
-                offset: offset(random),
-                len: length(random),
-            },
-            17..24 => Self::Pwrite {
-                fd,
-                offset: offset(random),
-                len: length(random),
-                seed: random.bits(),
-            },
-            24..26 => Self::Append {
-                fd,
-                len: length(random),
-                seed: random.bits(),
-            },
-            26..28 => Self::Ftruncate {
-                fd,
-                len: offset(random),
-            },
+            13..17 => Self::Pread { fd, offset: offset(random), len: length(random) },
+            17..24 => Self::Pwrite { fd, offset: offset(random), len: length(random), seed: random.bits() },
+            24..26 => Self::Append { fd, len: length(random), seed: random.bits() },
+            26..28 => Self::Ftruncate { fd, len: offset(random) },
             28..30 => Self::Fallocate {
                 fd,
                 flags: *random.pick(&[
@@ -237,22 +130,13 @@ impl Call {
                 offset_to: offset(random),
                 len: length(random),
             },
-            31 => Self::Fsync {
-                fd,
-                data: random.one_in(2),
-            },
+            31 => Self::Fsync { fd, data: random.one_in(2) },
             32..34 => Self::Fstat { fd },
-            34 => Self::Truncate {
-                path: path(random),
-                len: offset(random),
-            },
+            34 => Self::Truncate { path: path(random), len: offset(random) },
             35..38 => Self::Stat { path: path(random) },
             38..40 => Self::Read { path: path(random) },
             40..42 => Self::List { path: path(random) },
-            42..46 => Self::Mkdir {
-                path: path(random),
-                mode: 0o700 | random.below(0o100) as u32,
-            },
+            42..46 => Self::Mkdir { path: path(random), mode: 0o700 | random.below(0o100) as u32 },
             46 => Self::Rmdir { path: path(random) },
             47..49 => Self::Unlink { path: path(random) },
             49..54 => Self::Rename {
@@ -265,21 +149,13 @@ impl Call {
                     RenameFlags::EXCHANGE,
                 ]),
             },
-            54 => Self::Symlink {
-                target: path(random),
-                path: path(random),
-            },
+            54 => Self::Symlink { target: path(random), path: path(random) },
             55 => Self::Readlink { path: path(random) },
             56 => Self::Mkfifo { path: path(random) },
-            57 => Self::Chmod {
-                path: path(random),
-                mode: random.below(0o10000) as u32,
-            },
-            58 => Self::Chown {
-                path: path(random),
-                uid: random.below(3) as u32,
-                gid: random.below(3) as u32,
-            },
+            57 => Self::Chmod { path: path(random), mode: random.below(0o10000) as u32 },
+            58 => {
+                Self::Chown { path: path(random), uid: random.below(3) as u32, gid: random.below(3) as u32 }
+            }
             59 => Self::Utimens {
                 path: path(random),
                 seconds: random.below(4_000_000_000).cast_signed(),
@@ -289,21 +165,11 @@ impl Call {
                 path: path(random),
                 name: XATTRS[random.index(XATTRS.len())],
                 len: random.index(300),
-                flags: *random.pick(&[
-                    XattrFlags::empty(),
-                    XattrFlags::CREATE,
-                    XattrFlags::REPLACE,
-                ]),
+                flags: *random.pick(&[XattrFlags::empty(), XattrFlags::CREATE, XattrFlags::REPLACE]),
             },
-            61 => Self::GetXattr {
-                path: path(random),
-                name: XATTRS[random.index(XATTRS.len())],
-            },
+            61 => Self::GetXattr { path: path(random), name: XATTRS[random.index(XATTRS.len())] },
             62 => Self::ListXattr { path: path(random) },
-            _ => Self::RemoveXattr {
-                path: path(random),
-                name: XATTRS[random.index(XATTRS.len())],
-            },
+            _ => Self::RemoveXattr { path: path(random), name: XATTRS[random.index(XATTRS.len())] },
         }
     }
 }
@@ -321,10 +187,7 @@ pub type Answer = Result<String, i32>;
 
 impl Side {
     pub fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-            fds: Default::default(),
-        }
+        Self { root: root.to_owned(), fds: Default::default() }
     }
 
     pub fn perform(&mut self, call: &Call) -> Answer {
@@ -345,12 +208,7 @@ impl Side {
     fn call(&mut self, call: &Call) -> Result<String, Errno> {
         let done = String::new();
         match call {
-            Call::Open {
-                fd,
-                path,
-                flags,
-                mode,
-            } => {
+            Call::Open { fd, path, flags, mode } => {
                 self.fds[*fd] = None;
                 let opened = rustix::fs::open(self.at(path), *flags, Mode::from_raw_mode(*mode))?;
                 self.fds[*fd] = Some(opened);
@@ -361,12 +219,7 @@ impl Side {
                 let n = rustix::io::pread(self.fd(*fd)?, &mut buf, *offset)?;
                 return Ok(digest(&buf[..n]));
             }
-            Call::Pwrite {
-                fd,
-                offset,
-                len,
-                seed,
-            } => {
+            Call::Pwrite { fd, offset, len, seed } => {
                 let bytes = Random::new(*seed).bytes(*len);
                 return Ok(rustix::io::pwrite(self.fd(*fd)?, &bytes, *offset)?.to_string());
             }
@@ -377,49 +230,26 @@ impl Side {
                 return Ok(rustix::io::writev(fd, &[IoSlice::new(&bytes)])?.to_string());
             }
             Call::Ftruncate { fd, len } => rustix::fs::ftruncate(self.fd(*fd)?, *len)?,
-            Call::Fallocate {
-                fd,
-                flags,
-                offset,
-                len,
-            } => {
+            Call::Fallocate { fd, flags, offset, len } => {
                 rustix::fs::fallocate(self.fd(*fd)?, *flags, *offset, *len)?;
             }
-            Call::CopyRange {
-                from,
-                to,
-                offset_from,
-                offset_to,
-                len,
-            } => {
+            Call::CopyRange { from, to, offset_from, offset_to, len } => {
                 let (mut at_from, mut at_to) = (*offset_from, *offset_to);
                 let (from, to) = (self.fd(*from)?, self.fd(*to)?);
-                let n = rustix::fs::copy_file_range(
-                    from,
-                    Some(&mut at_from),
-                    to,
-                    Some(&mut at_to),
-                    *len,
-                )?;
+                let n = rustix::fs::copy_file_range(from, Some(&mut at_from), to, Some(&mut at_to), *len)?;
                 return Ok(n.to_string());
             }
             Call::Fsync { fd, data: false } => rustix::fs::fsync(self.fd(*fd)?)?,
             Call::Fsync { fd, data: true } => rustix::fs::fdatasync(self.fd(*fd)?)?,
             Call::Fstat { fd } => return Ok(stat_line(&rustix::fs::fstat(self.fd(*fd)?)?)),
             Call::Truncate { path, len } => {
-                let fd = rustix::fs::open(
-                    self.at(path),
-                    OFlags::WRONLY | OFlags::NONBLOCK,
-                    Mode::empty(),
-                )?;
+                let fd = rustix::fs::open(self.at(path), OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty())?;
                 rustix::fs::ftruncate(fd, *len)?;
             }
             Call::Stat { path } => return Ok(stat_line(&rustix::fs::lstat(self.at(path))?)),
             Call::Read { path } => return self.read(path),
             Call::List { path } => return list(&self.at(path)),
-            Call::Mkdir { path, mode } => {
-                rustix::fs::mkdir(self.at(path), Mode::from_raw_mode(*mode))?
-            }
+            Call::Mkdir { path, mode } => rustix::fs::mkdir(self.at(path), Mode::from_raw_mode(*mode))?,
             Call::Rmdir { path } => rustix::fs::rmdir(self.at(path))?,
             Call::Unlink { path } => rustix::fs::unlink(self.at(path))?,
             Call::Rename { from, to, flags } => {
@@ -431,41 +261,15 @@ impl Side {
                 return Ok(format!("{target:?}"));
             }
             Call::Mkfifo { path } => {
-                rustix::fs::mknodat(
-                    CWD,
-                    self.at(path),
-                    FileType::Fifo,
-                    Mode::from_raw_mode(0o640),
-                    0,
-                )?;
+                rustix::fs::mknodat(CWD, self.at(path), FileType::Fifo, Mode::from_raw_mode(0o640), 0)?;
             }
-            Call::Chmod { path, mode } => {
-                rustix::fs::chmod(self.at(path), Mode::from_raw_mode(*mode))?
-            }
+            Call::Chmod { path, mode } => rustix::fs::chmod(self.at(path), Mode::from_raw_mode(*mode))?,
             Call::Chown { path, uid, gid } => {
-                let (uid, gid) = (
-                    rustix::fs::Uid::from_raw(*uid),
-                    rustix::fs::Gid::from_raw(*gid),
-                );
-                rustix::fs::chownat(
-                    CWD,
-                    self.at(path),
-                    Some(uid),
-                    Some(gid),
-                    AtFlags::SYMLINK_NOFOLLOW,
-                )?;
+                let (uid, gid) = (rustix::fs::Uid::from_raw(*uid), rustix::fs::Gid::from_raw(*gid));
+                rustix::fs::chownat(CWD, self.at(path), Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
             }
-            Call::Utimens {
-                path,
-                seconds,
-                nanos,
-            } => return self.utimens(path, *seconds, *nanos),
-            Call::SetXattr {
-                path,
-                name,
-                len,
-                flags,
-            } => {
+            Call::Utimens { path, seconds, nanos } => return self.utimens(path, *seconds, *nanos),
+            Call::SetXattr { path, name, len, flags } => {
                 rustix::fs::setxattr(self.at(path), *name, &vec![b'x'; *len], *flags)?;
             }
             Call::GetXattr { path, name } => {
@@ -496,14 +300,8 @@ impl Side {
     }
 
     fn utimens(&self, path: &Path, seconds: i64, nanos: i64) -> Result<String, Errno> {
-        let time = Timespec {
-            tv_sec: seconds,
-            tv_nsec: nanos,
-        };
-        let times = Timestamps {
-            last_access: time,
-            last_modification: time,
-        };
+        let time = Timespec { tv_sec: seconds, tv_nsec: nanos };
+        let times = Timestamps { last_access: time, last_modification: time };
         rustix::fs::utimensat(CWD, self.at(path), &times, AtFlags::SYMLINK_NOFOLLOW)?;
         let stat = rustix::fs::lstat(self.at(path))?;
         Ok(format!("{}.{:09}", stat.st_mtime, stat.st_mtime_nsec))
@@ -520,19 +318,11 @@ pub fn digest(bytes: &[u8]) -> String {
 
 fn stat_line(stat: &rustix::fs::Stat) -> String {
     let kind = FileType::from_raw_mode(stat.st_mode);
-    let owner = format!(
-        "mode {:o} owner {}:{}",
-        stat.st_mode & 0o7777,
-        stat.st_uid,
-        stat.st_gid
-    );
+    let owner = format!("mode {:o} owner {}:{}", stat.st_mode & 0o7777, stat.st_uid, stat.st_gid);
     match kind {
         // Sizes and link counts of directories are each filesystem's own.
         FileType::Directory => format!("directory {owner}"),
-        kind => format!(
-            "{kind:?} {owner} size {} links {}",
-            stat.st_size, stat.st_nlink
-        ),
+        kind => format!("{kind:?} {owner} size {} links {}", stat.st_size, stat.st_nlink),
     }
 }
 
@@ -559,12 +349,7 @@ pub fn describe(path: &Path) -> String {
     let Ok(meta) = fs::symlink_metadata(path) else {
         return "nothing".into();
     };
-    let owner = format!(
-        "mode {:o} owner {}:{}",
-        meta.mode() & 0o7777,
-        meta.uid(),
-        meta.gid()
-    );
+    let owner = format!("mode {:o} owner {}:{}", meta.mode() & 0o7777, meta.uid(), meta.gid());
     let kind = meta.file_type();
     if kind.is_file() {
         let content = fs::read(path).map_or_else(|e| e.to_string(), |bytes| digest(&bytes));

@@ -13,18 +13,14 @@ struct Peer {
 
 impl Peer {
     fn new() -> Self {
-        let peer = Self {
-            home: Scratch::new().expect("a directory"),
-        };
+        let peer = Self { home: Scratch::new().expect("a directory") };
         peer.run(&["init"]);
         peer
     }
 
     fn run(&self, args: &[&str]) -> String {
         let program = binary("lattice").expect("the binary");
-        let command = Cmd::new(program)
-            .args(args)
-            .env("LATTICE_HOME", self.home.path().join("h"));
+        let command = Cmd::new(program).args(args).env("LATTICE_HOME", self.home.path().join("h"));
         command.ok().expect("a command of the peer")
     }
 }
@@ -34,10 +30,7 @@ fn xattr(path: &Path, name: &str) -> String {
     let name = format!("user.lattice.{name}");
     let n = rustix::fs::getxattr(path, name.as_str(), &mut value[..])
         .unwrap_or_else(|e| panic!("{name} of {}: {e}", path.display()));
-    String::from_utf8(value[..n].to_vec())
-        .expect("text")
-        .trim_end()
-        .to_owned()
+    String::from_utf8(value[..n].to_vec()).expect("text").trim_end().to_owned()
 }
 
 /// `notes.md` as both wrote it, seen from the first one's mount.
@@ -47,20 +40,14 @@ fn conflict() -> Option<(Mounted, Peer)> {
     let bundle = mounted.beside("bundle");
     let file = bundle.to_str().expect("UTF-8");
     fs::write(mounted.join("notes.md"), "base\n").expect("a file");
-    mounted
-        .lattice(["store", "export", "home", file])
-        .ok()
-        .expect("export");
+    mounted.lattice(["store", "export", "home", file]).ok().expect("export");
     peer.run(&["store", "import", file]);
     fs::write(mounted.join("notes.md"), "ours\n").expect("our version");
     peer.run(&["put", "home:notes.md", "theirs\n"]);
     peer.run(&["put", "home:new.md", "new\n"]);
     fs::remove_file(&bundle).expect("rm");
     peer.run(&["store", "export", "home", file]);
-    mounted
-        .lattice(["store", "import", file])
-        .ok()
-        .expect("import");
+    mounted.lattice(["store", "import", file]).ok().expect("import");
     Some((mounted, peer))
 }
 
@@ -70,35 +57,20 @@ fn a_conflict_shows_and_is_resolved_in_the_mount() {
         return;
     };
     let notes = mounted.join("notes.md");
-    assert_eq!(
-        fs::read(mounted.join("new.md")).expect("what came"),
-        b"new\n"
-    );
+    assert_eq!(fs::read(mounted.join("new.md")).expect("what came"), b"new\n");
     assert_eq!(xattr(&notes, "conflict"), "2");
     assert_eq!(xattr(&mounted.join("new.md"), "conflict"), "0");
-    assert_eq!(
-        xattr(mounted.dir(), "conflict"),
-        "1",
-        "one below the directory"
-    );
+    assert_eq!(xattr(mounted.dir(), "conflict"), "1", "one below the directory");
     assert_eq!(xattr(&notes, "heads").lines().count(), 2);
 
     let dir = mounted.join(".lattice/conflicts/notes.md");
     let mut versions: Vec<_> = fs::read_dir(&dir)
         .expect("the versions")
-        .map(|e| {
-            e.expect("an entry")
-                .file_name()
-                .into_string()
-                .expect("UTF-8")
-        })
+        .map(|e| e.expect("an entry").file_name().into_string().expect("UTF-8"))
         .collect();
     versions.sort();
     assert_eq!(versions.len(), 3, "{versions:?}");
-    assert!(
-        versions[0].starts_with("1-") && versions[0].ends_with(".md"),
-        "{versions:?}"
-    );
+    assert!(versions[0].starts_with("1-") && versions[0].ends_with(".md"), "{versions:?}");
     assert!(versions[2].starts_with("base"), "{versions:?}");
     let read = |name: &str| fs::read_to_string(dir.join(name)).expect("a version");
     let (winner, loser) = (read(&versions[0]), read(&versions[1]));
@@ -112,38 +84,21 @@ fn a_conflict_shows_and_is_resolved_in_the_mount() {
         assert_eq!(size, read(name).len() as u64, "{name} has its true size");
     }
 
-    let code = mounted
-        .lattice(["conflicts", "home", "--exit-code"])
-        .run()
-        .expect("conflicts")
-        .code();
+    let code = mounted.lattice(["conflicts", "home", "--exit-code"]).run().expect("conflicts").code();
     assert_eq!(code, 22);
     // The loser is picked by the start of its entry id.
     let heads = xattr(&notes, "heads");
-    let id8 = versions[1]
-        .rsplit('-')
-        .next()
-        .and_then(|n| n.split('.').next())
-        .expect("an id");
+    let id8 = versions[1].rsplit('-').next().and_then(|n| n.split('.').next()).expect("an id");
     assert!(heads.contains(id8), "{id8} is in\n{heads}");
-    rustix::fs::setxattr(
-        &notes,
-        "user.lattice.resolve",
-        id8.as_bytes(),
-        rustix::fs::XattrFlags::empty(),
-    )
-    .expect("resolve");
+    rustix::fs::setxattr(&notes, "user.lattice.resolve", id8.as_bytes(), rustix::fs::XattrFlags::empty())
+        .expect("resolve");
     assert_eq!(fs::read_to_string(&notes).expect("the file"), loser);
     assert_eq!(xattr(&notes, "conflict"), "0");
     assert!(!dir.exists(), "no conflict is listed any more");
     mounted.remount().expect("a new mount");
     assert_eq!(fs::read_to_string(&notes).expect("the file"), loser);
     assert_eq!(xattr(&notes, "conflict"), "0");
-    let code = mounted
-        .lattice(["conflicts", "home", "--exit-code"])
-        .run()
-        .expect("conflicts")
-        .code();
+    let code = mounted.lattice(["conflicts", "home", "--exit-code"]).run().expect("conflicts").code();
     assert_eq!(code, 0);
 }
 
@@ -156,18 +111,12 @@ fn removing_a_version_discards_it() {
     let second = fs::read_dir(&dir)
         .expect("the versions")
         .map(|e| e.expect("an entry").path())
-        .find(|path| {
-            path.file_name()
-                .is_some_and(|n| n.as_encoded_bytes().starts_with(b"2-"))
-        })
+        .find(|path| path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"2-")))
         .expect("a second version");
     let winner = fs::read(mounted.join("notes.md")).expect("the file");
     fs::remove_file(second).expect("rm of a version");
     assert_eq!(xattr(&mounted.join("notes.md"), "conflict"), "0");
-    assert_eq!(
-        fs::read(mounted.join("notes.md")).expect("the file"),
-        winner
-    );
+    assert_eq!(fs::read(mounted.join("notes.md")).expect("the file"), winner);
 }
 
 #[test]
@@ -180,23 +129,14 @@ fn a_delete_beside_an_edit_keeps_the_edit() {
     let file = bundle.to_str().expect("UTF-8");
     fs::create_dir(mounted.join("d")).expect("a directory");
     fs::write(mounted.join("d/f"), "base\n").expect("a file");
-    mounted
-        .lattice(["store", "export", "home", file])
-        .ok()
-        .expect("export");
+    mounted.lattice(["store", "export", "home", file]).ok().expect("export");
     peer.run(&["store", "import", file]);
     fs::remove_dir_all(mounted.join("d")).expect("rm -r");
     peer.run(&["put", "home:d/f", "edited\n"]);
     fs::remove_file(&bundle).expect("rm");
     peer.run(&["store", "export", "home", file]);
-    mounted
-        .lattice(["store", "import", file])
-        .ok()
-        .expect("import");
-    assert_eq!(
-        fs::read(mounted.join("d/f")).expect("the edit"),
-        b"edited\n"
-    );
+    mounted.lattice(["store", "import", file]).ok().expect("import");
+    assert_eq!(fs::read(mounted.join("d/f")).expect("the edit"), b"edited\n");
 }
 
 #[test]
@@ -206,44 +146,25 @@ fn the_control_directory_is_found_but_never_listed() {
     };
     fs::write(mounted.join("f"), "one\n").expect("a file");
     fs::write(mounted.join("f"), "two\n").expect("again");
-    let found = Cmd::bash(mounted.dir(), "find . -mindepth 1")
-        .ok()
-        .expect("find");
+    let found = Cmd::bash(mounted.dir(), "find . -mindepth 1").ok().expect("find");
     assert_eq!(found, "./f\n");
     for name in ["README", "status", "status.json", "conflicts.tsv"] {
         let path = mounted.join(".lattice").join(name);
         let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
-        assert_eq!(
-            fs::metadata(&path).expect("stat").len(),
-            text.len() as u64,
-            "{name} has its true size"
-        );
+        assert_eq!(fs::metadata(&path).expect("stat").len(), text.len() as u64, "{name} has its true size");
     }
     let history = mounted.join(".lattice/history/f");
-    let mut versions: Vec<_> = fs::read_dir(&history)
+    let versions: Vec<_> = fs::read_dir(&history)
         .expect("the history")
         .map(|e| e.expect("an entry").path())
         .filter(|path| !path.ends_with("latest"))
         .collect();
-    versions.sort();
-    let texts: Vec<_> = versions
-        .iter()
-        .map(|path| fs::read_to_string(path).expect("a version"))
-        .collect();
-    assert!(
-        texts.contains(&"one\n".to_owned()),
-        "{versions:?} {texts:?}"
-    );
-    assert_eq!(texts.last().map(String::as_str), Some("two\n"));
+    let texts: Vec<_> = versions.iter().map(|path| fs::read_to_string(path).expect("a version")).collect();
+    assert_eq!(texts.first().map(String::as_str), Some("two\n"), "the newest first: {versions:?}");
+    assert!(texts.contains(&"one\n".to_owned()), "{versions:?} {texts:?}");
     assert_eq!(fs::read(history.join("latest")).expect("latest"), b"two\n");
-    assert!(
-        fs::write(mounted.join(".lattice/ctl"), "no such verb\n").is_err(),
-        "a bad verb fails"
-    );
-    assert!(
-        fs::write(mounted.join(".lattice/new"), "x").is_err(),
-        "nothing can be made there"
-    );
+    assert!(fs::write(mounted.join(".lattice/ctl"), "no such verb\n").is_err(), "a bad verb fails");
+    assert!(fs::write(mounted.join(".lattice/new"), "x").is_err(), "nothing can be made there");
     assert!(fs::remove_dir(mounted.join(".lattice")).is_err());
 }
 
@@ -254,28 +175,15 @@ fn provenance_is_readable_and_unlisted() {
     };
     let path = mounted.join("f");
     fs::write(&path, "text\n").expect("a file");
-    rustix::fs::setxattr(&path, "user.mine", b"1", rustix::fs::XattrFlags::empty())
-        .expect("an xattr");
-    assert_eq!(xattr(&path, "store"), "home");
+    rustix::fs::setxattr(&path, "user.mine", b"1", rustix::fs::XattrFlags::empty()).expect("an xattr");
+    assert_eq!(xattr(&path, "store").len(), 36, "a UUID");
     assert_eq!(xattr(&path, "key"), "f");
     assert_eq!(xattr(&path, "size"), "5");
     for name in ["entry", "author", "hlc", "heads", "hash", "synced"] {
         assert!(!xattr(&path, name).is_empty(), "{name}");
     }
-    let listed = Cmd::new("getfattr")
-        .arg("--absolute-names")
-        .arg(&path)
-        .ok()
-        .expect("getfattr");
-    assert!(
-        listed.contains("user.mine") && !listed.contains("user.lattice"),
-        "{listed}"
-    );
-    let refused = rustix::fs::setxattr(
-        &path,
-        "user.lattice.author",
-        b"me",
-        rustix::fs::XattrFlags::empty(),
-    );
+    let listed = Cmd::new("getfattr").arg("--absolute-names").arg(&path).ok().expect("getfattr");
+    assert!(listed.contains("user.mine") && !listed.contains("user.lattice"), "{listed}");
+    let refused = rustix::fs::setxattr(&path, "user.lattice.author", b"me", rustix::fs::XattrFlags::empty());
     assert!(refused.is_err(), "provenance can't be written");
 }

@@ -24,31 +24,17 @@ fn vim_and_sed_edit_in_place() {
              -c '%s/two/2/' -c 'normal Gofour' -c wq {backup}.txt"
         );
         Cmd::bash(&dir, &script).ok().expect("vim");
-        Cmd::bash(&dir, &format!("sed -i.orig s/three/3/ {backup}.txt"))
-            .ok()
-            .expect("sed -i");
+        Cmd::bash(&dir, &format!("sed -i.orig s/three/3/ {backup}.txt")).ok().expect("sed -i");
         let text = fs::read_to_string(&file).expect("the file");
-        assert_eq!(
-            text,
-            "one\n2\n3\n".repeat(500) + "four\n",
-            "backupcopy={backup}"
-        );
+        assert_eq!(text, "one\n2\n3\n".repeat(500) + "four\n", "backupcopy={backup}");
     }
     mounted.remount().expect("a new mount");
     if mounted.persists() {
         let names: BTreeSet<_> = fs::read_dir(&dir)
             .expect("the directory")
-            .map(|e| {
-                e.expect("an entry")
-                    .file_name()
-                    .into_string()
-                    .expect("UTF-8")
-            })
+            .map(|e| e.expect("an entry").file_name().into_string().expect("UTF-8"))
             .collect();
-        assert!(
-            names.iter().all(|n| !n.ends_with(".swp")),
-            "no swap file is left: {names:?}"
-        );
+        assert!(names.iter().all(|n| !n.ends_with(".swp")), "no swap file is left: {names:?}");
         let text = fs::read_to_string(dir.join("auto.txt")).expect("the file");
         assert_eq!(text, "one\n2\n3\n".repeat(500) + "four\n");
     }
@@ -66,24 +52,13 @@ fn ten_thousand_files_in_one_directory() {
     }
     let names = |dir| -> BTreeSet<String> {
         let entries = fs::read_dir(dir).expect("the directory");
-        entries
-            .map(|e| {
-                e.expect("an entry")
-                    .file_name()
-                    .into_string()
-                    .expect("UTF-8")
-            })
-            .collect()
+        entries.map(|e| e.expect("an entry").file_name().into_string().expect("UTF-8")).collect()
     };
     assert_eq!(names(&dir).len(), 10_000);
     // Removing while listing: every name that isn't removed must come exactly once.
     let mut seen = BTreeSet::new();
     for entry in fs::read_dir(&dir).expect("the directory") {
-        let name = entry
-            .expect("an entry")
-            .file_name()
-            .into_string()
-            .expect("UTF-8");
+        let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
         if seen.len() % 2 == 0 {
             fs::remove_file(dir.join(&name)).expect("rm");
         }
@@ -97,10 +72,7 @@ fn ten_thousand_files_in_one_directory() {
         assert_eq!(left.len(), 5_000);
         for name in left.iter().step_by(97) {
             let number: u32 = name["file-".len()..].parse().expect("a number");
-            assert_eq!(
-                fs::read_to_string(dir.join(name)).expect("a file"),
-                number.to_string()
-            );
+            assert_eq!(fs::read_to_string(dir.join(name)).expect("a file"), number.to_string());
         }
         fs::remove_dir_all(&dir).expect("rm -r");
     }
@@ -116,10 +88,8 @@ fn a_sparse_file_of_2_gib() {
     let path = mounted.join("sparse");
     let file = File::create(&path).expect("a file");
     file.set_len(SIZE).expect("truncate to 2 GiB");
-    file.write_all_at(b"middle", AT)
-        .expect("a write in the middle");
-    file.write_all_at(b"end", SIZE - 3)
-        .expect("a write at the end");
+    file.write_all_at(b"middle", AT).expect("a write in the middle");
+    file.write_all_at(b"end", SIZE - 3).expect("a write at the end");
     drop(file);
     mounted.remount().expect("a new mount");
     if !mounted.persists() {
@@ -128,11 +98,7 @@ fn a_sparse_file_of_2_gib() {
     let mut file = File::open(&path).expect("the file");
     let meta = file.metadata().expect("stat");
     assert_eq!(meta.len(), SIZE);
-    assert!(
-        meta.blocks() * 512 < 64 << 20,
-        "{} blocks are allocated",
-        meta.blocks()
-    );
+    assert!(meta.blocks() * 512 < 64 << 20, "{} blocks are allocated", meta.blocks());
     let mut buf = [0; 8];
     file.read_exact_at(&mut buf, AT - 1).expect("the middle");
     assert_eq!(&buf, b"\0middle\0");
@@ -145,16 +111,8 @@ fn a_sparse_file_of_2_gib() {
     let hole = rustix::fs::seek(&file, rustix::fs::SeekFrom::Hole(AT)).expect("SEEK_HOLE");
     assert!(hole > AT && hole < SIZE, "the next hole is at {hole}");
     if mounted.kind() == Kind::Lattice {
-        let du = Cmd::new("du")
-            .arg("-sk")
-            .arg(mounted.home())
-            .ok()
-            .expect("du");
-        let kib: u64 = du
-            .split_whitespace()
-            .next()
-            .and_then(|n| n.parse().ok())
-            .expect("a number");
+        let du = Cmd::new("du").arg("-sk").arg(mounted.home()).ok().expect("du");
+        let kib: u64 = du.split_whitespace().next().and_then(|n| n.parse().ok()).expect("a number");
         assert!(kib < 64 << 10, "holes take no space: {kib} KiB");
     }
 }
@@ -168,23 +126,13 @@ fn an_unlinked_file_lives_until_it_is_closed() {
         let path = mounted.join("gone");
         let body = Random::new(size as u64).bytes(size);
         fs::write(&path, &body).expect("a file");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .expect("open");
+        let file = OpenOptions::new().read(true).write(true).open(&path).expect("open");
         fs::remove_file(&path).expect("unlink");
-        assert_eq!(
-            fs::read_dir(mounted.dir()).expect("ls").count(),
-            0,
-            "no .fuse_hidden file"
-        );
+        assert_eq!(fs::read_dir(mounted.dir()).expect("ls").count(), 0, "no .fuse_hidden file");
         let mut read = vec![0; size];
-        file.read_exact_at(&mut read, 0)
-            .expect("read of what is gone");
+        file.read_exact_at(&mut read, 0).expect("read of what is gone");
         assert!(read == body);
-        file.write_all_at(b"more", size as u64)
-            .expect("write to what is gone");
+        file.write_all_at(b"more", size as u64).expect("write to what is gone");
         let meta = file.metadata().expect("fstat");
         assert_eq!((meta.nlink(), meta.len()), (0, size as u64 + 4));
         // A new file of the same name is another file.
@@ -214,10 +162,7 @@ fn an_open_file_follows_its_rename() {
     assert!(!old.exists());
     mounted.remount().expect("a new mount");
     if mounted.persists() {
-        assert_eq!(
-            fs::read(mounted.join("moved/new")).expect("the file"),
-            b"before after"
-        );
+        assert_eq!(fs::read(mounted.join("moved/new")).expect("the file"), b"before after");
         assert_eq!(fs::read_dir(mounted.dir()).expect("ls").count(), 1);
     }
 }
@@ -227,12 +172,7 @@ fn space_is_allocated_punched_and_zeroed() {
     let Some(mounted) = super::mounted(&[]) else {
         return;
     };
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(mounted.join("f"))
-        .expect("f");
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(mounted.join("f")).expect("f");
     file.write_all_at(&[7; 300_000], 0).expect("write");
     rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, 400_000).expect("allocate");
     assert_eq!(file.metadata().expect("stat").len(), 400_000);
@@ -248,8 +188,6 @@ fn space_is_allocated_punched_and_zeroed() {
     assert!(read == wanted);
     drop(file);
     let mut again = Vec::new();
-    File::open(mounted.join("f"))
-        .and_then(|mut f| f.read_to_end(&mut again))
-        .expect("read again");
+    File::open(mounted.join("f")).and_then(|mut f| f.read_to_end(&mut again)).expect("read again");
     assert!(again == wanted);
 }

@@ -13,20 +13,12 @@ fn clone_commit_gc_and_fsck() {
     };
     let source = mounted.beside("source");
     trees::make(&source, FILES, 1).expect("a tree");
-    Cmd::bash(
-        &source,
-        &format!("git init -q -b main . && {IDENTITY} && git add -A && git commit -qm one"),
-    )
-    .ok()
-    .expect("a repository on the disk");
+    Cmd::bash(&source, &format!("git init -q -b main . && {IDENTITY} && git add -A && git commit -qm one"))
+        .ok()
+        .expect("a repository on the disk");
 
     let clone = mounted.join("clone");
-    Cmd::new("git")
-        .args(["clone", "-q", "--no-hardlinks"])
-        .arg(&source)
-        .arg(&clone)
-        .ok()
-        .expect("git clone");
+    Cmd::new("git").args(["clone", "-q", "--no-hardlinks"]).arg(&source).arg(&clone).ok().expect("git clone");
     let work = format!(
         r#"{IDENTITY}
         test -z "$(git status --porcelain)"
@@ -52,7 +44,8 @@ fn clone_commit_gc_and_fsck() {
         let status = Cmd::bash(&clone, after).ok().expect("the clone is whole");
         assert_eq!(status, "", "clean after a new mount");
         // A checkout from the packed objects is what was committed.
-        let again = "git clone -q . ../again && git -C ../again fsck --full && diff -r --exclude=.git . ../again";
+        let again =
+            "git clone -q . ../again && git -C ../again fsck --full && diff -r --exclude=.git . ../again";
         Cmd::bash(&clone, again).ok().expect("a clone of the clone");
     }
 }

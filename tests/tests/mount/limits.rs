@@ -38,20 +38,10 @@ fn a_full_disk_is_an_error_and_the_store_stays_whole() {
     let scratch = Scratch::new().expect("a directory");
     let small = scratch.join("small");
     fs::create_dir(&small).expect("a directory");
-    mount(
-        "tmpfs",
-        &small,
-        "tmpfs",
-        MountFlags::empty(),
-        Some(c"size=48m"),
-    )
-    .expect("a small disk");
+    mount("tmpfs", &small, "tmpfs", MountFlags::empty(), Some(c"size=48m")).expect("a small disk");
     let below = Below(&small);
     let home = small.join("h");
-    let options = MountOptions {
-        home: Some(home),
-        ..MountOptions::default()
-    };
+    let options = MountOptions { home: Some(home), ..MountOptions::default() };
     let mut mounted = Mounted::with(Kind::Lattice, options.clone()).expect("a mount");
 
     let mut kept = Vec::new();
@@ -67,11 +57,7 @@ fn a_full_disk_is_an_error_and_the_store_stays_whole() {
     }
     let refused = refused.expect("48 MB are full after 120 MB");
     assert_eq!(refused.kind(), ErrorKind::StorageFull, "{refused}");
-    assert!(
-        kept.len() > 20,
-        "only {} files of 300 kB were kept on 48 MB",
-        kept.len()
-    );
+    assert!(kept.len() > 20, "only {} files of 300 kB were kept on 48 MB", kept.len());
     for n in &kept {
         assert!(fs::read(mounted.join(&format!("f{n}"))).expect("still readable") == body(*n));
     }
@@ -99,10 +85,7 @@ fn a_read_only_data_directory_can_be_read() {
     let home = scratch.join("h");
     fs::create_dir(&home).expect("a directory");
     fs::remove_dir(&home).expect("made by init");
-    let options = MountOptions {
-        home: Some(home.clone()),
-        ..MountOptions::default()
-    };
+    let options = MountOptions { home: Some(home.clone()), ..MountOptions::default() };
     let mut mounted = Mounted::with(Kind::Lattice, options).expect("a mount");
     fs::write(mounted.join("small"), "kept").expect("a file");
     fs::write(mounted.join("large"), body(1)).expect("a file");
@@ -136,15 +119,8 @@ fn statfs_shows_the_disk_of_the_data() {
         return;
     };
     let free = |dir: &Path| {
-        let df = Cmd::new("df")
-            .args(["--output=size"])
-            .arg(dir)
-            .ok()
-            .expect("df");
-        df.lines()
-            .nth(1)
-            .and_then(|n| n.trim().parse::<u64>().ok())
-            .expect("a number")
+        let df = Cmd::new("df").args(["--output=size"]).arg(dir).ok().expect("df");
+        df.lines().nth(1).and_then(|n| n.trim().parse::<u64>().ok()).expect("a number")
     };
     assert_eq!(free(mounted.dir()), free(mounted.home()));
 }

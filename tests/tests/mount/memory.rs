@@ -45,27 +45,16 @@ fn writers_and_readers_agree() {
         return;
     };
     let path = mounted.join("mapped");
-    Cmd::new("python3")
-        .args(["-c", SCRIPT])
-        .arg(&path)
-        .deadline(60)
-        .ok()
-        .expect("the script");
+    Cmd::new("python3").args(["-c", SCRIPT]).arg(&path).deadline(60).ok().expect("the script");
     let mut wanted = vec![0; 3_000_000];
     for n in 1..51_usize {
         wanted[n * 50_021..n * 50_021 + 100].fill(n as u8);
     }
     wanted[10..14].copy_from_slice(b"last");
-    assert!(
-        fs::read(&path).expect("read") == wanted,
-        "read sees what was mapped"
-    );
+    assert!(fs::read(&path).expect("read") == wanted, "read sees what was mapped");
     mounted.remount().expect("a new mount");
     if mounted.persists() {
-        assert!(
-            fs::read(&path).expect("read") == wanted,
-            "and so after a new mount"
-        );
+        assert!(fs::read(&path).expect("read") == wanted, "and so after a new mount");
     }
 }
 
@@ -87,9 +76,5 @@ with open(path, "rb") as f:
         w.write(b"new")
     assert m[150_000:150_003] == b"new", m[150_000:150_003]
 "#;
-    Cmd::new("python3")
-        .args(["-c", script])
-        .arg(&path)
-        .ok()
-        .expect("the script");
+    Cmd::new("python3").args(["-c", script]).arg(&path).ok().expect("the script");
 }

@@ -39,21 +39,14 @@ fn odd_names_are_kept_byte_for_byte() {
     let (dir, all) = (mounted.join("odd"), names());
     fs::create_dir(&dir).expect("a directory");
     for name in &all {
-        fs::write(dir.join(name), name.as_bytes())
-            .unwrap_or_else(|e| panic!("create {name:?}: {e}"));
-        fs::create_dir(
-            mounted
-                .join("")
-                .join([b"d", &name.as_bytes()[1..]].concat().as_os()),
-        )
-        .unwrap_or_else(|e| panic!("mkdir like {name:?}: {e}"));
+        fs::write(dir.join(name), name.as_bytes()).unwrap_or_else(|e| panic!("create {name:?}: {e}"));
+        fs::create_dir(mounted.join("").join([b"d", &name.as_bytes()[1..]].concat().as_os()))
+            .unwrap_or_else(|e| panic!("mkdir like {name:?}: {e}"));
     }
     mounted.remount().expect("a new mount");
     if mounted.persists() {
-        let listed: BTreeSet<_> = fs::read_dir(&dir)
-            .expect("ls")
-            .map(|e| e.expect("an entry").file_name())
-            .collect();
+        let listed: BTreeSet<_> =
+            fs::read_dir(&dir).expect("ls").map(|e| e.expect("an entry").file_name()).collect();
         assert_eq!(listed, all);
         for name in &all {
             assert_eq!(fs::read(dir.join(name)).expect("read"), name.as_bytes());

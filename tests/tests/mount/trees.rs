@@ -20,10 +20,7 @@ fn same_listing(one: &Path, other: &Path) {
 }
 
 fn same(one: &Path, other: &Path) {
-    let diff = Cmd::new("diff")
-        .args(["-r", "--no-dereference"])
-        .arg(one)
-        .arg(other);
+    let diff = Cmd::new("diff").args(["-r", "--no-dereference"]).arg(one).arg(other);
     diff.ok().expect("the same bytes");
     same_listing(one, other);
 }
@@ -35,12 +32,8 @@ fn tar_extracts_what_it_packed() {
     };
     let plain = mounted.beside("plain");
     trees::make(&plain, 1_500, 2).expect("a tree");
-    Cmd::bash(&mounted.beside(""), "tar --format=pax -cf tree.tar plain")
-        .ok()
-        .expect("tar c");
-    Cmd::bash(mounted.dir(), "tar xf ../tree.tar")
-        .ok()
-        .expect("tar x");
+    Cmd::bash(&mounted.beside(""), "tar --format=pax -cf tree.tar plain").ok().expect("tar c");
+    Cmd::bash(mounted.dir(), "tar xf ../tree.tar").ok().expect("tar x");
     same(&plain, &mounted.join("plain"));
     // And back out of the mount, from a mount that has nothing cached.
     if mounted.persists() {
@@ -64,34 +57,22 @@ fn cp_and_mv_keep_everything() {
     trees::make(&plain, 400, 3).expect("a tree");
     let xattrs = "find . -name '*.rs' -exec setfattr -n user.note -v kept {} +; mkfifo pipe; touch -h -d 2001-02-03 pipe";
     Cmd::bash(&plain, xattrs).ok().expect("xattrs and a pipe");
-    Cmd::bash(mounted.dir(), "cp -a ../plain copy")
-        .ok()
-        .expect("cp -a");
+    Cmd::bash(mounted.dir(), "cp -a ../plain copy").ok().expect("cp -a");
     let no_pipe = |dir: &Path| Cmd::bash(dir, "rm pipe").ok().expect("rm pipe");
     let note = "getfattr -R -P -d . 2>/dev/null | grep -c '^user.note=\"kept\"' ";
     let count = |dir: &Path| Cmd::bash(dir, note).ok().expect("getfattr");
-    assert_eq!(
-        count(&plain),
-        count(&mounted.join("copy")),
-        "cp -a keeps xattrs"
-    );
+    assert_eq!(count(&plain), count(&mounted.join("copy")), "cp -a keeps xattrs");
     same_listing(&plain, &mounted.join("copy"));
     no_pipe(&plain);
     no_pipe(&mounted.join("copy"));
 
     let script = "mkdir -p deep/er && mv copy deep/er/moved && mv deep other && mkdir empty && mv -T other/er/moved empty";
-    Cmd::bash(mounted.dir(), script)
-        .ok()
-        .expect("mv of directories");
+    Cmd::bash(mounted.dir(), script).ok().expect("mv of directories");
     same(&plain, &mounted.join("empty"));
     // Across filesystems and back.
-    Cmd::bash(mounted.dir(), "mv empty ../out && mv ../out in")
-        .ok()
-        .expect("mv across");
+    Cmd::bash(mounted.dir(), "mv empty ../out && mv ../out in").ok().expect("mv across");
     same(&plain, &mounted.join("in"));
-    Cmd::bash(mounted.dir(), "cp -a in in2 && rm -rf in")
-        .ok()
-        .expect("cp -a inside, rm -rf");
+    Cmd::bash(mounted.dir(), "cp -a in in2 && rm -rf in").ok().expect("cp -a inside, rm -rf");
     mounted.remount().expect("a new mount");
     if mounted.persists() {
         same(&plain, &mounted.join("in2"));
@@ -118,19 +99,11 @@ fn rsync_has_nothing_to_do_the_second_time() {
     assert_eq!(sync("plain", "m/tree"), "", "nothing to do the second time");
     mounted.remount().expect("a new mount");
     if mounted.persists() {
-        assert_eq!(
-            sync("plain", "m/tree"),
-            "",
-            "nothing to do after a new mount"
-        );
+        assert_eq!(sync("plain", "m/tree"), "", "nothing to do after a new mount");
     } else {
         sync("plain", "m/tree");
     }
     sync("m/tree", "back");
-    assert_eq!(
-        sync("m/tree", "back"),
-        "",
-        "nothing to do the second time, back"
-    );
+    assert_eq!(sync("m/tree", "back"), "", "nothing to do the second time, back");
     same(&plain, &mounted.beside("back"));
 }

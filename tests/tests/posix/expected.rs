@@ -13,6 +13,8 @@ pub enum Outcome {
     Pass,
     Fail,
     Skip,
+    /// Passes or fails by chance: only in the list, never a result.
+    Either,
 }
 
 /// Test name -> outcome and reason.
@@ -27,15 +29,14 @@ impl Expected {
 
     fn parse(list: &str) -> Self {
         let document: DocumentMut = list.parse().expect("expected.toml is TOML");
-        let groups = document["group"]
-            .as_array_of_tables()
-            .expect("expected.toml has [[group]] tables");
+        let groups = document["group"].as_array_of_tables().expect("expected.toml has [[group]] tables");
         let mut all = BTreeMap::new();
         for group in groups {
             let outcome = match group["outcome"].as_str() {
                 Some("fail") => Outcome::Fail,
                 Some("skip") => Outcome::Skip,
-                other => panic!("outcome is fail or skip, not {other:?}"),
+                Some("either") => Outcome::Either,
+                other => panic!("outcome is fail, skip or either, not {other:?}"),
             };
             let reason = group["reason"].as_str().expect("each group has a reason");
             assert!(!reason.is_empty(), "a reason is empty");
@@ -55,10 +56,10 @@ impl Expected {
             match (self.0.get(name), outcome) {
                 (None, Outcome::Pass) => {}
                 (None, _) => lines.push(format!("  {name}: {outcome:?}, not in the list: {why}")),
+                (Some((Outcome::Either, _)), Outcome::Pass | Outcome::Fail) => {}
                 (Some((wanted, _)), _) if wanted == outcome => {}
-                (Some((wanted, reason)), _) => lines.push(format!(
-                    "  {name}: {outcome:?}, but the list says {wanted:?} ({reason}): {why}"
-                )),
+                (Some((wanted, reason)), _) => lines
+                    .push(format!("  {name}: {outcome:?}, but the list says {wanted:?} ({reason}): {why}")),
             }
         }
         for name in self.0.keys().filter(|name| !results.contains_key(*name)) {

@@ -19,10 +19,7 @@ fn tool(name: &str) -> Option<PathBuf> {
     let beside = binary(&format!("../tools/bin/{name}")).ok();
     let found = beside.or_else(|| have(name).then(|| name.into()));
     if found.is_none() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "CI must have {name}: see scripts/test"
-        );
+        assert!(std::env::var_os("CI").is_none(), "CI must have {name}: see scripts/test");
         eprintln!("skipped: it needs {name}: `cargo install {name}`, or run scripts/test");
     }
     found
@@ -77,10 +74,7 @@ fn pjdfstest() {
     let Some(suite) = tool("pjdfstest") else {
         return;
     };
-    let options = MountOptions {
-        allow_other: true,
-        ..MountOptions::default()
-    };
+    let options = MountOptions { allow_other: true, ..MountOptions::default() };
     let mounted = Mounted::with(Kind::chosen(), options).expect("a mount");
     let other = Scratch::new().expect("a second filesystem: the disk");
     let config_file = other.join("pjdfstest.toml");
@@ -105,12 +99,7 @@ fn pjdfstest() {
         count(Outcome::Fail),
         count(Outcome::Skip)
     );
-    assert!(
-        results.len() > 350,
-        "it ran hardly anything:\n{}{}",
-        done.stdout,
-        done.stderr
-    );
+    assert!(results.len() > 350, "it ran hardly anything:\n{}{}", done.stdout, done.stderr);
     let wrong = Expected::load().differences(&results);
     assert!(
         wrong.is_empty(),
@@ -147,10 +136,7 @@ fn fsx(name: &str, config: &str) {
             done.stdout,
             done.stderr
         );
-        println!(
-            "fsx {name} on {:?}: {FSX_OPS} operations, seed {seed}",
-            mounted.kind()
-        );
+        println!("fsx {name} on {:?}: {FSX_OPS} operations, seed {seed}", mounted.kind());
     }
 }
 

@@ -58,32 +58,16 @@ pub fn measure(keys: u64) -> Result<Measured> {
     let home = scratch.join("data");
     let child = |phase: &str| -> Result<String> {
         Cmd::new(std::env::current_exe()?)
-            .args([
-                "--keys-phase",
-                phase,
-                "--keys",
-                &keys.to_string(),
-                "--keys-dir",
-            ])
+            .args(["--keys-phase", phase, "--keys", &keys.to_string(), "--keys-dir"])
             .arg(&home)
             .deadline(900)
             .ok()
     };
     let fill: (f64, f64) = serde_json::from_str(&child("fill")?)?;
     let size = Cmd::new("du").arg("-sk").arg(&home).ok()?;
-    let kib: f64 = size
-        .split_whitespace()
-        .next()
-        .context("du prints a size")?
-        .parse()?;
+    let kib: f64 = size.split_whitespace().next().context("du prints a size")?.parse()?;
     let phase: Phase = serde_json::from_str(&child("work")?)?;
-    Ok(Measured {
-        keys,
-        fill: fill.0,
-        fill_rss: fill.1,
-        per_key: kib * 1024.0 / keys as f64,
-        phase,
-    })
+    Ok(Measured { keys, fill: fill.0, fill_rss: fill.1, per_key: kib * 1024.0 / keys as f64, phase })
 }
 
 /// What a child process does: prints its result as JSON.
@@ -102,10 +86,7 @@ pub fn run_phase(phase: &str, keys: u64, dir: &Path) -> Result<()> {
 }
 
 fn key(n: u64) -> Result<Key> {
-    let path = format!(
-        "archive/of/many/keys/{:06}/the-name-of-a-file-{n:09}",
-        n / DIRECTORY
-    );
+    let path = format!("archive/of/many/keys/{:06}/the-name-of-a-file-{n:09}", n / DIRECTORY);
     Key::parse(path.as_bytes()).context("a key")
 }
 
@@ -117,12 +98,7 @@ fn put(n: u64, random: &mut Random) -> Result<Change> {
         value: Value::File(Content::Inline(Bytes::from(random.bytes(VALUE)))),
         attrs: Attrs::default(),
     };
-    Ok(Change::Put {
-        key: key(n)?,
-        node,
-        cites: Cites::All,
-        expect: Expect::Anything,
-    })
+    Ok(Change::Put { key: key(n)?, node, cites: Cites::All, expect: Expect::Anything })
 }
 
 fn fill(dir: &Path, keys: u64) -> Result<()> {
@@ -131,9 +107,8 @@ fn fill(dir: &Path, keys: u64) -> Result<()> {
     let store = node.create_store("many")?;
     let mut random = Random::new(keys);
     for from in (0..keys).step_by(BATCH as usize) {
-        let batch: Result<Vec<Change>> = (from..keys.min(from + BATCH))
-            .map(|n| put(n, &mut random))
-            .collect();
+        let batch: Result<Vec<Change>> =
+            (from..keys.min(from + BATCH)).map(|n| put(n, &mut random)).collect();
         store.commit(batch?)?;
     }
     node.close()?;
@@ -160,38 +135,19 @@ fn work(dir: &Path, keys: u64) -> Result<Phase> {
         let below = key(random.below(keys))?;
         let dir = below.parent().context("a key has a parent")?;
         let some = store.list(&dir, None, 100)?;
-        anyhow::ensure!(
-            some.len() == 100.min(keys as usize),
-            "{} entries in {dir}",
-            some.len()
-        );
+        anyhow::ensure!(some.len() == 100.min(keys as usize), "{} entries in {dir}", some.len());
         Ok(())
     })?;
     let rss = peak_rss()?;
     node.close()?;
-    Ok(Phase {
-        open,
-        get,
-        put,
-        list,
-        rss,
-    })
+    Ok(Phase { open, get, put, list, rss })
 }
 
 fn get(store: &Handle, n: u64) -> Result<()> {
-    let record = store
-        .get(&key(n)?)?
-        .with_context(|| format!("key {n} isn't there"))?;
-    let head = record
-        .shown()
-        .with_context(|| format!("key {n} has no version"))?;
-    let node = head
-        .node
-        .as_ref()
-        .with_context(|| format!("key {n} is deleted"))?;
-    let content = node
-        .content()
-        .with_context(|| format!("key {n} is no file"))?;
+    let record = store.get(&key(n)?)?.with_context(|| format!("key {n} isn't there"))?;
+    let head = record.shown().with_context(|| format!("key {n} has no version"))?;
+    let node = head.node.as_ref().with_context(|| format!("key {n} is deleted"))?;
+    let content = node.content().with_context(|| format!("key {n} is no file"))?;
     let size = store.read(content)?.read_all()?.len();
     anyhow::ensure!(size == VALUE, "key {n} has {size} bytes");
     Ok(())
@@ -209,8 +165,6 @@ fn each(count: u64, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
 fn peak_rss() -> Result<f64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let kib = line
-        .and_then(|line| line.split_whitespace().nth(1))
-        .context("VmHWM")?;
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)).context("VmHWM")?;
     Ok(kib.parse::<f64>()? * 1024.0 / 1e6)
 }

@@ -72,12 +72,8 @@ fn run(args: &Args) -> Result<bool> {
         keys::run_phase(phase, args.keys, &args.keys_dir)?;
         return Ok(true);
     }
-    let wanted =
-        |name: &str| args.only.is_empty() || args.only.iter().any(|o| name.contains(o.as_str()));
-    let works: Vec<Work> = works::all(args.quick)
-        .into_iter()
-        .filter(|work| wanted(work.name))
-        .collect();
+    let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|o| name.contains(o.as_str()));
+    let works: Vec<Work> = works::all(args.quick).into_iter().filter(|work| wanted(work.name)).collect();
     if args.list {
         for work in &works {
             println!("{:<28} {}", work.name, work.goals_text());
@@ -89,11 +85,7 @@ fn run(args: &Args) -> Result<bool> {
         set.set(cpu);
         rustix::thread::sched_setaffinity(None, &set).context("can't pin to that CPU")?;
     }
-    let on = if args.on.is_empty() {
-        Place::ALL.to_vec()
-    } else {
-        args.on.clone()
-    };
+    let on = if args.on.is_empty() { Place::ALL.to_vec() } else { args.on.clone() };
     let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { 5 });
     let mut report = Report::new(rounds, args.quick);
     measure_works(args, &works, &on, rounds, &mut report)?;
@@ -151,18 +143,12 @@ fn measure_works(
                     continue;
                 }
                 let dir = places.fresh(place, round, work.name)?;
-                progress(&format!(
-                    "round {}/{rounds}: {:<28} {}",
-                    round + 1,
-                    work.name,
-                    place.name()
-                ));
+                progress(&format!("round {}/{rounds}: {:<28} {}", round + 1, work.name, place.name()));
                 let value = work
                     .measure(&inputs, &dir)
                     .with_context(|| format!("{} on {}", work.name, place.name()))?;
                 report.add(work, place, value);
-                std::fs::remove_dir_all(&dir)
-                    .with_context(|| format!("rm -r {}", dir.display()))?;
+                std::fs::remove_dir_all(&dir).with_context(|| format!("rm -r {}", dir.display()))?;
             }
         }
     }

@@ -49,10 +49,7 @@ impl Places {
             };
             mounted.push((*place, Mounted::with(kind, options)?));
         }
-        Ok(Self {
-            mounted,
-            scratch: Scratch::new()?,
-        })
+        Ok(Self { mounted, scratch: Scratch::new()? })
     }
 
     pub fn scratch(&self) -> &Path {

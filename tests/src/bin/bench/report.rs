@@ -38,19 +38,11 @@ pub struct Report {
 
 impl Report {
     pub fn new(rounds: usize, quick: bool) -> Self {
-        Self {
-            facts: Vec::new(),
-            values: BTreeMap::new(),
-            rounds,
-            quick,
-        }
+        Self { facts: Vec::new(), values: BTreeMap::new(), rounds, quick }
     }
 
     pub fn add(&mut self, work: &Work, place: Place, value: f64) {
-        self.values
-            .entry((work.name, place))
-            .or_default()
-            .push(value);
+        self.values.entry((work.name, place)).or_default().push(value);
     }
 
     /// A store with many keys, and how much dearer an operation is there than in a small one.
@@ -117,11 +109,7 @@ impl Report {
 
     /// `None` where nothing is asked or something wasn't measured.
     fn met(&self, work: &Work) -> Option<bool> {
-        let met: Vec<bool> = work
-            .goals
-            .iter()
-            .filter_map(|goal| self.meets(work, goal))
-            .collect();
+        let met: Vec<bool> = work.goals.iter().filter_map(|goal| self.meets(work, goal)).collect();
         (!met.is_empty()).then(|| met.contains(&true))
     }
 

@@ -66,85 +66,28 @@ impl Work {
     }
 
     pub fn goals_text(&self) -> String {
-        let sign = if self.unit == Unit::Seconds {
-            "<="
-        } else {
-            ">="
-        };
-        let goals = self
-            .goals
-            .iter()
-            .map(|g| format!("{sign} {} {}", g.bound, g.of.name()));
+        let sign = if self.unit == Unit::Seconds { "<=" } else { ">=" };
+        let goals = self.goals.iter().map(|g| format!("{sign} {} {}", g.bound, g.of.name()));
         goals.collect::<Vec<_>>().join(" or ")
     }
 }
 
-const FLOOR_15: &[Goal] = &[Goal {
-    of: Place::Floor,
-    bound: 1.5,
-}];
+const FLOOR_15: &[Goal] = &[Goal { of: Place::Floor, bound: 1.5 }];
 
 /// Every work, in the order of the table. Quick ones have no goals.
 pub fn all(quick: bool) -> Vec<Work> {
     use Unit::{MegabytesPerSecond, OpsPerSecond, Seconds};
-    let work = |name, unit, goals, run: Run| Work {
-        name,
-        unit,
-        goals,
-        rounds: usize::MAX,
-        run,
-    };
+    let work = |name, unit, goals, run: Run| Work { name, unit, goals, rounds: usize::MAX, run };
     let mut works = vec![
-        work(
-            "create, write 4 KiB, close",
-            OpsPerSecond,
-            &[Goal {
-                of: Place::Floor,
-                bound: 0.6,
-            }],
-            create,
-        ),
-        work(
-            "stat, cached",
-            OpsPerSecond,
-            &[Goal {
-                of: Place::Floor,
-                bound: 0.9,
-            }],
-            stat,
-        ),
-        work(
-            "open, read 4 KiB, close",
-            OpsPerSecond,
-            &[Goal {
-                of: Place::Floor,
-                bound: 0.9,
-            }],
-            open_read,
-        ),
-        work(
-            "write 1 GiB",
-            MegabytesPerSecond,
-            &[Goal {
-                of: Place::Ext4,
-                bound: 0.5,
-            }],
-            write_large,
-        ),
+        work("create, write 4 KiB, close", OpsPerSecond, &[Goal { of: Place::Floor, bound: 0.6 }], create),
+        work("stat, cached", OpsPerSecond, &[Goal { of: Place::Floor, bound: 0.9 }], stat),
+        work("open, read 4 KiB, close", OpsPerSecond, &[Goal { of: Place::Floor, bound: 0.9 }], open_read),
+        work("write 1 GiB", MegabytesPerSecond, &[Goal { of: Place::Ext4, bound: 0.5 }], write_large),
         // Where the kernel or the privilege allow no passthrough, the second counts.
         work(
             "read 1 GiB, cached",
             MegabytesPerSecond,
-            &[
-                Goal {
-                    of: Place::Ext4,
-                    bound: 0.9,
-                },
-                Goal {
-                    of: Place::Floor,
-                    bound: 0.9,
-                },
-            ],
+            &[Goal { of: Place::Ext4, bound: 0.9 }, Goal { of: Place::Floor, bound: 0.9 }],
             read_large,
         ),
         work("tar x", Seconds, FLOOR_15, tar_x),
@@ -155,15 +98,7 @@ pub fn all(quick: bool) -> Vec<Work> {
         work("rm -rf", Seconds, FLOOR_15, rm_rf),
         Work {
             rounds: 3,
-            ..work(
-                "cargo build",
-                Seconds,
-                &[Goal {
-                    of: Place::Ext4,
-                    bound: 1.5,
-                }],
-                cargo_build,
-            )
+            ..work("cargo build", Seconds, &[Goal { of: Place::Ext4, bound: 1.5 }], cargo_build)
         },
     ];
     if quick {
@@ -342,13 +277,7 @@ fn cp_r(inputs: &Inputs, dir: &Path) -> Result<f64> {
 }
 
 fn git_clone(inputs: &Inputs, dir: &Path) -> Result<f64> {
-    timed(
-        dir,
-        &format!(
-            "git clone -q --no-hardlinks {} clone",
-            quoted(&inputs.repository)?
-        ),
-    )
+    timed(dir, &format!("git clone -q --no-hardlinks {} clone", quoted(&inputs.repository)?))
 }
 
 fn git_status(inputs: &Inputs, dir: &Path) -> Result<f64> {
