@@ -12,7 +12,9 @@ use crate::fixture::Cmd;
 pub const LIGHT: &[&str] = &["bytes", "itoa", "memchr", "cfg-if", "smallvec", "crc32fast"];
 /// Dependencies with procedural macros and a build script: what an ordinary program has.
 pub const USUAL: &[&str] =
-    &["anyhow", "bytes", "itoa", "memchr", "parking_lot", "serde_json", "smallvec", "tempfile", "thiserror"];
+    &["anyhow", "blake3", "bytes", "itoa", "memchr", "prost", "serde_json", "smallvec", "thiserror"];
+/// The versions are this workspace's: those cargo has downloaded.
+const LOCK: &str = include_str!("../../Cargo.lock");
 
 /// Makes the crate `sample` in `dir` with its sources in `vendor/`. Build it with [`build`].
 ///
@@ -36,6 +38,7 @@ pub fn make(dir: &Path, dependencies: &[&str]) -> Result<()> {
         )?;
     }
     fs::write(dir.join("Cargo.toml"), manifest)?;
+    fs::write(dir.join("Cargo.lock"), LOCK)?;
     fs::write(dir.join("src/lib.rs"), source)?;
     fs::write(dir.join("src/main.rs"), "fn main() { println!(\"{}\", sample::part7::part()); }\n")?;
     let config =

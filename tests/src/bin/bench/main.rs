@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(3),
         Err(e) => {
-            eprintln!("bench: {e:?}");
+            eprintln!("bench: {e:#}");
             ExitCode::FAILURE
         }
     }
