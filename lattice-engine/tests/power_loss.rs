@@ -13,7 +13,7 @@ use lattice_engine::entry::{Attrs, Node, Value};
 use lattice_engine::id::{FileId, StoreId};
 use lattice_engine::identity::Identity;
 use lattice_engine::key::Key;
-use lattice_engine::store::{self, Change, Cites, Expect, Handle, OpenOptions, RenameHow};
+use lattice_engine::store::{self, Change, Cites, Expect, Handle, OpenOptions, RenameHow, StoreError};
 
 const SCRIPTS: u64 = 12;
 const STEPS: u64 = 60;

@@ -59,7 +59,15 @@ pub fn detach() {
     }
 }
 
+/// The log, or nowhere at all on a read-only file system.
 fn open_log(path: &Path) -> io::Result<File> {
+    match open_writable_log(path) {
+        Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => File::options().append(true).open("/dev/null"),
+        opened => opened,
+    }
+}
+
+fn open_writable_log(path: &Path) -> io::Result<File> {
     if std::fs::metadata(path).is_ok_and(|m| m.len() > MAX_LOG) {
         std::fs::rename(path, path.with_extension("log.1"))?;
     }
