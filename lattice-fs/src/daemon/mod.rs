@@ -84,9 +84,12 @@ async fn serve(
     stop: &CancellationToken,
 ) -> Result<()> {
     let socket = &paths.socket;
-    let listener = listen::bind(&paths.runtime, socket).await?;
+    let listener = listen::bind_where_possible(&paths.runtime, socket).await?;
+    let listens = listener.is_some();
     let tasks = TaskTracker::new();
-    tasks.spawn(listen::serve(listener, router(app.clone()), stop.clone(), tasks.clone()));
+    if let Some(listener) = listener {
+        tasks.spawn(listen::serve(listener, router(app.clone()), stop.clone(), tasks.clone()));
+    }
     let mounted = mount(app, request).await;
     if let Ok(doc) = &mounted {
         tracing::info!(dir = doc.dir, source = doc.source, "mounted");
@@ -96,7 +99,7 @@ async fn serve(
     }
     stop.cancel();
     // Gone before the mounts are, so that nobody new comes in while they are flushed.
-    if let Err(e) = std::fs::remove_file(socket) {
+    if listens && let Err(e) = std::fs::remove_file(socket) {
         tracing::warn!("{} can't be removed: {e}", socket.display());
     }
     tasks.close();
