@@ -40,7 +40,7 @@ impl ContentStore {
         if reader.layout().is_empty() {
             // Inline: no cut to keep, and its bytes are few.
             dirty = merged(
-                &[dirty, vec![0..old.size().min(new_size)]].concat(),
+                &dirty.into_iter().chain(std::iter::once(0..old.size().min(new_size))).collect::<Vec<_>>(),
                 new_size,
             );
         }

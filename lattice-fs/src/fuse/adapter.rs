@@ -203,7 +203,13 @@ impl Filesystem for Adapter {
             no_replace: flags.contains(RenameFlags::RENAME_NOREPLACE),
             exchange: flags.contains(RenameFlags::RENAME_EXCHANGE),
         };
-        done(self.fs.rename(parent.0, name.as_bytes(), newparent.0, newname.as_bytes(), how), reply);
+        let (name, newname) = (name.as_bytes(), newname.as_bytes());
+        if self.fs.rename_waits(parent.0, name) || self.fs.rename_waits(newparent.0, newname) {
+            let (fs, name, newname) = (self.fs.clone(), name.to_vec(), newname.to_vec());
+            self.slow.run(move || done(fs.rename(parent.0, &name, newparent.0, &newname, how), reply));
+        } else {
+            done(self.fs.rename(parent.0, name, newparent.0, newname, how), reply);
+        }
     }
 
     /// A key is a path: a second name for the same file can't be told to another replica.
@@ -289,7 +295,12 @@ impl Filesystem for Adapter {
         _lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        done(self.fs.flush(ino.0), reply);
+        if self.fs.save_waits(ino.0) {
+            let fs = self.fs.clone();
+            self.slow.run(move || done(fs.flush(ino.0), reply));
+        } else {
+            done(self.fs.flush(ino.0), reply);
+        }
     }
 
     fn release(
@@ -302,7 +313,12 @@ impl Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        done(self.fs.release(ino.0, fh.0, flags.0), reply);
+        if self.fs.save_waits(ino.0) {
+            let fs = self.fs.clone();
+            self.slow.run(move || done(fs.release(ino.0, fh.0, flags.0), reply));
+        } else {
+            done(self.fs.release(ino.0, fh.0, flags.0), reply);
+        }
     }
 
     fn fsync(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {

@@ -40,6 +40,7 @@ mod top;
 pub mod volume;
 mod watch;
 mod write;
+mod waits;
 mod xattr;
 
 pub use attr::{Attr, SetAttr, SetTime};
