@@ -13,7 +13,7 @@ use lattice_engine::entry::{Attrs, Node, Value};
 use lattice_engine::id::{FileId, StoreId};
 use lattice_engine::identity::Identity;
 use lattice_engine::key::Key;
-use lattice_engine::store::{self, Change, Cites, Expect, Handle, OpenOptions, RenameHow};
+use lattice_engine::store::{self, Change, Cites, Expect, Handle, OpenOptions, RenameHow, StoreError};
 
 const SCRIPTS: u64 = 12;
 const STEPS: u64 = 60;
@@ -177,4 +177,31 @@ fn nothing_synced_is_lost_when_the_power_goes_and_nothing_at_all_when_the_proces
     }
     println!("{images} power losses, {lost} synced commits lost; {kills} kills, {lost_kills} commits lost");
     assert_eq!((lost, lost_kills), (0, 0));
+}
+
+/// Opening for reading does all that opening does, but in memory: the image is what it was.
+#[test]
+fn what_is_opened_for_reading_shows_the_same_and_stays_untouched() {
+    let life = live(3);
+    let points = (0..8).map(|n| life.disk.ops() - n * life.disk.ops() / 16);
+    for (at, variant) in points.flat_map(|at| (0..3).map(move |v| (at, v))) {
+        let what = format!("operation {at}, variant {variant}");
+        let image = || match variant {
+            0 => life.disk.kill_image(at),
+            seed => life.disk.crash_image(at, seed),
+        };
+        let (touched, untouched) = (image(), image());
+        let dir = Path::new("/stores").join(life.id.to_string());
+        let (ops, files) = (untouched.ops(), untouched.files());
+        let store = store::open_read_only(&dir, life.id, &options(&untouched))
+            .unwrap_or_else(|e| panic!("{what}: doesn't open: {e}"));
+        assert_eq!(read(&store), read(&reopen(&touched, life.id, &what)), "{what}");
+        let refused = store.commit(vec![Change::Delete { key: key("d0"), cites: Cites::All, expect: Expect::Anything }]);
+        assert!(matches!(refused, Err(e) if matches!(e.cause(), StoreError::ReadOnly { .. })), "{what}");
+        store.sync().expect("has nothing to do");
+        store.close().expect("closes");
+        drop(store);
+        assert_eq!(untouched.ops(), ops, "{what}");
+        assert!(untouched.files() == files, "{what}");
+    }
 }

@@ -12,8 +12,8 @@ use crate::command::context::Context;
 use crate::command::error::{Error, Result, exit};
 use crate::command::output::Output;
 use crate::command::{
-    bench, completions, conflicts, diff, doctor, fsck, gc, get, history, init, log, ls, man, mount, paths, put, resolve,
-    restore, rm, shell, stats, status, store, unmount, version, watch,
+    bench, completions, conflicts, diff, doctor, fsck, gc, get, history, init, log, ls, man, mount, paths,
+    put, resolve, restore, rm, shell, stats, status, store, unmount, version, watch,
 };
 use crate::paths::Paths;
 use crate::{helper, logging};
@@ -94,7 +94,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match helper::parse(&args) {
         Some(Ok(asked)) => Cli {
-            global: Global { json: false, home: asked.home.or_else(|| std::env::var_os("LATTICE_HOME").map(Into::into)), timeout: 60 },
+            global: Global {
+                json: false,
+                home: asked.home.or_else(|| std::env::var_os("LATTICE_HOME").map(Into::into)),
+                timeout: 60,
+            },
             command: Command::Mount(asked.mount),
         },
         Some(Err(why)) => return failed(&Error::Usage(why), false),
@@ -206,7 +210,10 @@ fn usage(e: &clap::Error) -> ExitCode {
 fn failed(e: &Error, json: bool) -> ExitCode {
     let code = e.exit_code();
     let text = match json {
-        true => serde_json::json!({ "type": "error", "code": e.code(), "exit": code, "message": e.to_string() }).to_string(),
+        true => {
+            serde_json::json!({ "type": "error", "code": e.code(), "exit": code, "message": e.to_string() })
+                .to_string()
+        }
         false => format!("lattice: {e}"),
     };
     // A closed stderr: nobody to tell.
@@ -225,7 +232,9 @@ mod tests {
 
     #[test]
     fn both_spellings_of_store_commands_are_taken() {
-        for words in [&["store", "create", "a"][..], &["create-store", "a"], &["list-stores"], &["delete-store", "a"]] {
+        for words in
+            [&["store", "create", "a"][..], &["create-store", "a"], &["list-stores"], &["delete-store", "a"]]
+        {
             let args = std::iter::once(&"lattice").chain(words);
             assert!(Cli::try_parse_from(args).is_ok(), "{words:?}");
         }

@@ -18,8 +18,8 @@ pub struct Asked {
 
 /// Options that are for mount(8), or true of every mount of ours.
 const PASSED_OVER: &[&str] = &[
-    "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "_netdev", "nofail", "rw", "nosuid",
-    "nodev", "exec", "async", "relatime", "dev", "suid",
+    "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "_netdev", "nofail", "rw",
+    "nosuid", "nodev", "exec", "async", "relatime", "dev", "suid",
 ];
 
 /// `None`: the program was called as itself.
@@ -41,13 +41,19 @@ fn helper(args: &[OsString]) -> Result<Asked, String> {
         }
     }
     let [source, dir] = &places[..] else {
-        return Err("mount.lattice takes a source (lattice:NAME, or lattice for all stores) and a directory".into());
+        return Err(
+            "mount.lattice takes a source (lattice:NAME, or lattice for all stores) and a directory".into()
+        );
     };
     let source = source.to_str().ok_or("the source is not UTF-8")?;
     let store = match source.strip_prefix("lattice").map(|s| s.strip_prefix(':').unwrap_or(s)) {
         Some("") => None,
         Some(name) if source.starts_with("lattice:") => Some(name.to_owned()),
-        _ => return Err(format!("{source:?} is not a source of ours: it is lattice:NAME, or lattice for all stores")),
+        _ => {
+            return Err(format!(
+                "{source:?} is not a source of ours: it is lattice:NAME, or lattice for all stores"
+            ));
+        }
     };
     let (mut read_only, mut allow_other, mut home) = (false, false, None);
     for option in options {
@@ -55,7 +61,10 @@ fn helper(args: &[OsString]) -> Result<Asked, String> {
             "ro" => read_only = true,
             "allow_other" => allow_other = true,
             o if o.starts_with("home=") => home = Some(PathBuf::from(&o[5..])),
-            o if o.is_empty() || o.starts_with("x-") || o.starts_with("comment=") || PASSED_OVER.contains(&o) => {}
+            o if o.is_empty()
+                || o.starts_with("x-")
+                || o.starts_with("comment=")
+                || PASSED_OVER.contains(&o) => {}
             o => return Err(format!("the option {o:?} is not one of ro, rw, allow_other, home=DIR")),
         }
     }
@@ -73,7 +82,8 @@ mod tests {
     #[test]
     fn what_mount_8_says_is_understood() {
         assert!(asked(&["/usr/bin/lattice", "mount"]).is_none());
-        let good = asked(&["/sbin/mount.lattice", "lattice:home", "/mnt", "-o", "ro,noauto,home=/x,x-y=z", "-v"]);
+        let good =
+            asked(&["/sbin/mount.lattice", "lattice:home", "/mnt", "-o", "ro,noauto,home=/x,x-y=z", "-v"]);
         let good = good.expect("a helper").expect("understood");
         assert_eq!(good.home.as_deref(), Some(std::path::Path::new("/x")));
         let text = format!("{:?}", good.mount);
@@ -82,9 +92,12 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        for args in [&["mount.lattice", "lattice:a"][..], &["mount.lattice", "latticework", "/m"], &["mount.lattice", "nfs:a", "/m"],
-            &["mount.lattice", "lattice:a", "/m", "-o", "noexec"]]
-        {
+        for args in [
+            &["mount.lattice", "lattice:a"][..],
+            &["mount.lattice", "latticework", "/m"],
+            &["mount.lattice", "nfs:a", "/m"],
+            &["mount.lattice", "lattice:a", "/m", "-o", "noexec"],
+        ] {
             assert!(asked(args).expect("a helper").is_err(), "{args:?}");
         }
     }

@@ -18,6 +18,8 @@ pub enum MountError {
     Node(#[from] NodeError),
     #[error("{dir} is not a mount of this daemon: `lattice mount` lists them", dir = .0.display())]
     NotOurs(PathBuf),
+    #[error("the daemon is about to end: try again")]
+    Stopping,
 }
 
 pub type Result<T> = std::result::Result<T, MountError>;
@@ -44,7 +46,14 @@ pub struct Mounted {
 
 /// Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Mounts(Arc<Mutex<Vec<Live>>>);
+pub struct Mounts(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    live: Vec<Live>,
+    /// The process is about to end: nothing more is mounted.
+    closed: bool,
+}
 
 #[derive(Debug)]
 struct Live {
@@ -60,8 +69,11 @@ impl Mounts {
         }
         let (what, name) = shown(node, wanted.store)?;
         // Held while mounting: two requests for one directory must not both find it free.
-        let mut live = self.0.lock();
-        live.retain(|m| !m.mount.has_ended());
+        let mut table = self.0.lock();
+        if table.closed {
+            return Err(MountError::Stopping);
+        }
+        table.live.retain(|m| !m.mount.has_ended());
         let mount = Mount::start(MountOptions {
             dir: wanted.dir,
             what,
@@ -69,28 +81,36 @@ impl Mounts {
             read_only: wanted.read_only,
         })?;
         let what = Mounted { dir: mount.dir().into(), store: name, read_only: wanted.read_only };
-        live.push(Live { what: what.clone(), mount });
+        table.live.push(Live { what: what.clone(), mount });
         Ok(what)
     }
 
     pub fn list(&self) -> Vec<Mounted> {
-        self.0.lock().iter().filter(|m| !m.mount.has_ended()).map(|m| m.what.clone()).collect()
+        self.0.lock().live.iter().filter(|m| !m.mount.has_ended()).map(|m| m.what.clone()).collect()
     }
 
-    /// Whether none is left; one that was unmounted from outside has ended.
-    pub fn is_empty(&self) -> bool {
-        self.0.lock().iter().all(|m| m.mount.has_ended())
+    /// Closes the table if nothing is mounted any more, from here or from outside: then nothing will be again.
+    pub fn close_if_empty(&self) -> bool {
+        let mut table = self.0.lock();
+        table.closed |= table.live.iter().all(|m| m.mount.has_ended());
+        table.closed
+    }
+
+    /// Nothing more is mounted.
+    pub fn close(&self) {
+        self.0.lock().closed = true;
     }
 
     /// Saves and unmounts. `force`: also while it is in use.
     pub fn remove(&self, dir: &Path, force: bool) -> Result<Mounted> {
-        let mut live = self.0.lock();
+        let live = &mut self.0.lock().live;
         let at = live.iter().position(|m| m.what.dir == dir && !m.mount.has_ended());
         let at = at.ok_or_else(|| MountError::NotOurs(dir.into()))?;
         let Live { what, mount } = live.remove(at);
         match unmount(mount, force) {
             Ok(()) => Ok(what),
-            Err((still, e)) => {
+            Err(stuck) => {
+                let (still, e) = *stuck;
                 live.extend(still.map(|mount| Live { what, mount }));
                 Err(e.into())
             }
@@ -99,12 +119,13 @@ impl Mounts {
 
     /// All of them. Every one is tried; the first error counts.
     pub fn remove_all(&self, force: bool) -> Result<Vec<Mounted>> {
-        let mut live = self.0.lock();
+        let live = &mut self.0.lock().live;
         let (mut gone, mut first) = (Vec::new(), None);
-        for Live { what, mount } in std::mem::take(&mut *live) {
+        for Live { what, mount } in std::mem::take(live) {
             match unmount(mount, force) {
                 Ok(()) => gone.push(what),
-                Err((still, e)) => {
+                Err(stuck) => {
+                    let (still, e) = *stuck;
                     live.extend(still.map(|mount| Live { what, mount }));
                     first.get_or_insert(e);
                 }
@@ -114,10 +135,13 @@ impl Mounts {
     }
 }
 
-fn unmount(mount: Mount, force: bool) -> std::result::Result<(), (Option<Mount>, fuse::MountError)> {
+/// Why it is not unmounted, with the mount where it is as it was.
+type Stuck = Box<(Option<Mount>, fuse::MountError)>;
+
+fn unmount(mount: Mount, force: bool) -> std::result::Result<(), Stuck> {
     match force {
-        true => mount.unmount().map_err(|e| (None, e)),
-        false => mount.unmount_if_idle(),
+        true => mount.unmount().map_err(|e| Box::new((None, e))),
+        false => mount.unmount_if_idle().map_err(Box::new),
     }
 }
 

@@ -57,7 +57,10 @@ impl Paths {
     fn xdg() -> Result<Self, PathsError> {
         let base = etcetera::base_strategy::Xdg::new().map_err(|_| PathsError::NoHome)?;
         let state = base.state_dir().unwrap_or_else(|| base.home_dir().join(".local/state"));
-        let runtime = base.runtime_dir().or_else(run_user).map_or_else(|| state.join("lattice/run"), |d| d.join("lattice"));
+        let runtime = base
+            .runtime_dir()
+            .or_else(run_user)
+            .map_or_else(|| state.join("lattice/run"), |d| d.join("lattice"));
         let [config, data, state, cache] =
             [base.config_dir(), base.data_dir(), state, base.cache_dir()].map(|d| d.join("lattice"));
         Ok(Self::of([config, data, state, cache, runtime]))

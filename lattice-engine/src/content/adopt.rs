@@ -49,8 +49,9 @@ impl Drop for Contiguous {
 }
 
 impl ContentStore {
-    /// Stores a file of `staging/` that holds `size` bytes and that nobody writes any more. The file is gone after: it
-    /// has become a pack, or, where at least half of it was stored already or it is small, its new chunks were copied.
+    /// Stores a file of `staging/` that holds `size` bytes and that nobody writes any more. It becomes a pack, or, where
+    /// at least half of it was stored already or it is small, its new chunks are copied. Its name in `staging/` stays
+    /// for the caller to remove, once what it is adopted for is logged: a kill before that must find it again.
     pub fn adopt(&self, file: &Path, size: u64) -> Result<Content> {
         self.inner.syncer.check()?;
         let handle = self
@@ -76,13 +77,9 @@ impl ContentStore {
             if data == 0 || new.bytes < data.div_ceil(2) {
                 self.copy_new(&handle, runs, &new.ids)?
             } else {
-                return self.take(file, &handle, runs, &new.ids);
+                self.take(file, &handle, runs, &new.ids)?
             }
         };
-        self.inner
-            .disk
-            .remove(file)
-            .map_err(io_at("remove", file))?;
         Ok(content)
     }
 
@@ -136,9 +133,9 @@ impl ContentStore {
         let list = sidecar.publish(inner.disk.as_ref(), &beside)?;
         let pack = Pack::new(id, true, sidecar.size, 0);
         let to = pack.path(&inner.packs.dir);
-        inner.disk.rename(path, &to).map_err(|e| {
+        inner.disk.link(path, &to).map_err(|e| {
             let _ = inner.disk.remove(&beside);
-            io_at("move to the packs", path)(e)
+            io_at("link into the packs", path)(e)
         })?;
         inner.syncer.wrote(&pack, &list, true);
         inner.syncer.wrote(&pack, file, true);

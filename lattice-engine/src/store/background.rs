@@ -201,7 +201,9 @@ impl Store {
         // Frozen: it has been said why, and what could be saved is in the log.
         let frozen = self.frozen.read().is_some();
         let result = if frozen { Ok(()) } else { self.close_clean() };
-        *self.applying.lock() = !frozen && result.is_ok();
+        if !frozen {
+            *self.applying.lock() = result.is_ok();
+        }
         self.frozen.write().get_or_insert_with(|| "it is closed".into());
         *self.arrived.0.lock() += 1;
         self.arrived.1.notify_all();

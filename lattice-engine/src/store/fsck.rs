@@ -2,12 +2,15 @@
 //! state against a replay.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::RwLock;
 
 use crate::chain::{self, Outcome, Tip};
-use crate::id::{EntryId, NodeId};
+use crate::disk::Disk;
+use crate::id::{EntryId, NodeId, StoreId};
 use crate::identity;
 use crate::log::{self, Record as LogRecord};
 use crate::state::{Overlay, RowKey, Snapshot, State};
@@ -47,11 +50,20 @@ impl Handle {
         report.chunks = content.chunks;
         report.problems.extend(content.problems);
         if rebuild {
+            if store.reading_only.load(Ordering::Acquire) {
+                store.thawed()?;
+            }
             progress("rebuilding the state from the log");
             report.rebuilt_equal = Some(store.rebuild(&mut report.problems)?);
         }
         Ok(report)
     }
+}
+
+/// What can be read of the log of a store that can't be opened.
+pub(crate) fn check_closed(disk: &dyn Disk, dir: &Path, id: &StoreId) -> Result<FsckReport> {
+    let log = log::fsck(disk, &dir.join("log"), id).map_err(StoreError::Log)?;
+    Ok(FsckReport { entries: log.records(), problems: log_problems(&log), ..FsckReport::default() })
 }
 
 impl Store {

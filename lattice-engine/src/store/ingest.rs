@@ -37,9 +37,7 @@ pub(super) fn unrouted(entry: &Entry) -> Option<String> {
 impl Store {
     /// Checks, appends and applies entries, each after what it builds on. One append for all.
     pub(super) fn ingest(&self, offered: Vec<Decoded>) -> Result<Vec<Ingested>> {
-        if let Some(why) = self.frozen.read().clone() {
-            return Err(StoreError::ReadOnly { store: self.id, why });
-        }
+        self.thawed()?;
         // Signatures are the dear part: checked before the lock.
         for decoded in &offered {
             decoded.entry().verify()?;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -135,6 +136,7 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         arrived: Default::default(),
         live: Mutex::default(),
         frozen: RwLock::default(),
+        reading_only: AtomicBool::new(false),
         stalled: RwLock::new(stalled),
     });
     if options.background {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::entry::{Attrs, Node, Op, Value};
 use crate::id::EntryId;
 use crate::key::Key;
-use crate::merge::{EntryRef, FileAttrs, Record};
+use crate::merge::{EntryRef, FileAttrs, Head, Record};
 use crate::state::RowKey;
 
 use super::change::{Change, Cites, Expect, MAX_RENAME, RenameHow};
@@ -191,7 +191,7 @@ impl Plan {
                 Some(target) => target,
                 None => self.record(view, &to)?,
             };
-            let parents = target.heads.iter().map(|h| h.entry).collect();
+            let parents = seen(&target);
             // A rename shows in the times of both directories, even when it replaces a name.
             self.put(to, node, true, parents);
         }
@@ -203,6 +203,14 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// The heads that who renames over a name has seen: what it shows, and what that outweighs without a conflict. Any other
+/// live head stays one, as with a save: editors save by renaming.
+fn seen(target: &Record) -> Vec<EntryRef> {
+    let shown = target.winner().and_then(|h| h.node.as_ref()).map(|n| &n.value);
+    let outweighed = |h: &&Head| h.node.as_ref().is_none_or(|n| Some(&n.value) == shown);
+    target.heads.iter().filter(outweighed).map(|h| h.entry).collect()
 }
 
 struct Move {

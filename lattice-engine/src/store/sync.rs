@@ -1,5 +1,7 @@
 //! Durability: what `fsync` waits for.
 
+use std::sync::atomic::Ordering;
+
 use super::error::{Result, StoreError};
 use super::handle::Store;
 
@@ -8,6 +10,9 @@ impl Store {
     /// Callers that wait together share the disk's flushes. A failure freezes the store: what could not be written may
     /// already be gone from memory, so trying again could only pretend.
     pub(super) fn sync(&self) -> Result<()> {
+        if self.reading_only.load(Ordering::Acquire) {
+            return Ok(());
+        }
         self.writable()?;
         self.sign_all()?;
         let end = self.writer.lock().log.end();

@@ -44,7 +44,9 @@ impl Client {
         let socket = paths.socket.clone();
         match socket::connect(&socket).await {
             Ok(_) => Ok(Some(Self { transport: Transport::Socket(socket), timeout })),
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                Ok(None)
+            }
             Err(source) => Err(ClientError::Unreachable { socket, source }),
         }
     }
@@ -120,3 +122,6 @@ async fn open_node(data: &Path) -> Result<std::result::Result<Node, NodeError>> 
     let data = data.to_owned();
     Ok(blocking(move || Ok(Node::open(&data))).await?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,7 +101,8 @@ impl<'c> Request<'c> {
                 }
             }
         };
-        let response = Response { status: answer.status(), headers: answer.headers().clone(), body: answer.into_body() };
+        let response =
+            Response { status: answer.status(), headers: answer.headers().clone(), body: answer.into_body() };
         response.success().await
     }
 }

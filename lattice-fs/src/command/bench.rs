@@ -47,7 +47,7 @@ pub async fn run(ctx: &Context, args: BenchArgs) -> Result<()> {
     if ctx.out.json {
         return ctx.out.doc(&serde_json::json!({ "figures": figures }));
     }
-    let mut table = Table::new(["WORK", "RATE", "P50", "P99"]);
+    let mut table = Table::new(["WORK", ">RATE", ">P50", ">P99"]);
     for f in &figures {
         let rate = match f.mib_per_second {
             Some(mib) => format!("{mib:.0} MiB/s"),

@@ -61,9 +61,17 @@ fn beside(file: &Path) -> PathBuf {
 }
 
 /// Copies a body; returns its size.
+///
+/// # Errors
+/// A body that breaks off: what came before it has been written.
 pub async fn download(mut answer: Response, out: &mut dyn Write, bar: &ProgressBar) -> Result<u64> {
     let mut size = 0;
-    while let Some(bytes) = answer.chunk().await? {
+    let broke_off = |size, e| {
+        let detail =
+            format!("it broke off after {size} bytes ({e}): the daemon's log says why (`lattice paths`)");
+        Error::Failed(detail)
+    };
+    while let Some(bytes) = answer.chunk().await.map_err(|e| broke_off(size, e))? {
         out.write_all(&bytes)?;
         size += bytes.len() as u64;
         bar.inc(bytes.len() as u64);
@@ -92,7 +100,10 @@ pub async fn import(ctx: &Context, args: ImportArgs) -> Result<()> {
     );
     ctx.out.line(line)?;
     if doc.early > 0 {
-        ctx.out.note(format!("{} entries are dated ahead of this machine's clock: import again later", doc.early));
+        ctx.out.note(format!(
+            "{} entries are dated ahead of this machine's clock: import again later",
+            doc.early
+        ));
     }
     if doc.conflicts > 0 {
         ctx.out.note(format!("{} keys are in conflict: `lattice conflicts {}`", doc.conflicts, doc.name));

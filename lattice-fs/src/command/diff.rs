@@ -38,7 +38,8 @@ pub async fn run(ctx: &Context, args: DiffArgs) -> Result<()> {
     let client = ctx.client().await?;
     let history: History = client.get(target.route("history")).send().await?.json().await?;
     let (from, to) = choose(&history.versions, &args.versions)?;
-    let (old, new) = (Side::load(&client, &target, from).await?, Side::load(&client, &target, Some(to)).await?);
+    let (old, new) =
+        (Side::load(&client, &target, from).await?, Side::load(&client, &target, Some(to)).await?);
     let equal = old.bytes == new.bytes && old.too_large == new.too_large && !old.too_large;
     let text = (!equal).then(|| old.text().zip(new.text())).flatten();
     if ctx.out.json {
@@ -49,7 +50,10 @@ pub async fn run(ctx: &Context, args: DiffArgs) -> Result<()> {
         }));
     }
     match (equal, text) {
-        (true, _) => Ok(ctx.out.note("no difference")),
+        (true, _) => {
+            ctx.out.note("no difference");
+            Ok(())
+        }
         (false, Some((a, b))) => {
             Ok(io::stdout().lock().write_all(unified(a, b, &old.name, &new.name, args.context).as_bytes())?)
         }
@@ -69,15 +73,22 @@ fn unified(a: &str, b: &str, from: &str, to: &str, context: usize) -> String {
 }
 
 /// The older and the newer side; no older one: the key was made then.
-fn choose<'a>(versions: &'a [VersionDoc], ids: &[String]) -> Result<(Option<&'a VersionDoc>, &'a VersionDoc)> {
+fn choose<'a>(
+    versions: &'a [VersionDoc],
+    ids: &[String],
+) -> Result<(Option<&'a VersionDoc>, &'a VersionDoc)> {
     let current = versions.iter().find(|v| v.winner).or(versions.first());
     let current = current.ok_or_else(|| Error::NotFound("the key has no versions".into()))?;
     let find = |id: &String| {
         let mut found = versions.iter().filter(|v| v.entry.starts_with(&id.to_ascii_lowercase()));
         match (found.next(), found.next()) {
             (Some(v), None) => Ok(v),
-            (None, _) => Err(Error::NotFound(format!("no version {id}: `lattice history` shows what there is"))),
-            (Some(_), Some(_)) => Err(Error::Usage(format!("{id} names more than one version: give more digits"))),
+            (None, _) => {
+                Err(Error::NotFound(format!("no version {id}: `lattice history` shows what there is")))
+            }
+            (Some(_), Some(_)) => {
+                Err(Error::Usage(format!("{id} names more than one version: give more digits")))
+            }
         }
     };
     match ids {
@@ -144,7 +155,11 @@ mod tests {
         let plain = [version("bb", true, true, &["aa"]), version("aa", false, false, &[])];
         let (from, to) = choose(&plain, &[]).expect("two");
         assert_eq!((from.map(|v| v.entry.as_str()), to.entry.as_str()), (Some("aa"), "bb"));
-        let split = [version("cc", true, true, &["aa"]), version("bb", true, false, &["aa"]), version("aa", false, false, &[])];
+        let split = [
+            version("cc", true, true, &["aa"]),
+            version("bb", true, false, &["aa"]),
+            version("aa", false, false, &[]),
+        ];
         let (from, to) = choose(&split, &[]).expect("two");
         assert_eq!((from.map(|v| v.entry.as_str()), to.entry.as_str()), (Some("bb"), "cc"));
         assert!(matches!(choose(&split, &["dd".into()]), Err(Error::NotFound(_))));

@@ -71,7 +71,9 @@ impl Error {
             Self::TimedOut(_) => exit::TIMED_OUT,
             Self::Daemon { code, .. } => *code,
             Self::Mount(MountError::NotOurs(_)) => exit::NOT_FOUND,
-            Self::Paths(_) | Self::Mount(_) | Self::File { .. } | Self::Output(_) | Self::Failed(_) => exit::ERROR,
+            Self::Paths(_) | Self::Mount(_) | Self::File { .. } | Self::Output(_) | Self::Failed(_) => {
+                exit::ERROR
+            }
         }
     }
 
@@ -111,7 +113,7 @@ pub fn problem_exit_code(p: &Problem) -> u8 {
         Code::NotAuthorised => exit::NOT_AUTHORISED,
         Code::NoSuchStore | Code::NotFound | Code::NoSuchVersion | Code::NoSuchMount => exit::NOT_FOUND,
         Code::Precondition => exit::PRECONDITION,
-        Code::NoDaemon => exit::UNREACHABLE,
+        Code::NoDaemon | Code::Stopping => exit::UNREACHABLE,
         _ => exit::ERROR,
     }
 }

@@ -34,7 +34,9 @@ pub async fn run(ctx: &Context, args: FsckArgs) -> Result<()> {
     }
     match problems {
         0 => Ok(()),
-        n => Err(Error::Failed(format!("{n} problems: restore from another member by `lattice store import`"))),
+        n => {
+            Err(Error::Failed(format!("{n} problems: restore from another member by `lattice store import`")))
+        }
     }
 }
 
@@ -46,6 +48,7 @@ fn print(ctx: &Context, doc: &FsckDoc) -> Result<()> {
         Some(false) => ", the state made anew DIFFERS",
         None => "",
     };
-    ctx.out.line(format!("{}: {verdict}: {} entries, {} chunks{rebuilt}", doc.name, doc.entries, doc.chunks))?;
+    ctx.out
+        .line(format!("{}: {verdict}: {} entries, {} chunks{rebuilt}", doc.name, doc.entries, doc.chunks))?;
     doc.problems.iter().try_for_each(|p| ctx.out.line(format!("    {p}")))
 }

@@ -41,10 +41,14 @@ pub async fn run(ctx: &Context, args: GcArgs) -> Result<()> {
 fn report(ctx: &Context, done: &TaskLine) -> Result<()> {
     match done {
         done if ctx.out.json => ctx.out.doc(done),
-        TaskLine::Gc { name, chunks, bytes: freed, kept_bytes, .. } => {
-            ctx.out.line(format!("{name}: freed {} ({chunks} chunks), {} kept", bytes(*freed), bytes(*kept_bytes)))
+        TaskLine::Gc { name, chunks, bytes: freed, kept_bytes, .. } => ctx.out.line(format!(
+            "{name}: freed {} ({chunks} chunks), {} kept",
+            bytes(*freed),
+            bytes(*kept_bytes)
+        )),
+        TaskLine::GcStores { removed } => {
+            removed.iter().try_for_each(|id| ctx.out.line(format!("removed store {id}")))
         }
-        TaskLine::GcStores { removed } => removed.iter().try_for_each(|id| ctx.out.line(format!("removed store {id}"))),
         _ => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::bundle::{download, to_file};
 use super::context::Context;
-use super::error::Result;
+use super::error::{Error, Result};
 use super::progress;
 use super::target::Target;
 
@@ -27,14 +27,20 @@ pub struct GetArgs {
 pub async fn run(ctx: &Context, args: GetArgs) -> Result<()> {
     let target = Target::key(&args.key)?;
     let request = ctx.client().await?;
-    let answer = request.get(target.route("keys")).query_opt("version", args.version.as_deref()).send().await?;
-    match args.output {
-        Some(file) => to_file(answer, &file, "get").await.map(|_| ()),
+    let answer =
+        request.get(target.route("keys")).query_opt("version", args.version.as_deref()).send().await?;
+    let what = |e| match e {
+        Error::Failed(detail) => Error::Failed(format!("{}: {detail}", target.name())),
+        other => other,
+    };
+    let done = match args.output {
+        Some(file) => to_file(answer, &file, "get").await,
         None => {
             // A bar would mix with what is shown.
             let hidden = indicatif::ProgressBar::hidden();
             let bar = if ctx.out.to_terminal() { hidden } else { progress::bytes(answer.size(), "get") };
-            download(answer, &mut std::io::stdout().lock(), &bar).await.map(|_| ())
+            download(answer, &mut std::io::stdout().lock(), &bar).await
         }
-    }
+    };
+    done.map(|_| ()).map_err(what)
 }

@@ -28,7 +28,7 @@ pub async fn run(ctx: &Context, args: HistoryArgs) -> Result<()> {
     if ctx.out.json {
         return ctx.out.doc(&doc);
     }
-    let mut table = Table::new(["VERSION", "TIME", "AUTHOR", "KIND", "SIZE", ""]);
+    let mut table = Table::new(["VERSION", "TIME", "AUTHOR", "KIND", ">SIZE", ""]);
     for v in &doc.versions {
         let size = if v.kind == "file" { bytes(v.size) } else { "-".into() };
         let id = short(&v.entry).into();

@@ -49,7 +49,10 @@ pub async fn run(ctx: &Context, args: InitArgs) -> Result<()> {
     ctx.out.line(format!("node {} in {}", doc.node, doc.data_dir))?;
     match &doc.store {
         Some(store) => ctx.out.line(format!("store {} ({})", store.name, store.id)),
-        None => Ok(ctx.out.note("Next: lattice store create NAME, then lattice mount DIR")),
+        None => {
+            ctx.out.note("Next: lattice store create NAME, then lattice mount DIR");
+            Ok(())
+        }
     }
 }
 
@@ -59,5 +62,6 @@ fn make_private_dir_if_missing(dir: &std::path::Path) -> crate::http::problem::R
     if dir.exists() {
         return Ok(());
     }
-    make_private_dir(dir).map_err(|e| Problem::new(Code::Internal, format!("{} can't be made: {e}", dir.display())))
+    make_private_dir(dir)
+        .map_err(|e| Problem::new(Code::Internal, format!("{} can't be made: {e}", dir.display())))
 }

@@ -55,7 +55,13 @@ pub async fn run(ctx: &Context, args: LogArgs) -> Result<()> {
     }
 }
 
-async fn page(client: &Client, target: &Target, since: Option<&str>, limit: &str, newest: bool) -> Result<EntryList> {
+async fn page(
+    client: &Client,
+    target: &Target,
+    since: Option<&str>,
+    limit: &str,
+    newest: bool,
+) -> Result<EntryList> {
     let request = client.get(store_route(&target.store, "entries")).query_bytes("prefix", &target.key);
     let request = request.query("limit", limit).query("newest", if newest { "true" } else { "false" });
     Ok(request.query_opt("since", since).patient().send().await?.json().await?)

@@ -81,7 +81,7 @@ fn print(ctx: &Context, keys: &[KeyDoc], skip: usize, long: bool) -> Result<()> 
     if !long {
         return keys.iter().try_for_each(|k| ctx.out.line(name(ctx, k, skip)));
     }
-    let mut table = Table::new(["MODE", "SIZE", "MODIFIED", "NAME"]);
+    let mut table = Table::new(["MODE", ">SIZE", "MODIFIED", "NAME"]);
     for k in keys {
         let size = if k.kind == "file" { bytes(k.size) } else { "-".into() };
         table.row([mode(k), size, k.mtime.clone(), name(ctx, k, skip)]);

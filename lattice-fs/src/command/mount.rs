@@ -3,11 +3,12 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use super::context::Context;
-use super::error::{Error, Result, problem_exit_code};
+use super::error::{Error, Result, exit, problem_exit_code};
 use super::output::Table;
 use super::target::{Target, absolute_dir};
 use crate::client::Client;
@@ -16,6 +17,10 @@ use crate::fuse::clear_dead_mount;
 use crate::http::encode;
 use crate::http::model::{MountDoc, MountList, MountRequest};
 use crate::mounts::{MountError, kernel_mounts};
+
+/// How long a daemon that is about to end is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(50);
 
 /// Mount all stores, or one, on a directory; without arguments list the mounts.
 #[derive(Debug, Args)]
@@ -84,18 +89,31 @@ pub async fn run(ctx: &Context, args: MountArgs) -> Result<()> {
     }
     // An open data directory of our own would lock the daemon out.
     ctx.release().await?;
-    let mounted = match ctx.daemon().await? {
-        Some(daemon) => add(&daemon, &request).await?,
-        None if args.foreground => {
-            daemon::run(&ctx.paths, &request, Ready::Terminal).await?;
-            return Ok(());
-        }
-        None => start(ctx, &args, &request).await?,
-    };
+    let Some(mounted) = mount(ctx, &args, &request).await? else { return Ok(()) };
     if ctx.out.json {
         return ctx.out.doc(&mounted);
     }
     ctx.out.line(format!("{} on {}", mounted.source, mounted.dir))
+}
+
+/// Through the daemon that runs, or a new one; `None` where this process was it. One that is about to end is waited for.
+async fn mount(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Result<Option<MountDoc>> {
+    let started = Instant::now();
+    loop {
+        let tried = match ctx.daemon().await? {
+            Some(daemon) => add(&daemon, request).await.map(Some),
+            None if args.foreground => {
+                return Ok(daemon::run(&ctx.paths, request, Ready::Terminal).await.map(|()| None)?);
+            }
+            None => return start(ctx, args, request).await.map(Some),
+        };
+        match tried {
+            Err(e) if e.exit_code() == exit::UNREACHABLE && started.elapsed() < PATIENCE => {
+                tokio::time::sleep(POLL).await;
+            }
+            tried => return tried,
+        }
+    }
 }
 
 async fn add(daemon: &Client, request: &MountRequest) -> Result<MountDoc> {
@@ -141,7 +159,10 @@ async fn list(ctx: &Context) -> Result<()> {
     // Directories as the kernel names them: those that no daemon of ours serves are somebody else's, or dead.
     for dir in kernel_mounts() {
         if !mounts.iter().any(|m| m.dir == dir.display().to_string()) && is_dead(&dir) {
-            ctx.out.note(format!("{} is dead: `lattice mount` there again, or `lattice unmount` it", dir.display()));
+            ctx.out.note(format!(
+                "{} is dead: `lattice mount` there again, or `lattice unmount` it",
+                dir.display()
+            ));
         }
     }
     if ctx.out.json {
@@ -174,9 +195,9 @@ impl From<DaemonError> for Error {
     fn from(e: DaemonError) -> Self {
         let code = match &e {
             DaemonError::Problem(p) => problem_exit_code(p),
-            DaemonError::SocketTaken(_) => super::error::exit::LOCKED,
+            DaemonError::SocketTaken(_) => exit::LOCKED,
             DaemonError::Relayed { code, .. } => *code,
-            _ => super::error::exit::ERROR,
+            _ => exit::ERROR,
         };
         Self::Daemon { message: e.to_string(), code }
     }

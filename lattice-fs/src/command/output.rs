@@ -37,7 +37,8 @@ impl Output {
 
     /// One JSON document, or one line of JSON Lines.
     pub fn doc(&self, doc: &impl Serialize) -> Result<()> {
-        let mut text = serde_json::to_string(doc).map_err(|e| Error::Failed(format!("a result can't be JSON: {e}")))?;
+        let mut text =
+            serde_json::to_string(doc).map_err(|e| Error::Failed(format!("a result can't be JSON: {e}")))?;
         text.push('\n');
         self.raw(text.as_bytes())
     }
@@ -89,14 +90,18 @@ impl Output {
 }
 
 /// Columns, aligned.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Table {
+    /// Whether a column stands to the right.
+    right: Vec<bool>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
+    /// Column heads; one that begins with `>` stands to the right, with what is below it.
     pub fn new<const N: usize>(head: [&str; N]) -> Self {
-        Self { rows: vec![head.map(str::to_owned).into()] }
+        let right = head.map(|h| h.starts_with('>')).into();
+        Self { right, rows: vec![head.map(|h| h.trim_start_matches('>').to_owned()).into()] }
     }
 
     pub fn row<const N: usize>(&mut self, row: [String; N]) {
@@ -107,27 +112,19 @@ impl Table {
         self.rows.len() < 2
     }
 
-    /// Columns of numbers stand to the right, others to the left; no blanks at a line's end.
+    /// No blanks at a line's end.
     fn lines(&self) -> Vec<String> {
-        let columns = self.rows.first().map_or(0, Vec::len);
-        let width = |c: usize| self.rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0);
-        let number = |c: usize| {
-            let mut cells = self.rows.iter().skip(1).map(|r| &r[c]).peekable();
-            cells.peek().is_some() && cells.all(|s| s.starts_with(|ch: char| ch.is_ascii_digit()) && is_quantity(s))
+        let width = |c: usize| {
+            self.rows.iter().filter_map(|r| r.get(c)).map(|t| t.chars().count()).max().unwrap_or(0)
         };
-        let shape: Vec<_> = (0..columns).map(|c| (width(c), number(c))).collect();
-        let cell = |(text, (width, number)): (&String, &(usize, bool))| {
+        let shape: Vec<_> = self.right.iter().enumerate().map(|(c, right)| (width(c), *right)).collect();
+        let cell = |(text, (width, right)): (&String, &(usize, bool))| {
             let pad = " ".repeat(width - text.chars().count());
-            if *number { format!("{pad}{text}") } else { format!("{text}{pad}") }
+            if *right { format!("{pad}{text}") } else { format!("{text}{pad}") }
         };
         let line = |row: &Vec<String>| row.iter().zip(&shape).map(cell).collect::<Vec<_>>().join("  ");
         self.rows.iter().map(|row| line(row).trim_end().to_owned()).collect()
     }
-}
-
-fn is_quantity(text: &str) -> bool {
-    let (number, unit) = text.split_once(' ').unwrap_or((text, ""));
-    number.parse::<f64>().is_ok() && ["", "B", "KiB", "MiB", "GiB", "TiB", "µs", "ms", "s", "/s", "MiB/s"].contains(&unit)
 }
 
 /// A size for people.
@@ -152,7 +149,9 @@ pub fn short(id: &str) -> &str {
 
 /// A name from elsewhere, safe on a terminal: control characters escaped.
 pub fn safe(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
 }
 
 #[cfg(test)]
@@ -160,8 +159,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_stand_right_and_words_left() {
-        let mut table = Table::new(["NAME", "SIZE", "ID"]);
+    fn columns_are_aligned() {
+        let mut table = Table::new(["NAME", ">SIZE", "ID"]);
         table.row(["a".into(), "5 B".into(), "12ab".into()]);
         table.row(["longer".into(), "12.0 KiB".into(), "7".into()]);
         assert_eq!(table.lines(), ["NAME        SIZE  ID", "a            5 B  12ab", "longer  12.0 KiB  7"]);
@@ -169,7 +168,13 @@ mod tests {
 
     #[test]
     fn sizes_for_people() {
-        for (n, text) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1 << 20, "1.0 MiB"), (u64::MAX, "16777216.0 TiB")] {
+        for (n, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1 << 20, "1.0 MiB"),
+            (u64::MAX, "16777216.0 TiB"),
+        ] {
             assert_eq!(bytes(n), text);
         }
     }

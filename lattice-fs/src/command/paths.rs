@@ -21,5 +21,8 @@ pub async fn run(ctx: &Context, args: PathsArgs) -> Result<()> {
     if ctx.out.json {
         return ctx.out.doc(&*ctx.paths);
     }
-    ctx.paths.named().into_iter().try_for_each(|(name, path)| ctx.out.line(format!("{name:<14}{}", path.display())))
+    ctx.paths
+        .named()
+        .into_iter()
+        .try_for_each(|(name, path)| ctx.out.line(format!("{name:<14}{}", path.display())))
 }

@@ -26,6 +26,7 @@ pub async fn run(ctx: &Context, args: RestoreArgs) -> Result<()> {
     let KeyText { key, key_base64 } = KeyText::of(&target.key);
     let batch = Batch { ops: vec![BatchOp::Restore { key, key_base64, version: args.version }] };
     let client = ctx.client().await?;
-    let doc: Written = client.post(store_route(&target.store, "batch")).json(&batch)?.send().await?.json().await?;
+    let doc: Written =
+        client.post(store_route(&target.store, "batch")).json(&batch)?.send().await?.json().await?;
     if ctx.out.json { ctx.out.doc(&doc) } else { ctx.out.line(short(&doc.entry)) }
 }

@@ -60,7 +60,10 @@ fn prompt(ctx: &Context, runner: &impl Runner, handle: &Handle) -> Result<()> {
             },
         }
     }
-    if make_private_dir(&ctx.paths.state).and_then(|()| editor.save_history(history).map_err(std::io::Error::other)).is_err() {
+    if make_private_dir(&ctx.paths.state)
+        .and_then(|()| editor.save_history(history).map_err(std::io::Error::other))
+        .is_err()
+    {
         ctx.out.note(format!("the history can't be kept in {}", history.display()));
     }
     Ok(())

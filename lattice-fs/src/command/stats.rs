@@ -34,7 +34,10 @@ pub async fn run(ctx: &Context, args: StatsArgs) -> Result<()> {
         }
         ctx.out.line(ctx.out.paint(Paint::Bold, &doc.store.name))?;
         let row = |name: &str, value: String| ctx.out.line(format!("{name:<11}{value}"));
-        row("files", format!("{} ({}, the largest {})", doc.files, bytes(doc.file_bytes), bytes(doc.largest_file)))?;
+        row(
+            "files",
+            format!("{} ({}, the largest {})", doc.files, bytes(doc.file_bytes), bytes(doc.largest_file)),
+        )?;
         row("dirs", doc.dirs.to_string())?;
         row("symlinks", doc.symlinks.to_string())?;
         row("others", doc.others.to_string())?;

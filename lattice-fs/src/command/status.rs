@@ -59,7 +59,12 @@ async fn node(ctx: &Context, again: bool) -> Result<()> {
         Some(pid) => format!("daemon {pid}"),
         None => ctx.out.paint(Paint::Dim, "no daemon"),
     };
-    ctx.out.line(format!("node {}  lattice {}  {daemon}  {}", short(&doc.node), doc.version, doc.data_dir))?;
+    ctx.out.line(format!(
+        "node {}  lattice {}  {daemon}  {}",
+        short(&doc.node),
+        doc.version,
+        doc.data_dir
+    ))?;
     for m in &doc.mounts {
         ctx.out.line(format!("mount {}  {}", m.source, m.dir))?;
     }
@@ -67,7 +72,7 @@ async fn node(ctx: &Context, again: bool) -> Result<()> {
         ctx.out.note("no stores: `lattice store create NAME` makes one");
         return Ok(());
     }
-    let mut table = Table::new(["STORE", "ID", "KEYS", "ENTRIES", "CONFLICTS", "SIZE", "STATE"]);
+    let mut table = Table::new(["STORE", "ID", ">KEYS", ">ENTRIES", ">CONFLICTS", ">SIZE", "STATE"]);
     for s in &doc.stores {
         let number = |f: fn(&OpenDoc) -> u64| s.open.as_ref().map_or("-".into(), |o| f(o).to_string());
         table.row([
@@ -86,7 +91,9 @@ async fn node(ctx: &Context, again: bool) -> Result<()> {
 /// In a word, what is wrong with a store, if anything.
 fn state(s: &StoreStatusDoc) -> String {
     match (&s.store, &s.open) {
-        (store, _) if store.broken.is_some() => format!("broken: {}", store.broken.as_deref().unwrap_or_default()),
+        (store, _) if store.broken.is_some() => {
+            format!("broken: {}", store.broken.as_deref().unwrap_or_default())
+        }
         (_, Some(open)) => match (&open.read_only, &open.stalled) {
             (Some(why), _) => format!("read-only: {why}"),
             (_, Some(why)) => format!("stalled: {why}"),

@@ -78,7 +78,10 @@ fn text(bytes: &[u8]) -> Result<String> {
     match std::str::from_utf8(bytes) {
         Ok("") => Err(Error::Usage("a store's name is missing before the \":\"".into())),
         Ok(text) => Ok(text.into()),
-        Err(_) => Err(Error::Usage(format!("{:?} is not UTF-8, as a store's name is", String::from_utf8_lossy(bytes)))),
+        Err(_) => Err(Error::Usage(format!(
+            "{:?} is not UTF-8, as a store's name is",
+            String::from_utf8_lossy(bytes)
+        ))),
     }
 }
 
@@ -101,7 +104,8 @@ fn at_path(path: &Path) -> Result<Target> {
             }
         }
         Err(e) if e.raw_os_error() == Some(rustix::io::Errno::NOTCONN.raw_os_error()) => {
-            let detail = format!("{} is in a mount whose daemon is gone: run `lattice mount` again", path.display());
+            let detail =
+                format!("{} is in a mount whose daemon is gone: run `lattice mount` again", path.display());
             return Err(Error::Failed(detail));
         }
         _ => {}
@@ -157,7 +161,12 @@ fn xattr(path: &Path, name: &str) -> Result<Option<Vec<u8>>> {
             value.truncate(n);
             Ok(Some(value))
         }
-        Err(e) if matches!(e, rustix::io::Errno::ACCESS | rustix::io::Errno::IO | rustix::io::Errno::NOTCONN) => {
+        Err(e)
+            if matches!(
+                e,
+                rustix::io::Errno::ACCESS | rustix::io::Errno::IO | rustix::io::Errno::NOTCONN
+            ) =>
+        {
             Err(unreadable(path, e.into()))
         }
         Err(_) => Ok(None),

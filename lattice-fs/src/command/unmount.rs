@@ -93,7 +93,8 @@ async fn wait_for_end(ctx: &Context, daemon: &Client) -> Result<()> {
     let started = Instant::now();
     while left == 0 && ctx.daemon().await?.is_some() {
         if started.elapsed() > PATIENCE {
-            let detail = "the daemon has unmounted but is still closing its stores: see its log (`lattice paths`)";
+            let detail =
+                "the daemon has unmounted but is still closing its stores: see its log (`lattice paths`)";
             return Err(Error::TimedOut(detail.into()));
         }
         tokio::time::sleep(POLL).await;

@@ -82,7 +82,9 @@ async fn only_store(ctx: &Context) -> Result<Target> {
     let mut stores = list.stores.into_iter();
     match (stores.next(), stores.next()) {
         (Some(one), None) => Ok(Target { store: one.name, key: Vec::new() }),
-        (None, _) => Err(Error::NotFound("there are no stores: `lattice store create NAME` makes one".into())),
+        (None, _) => {
+            Err(Error::NotFound("there are no stores: `lattice store create NAME` makes one".into()))
+        }
         _ => Err(Error::Usage("name the store to watch: there is more than one".into())),
     }
 }

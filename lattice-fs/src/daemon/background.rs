@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::ready::Report;
-use super::{DaemonError, Result, private_dir};
+use super::{DaemonError, Result};
 use crate::http::model::MountDoc;
-use crate::paths::Paths;
+use crate::paths::{Paths, make_private_dir};
 
 /// A log larger than this is set aside at a start; one older one is kept.
 const MAX_LOG: u64 = 8 << 20;
@@ -19,8 +19,7 @@ const TAIL: u64 = 2000;
 
 /// Starts `lattice` with these arguments and returns when it is ready, with what it mounted and its process id.
 pub fn start(paths: &Paths, args: &[std::ffi::OsString]) -> Result<(MountDoc, u32)> {
-    private_dir(&paths.state)?;
-    let log = open_log(&paths.log).map_err(|source| DaemonError::Io {
+    let log = open_log(paths).map_err(|source| DaemonError::Io {
         what: "cannot write the log",
         path: paths.log.clone(),
         source,
@@ -59,7 +58,15 @@ pub fn detach() {
     }
 }
 
-fn open_log(path: &Path) -> io::Result<File> {
+/// The log, or nowhere at all on a read-only file system.
+fn open_log(paths: &Paths) -> io::Result<File> {
+    match make_private_dir(&paths.state).and_then(|()| open_writable_log(&paths.log)) {
+        Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => File::options().append(true).open("/dev/null"),
+        opened => opened,
+    }
+}
+
+fn open_writable_log(path: &Path) -> io::Result<File> {
     if std::fs::metadata(path).is_ok_and(|m| m.len() > MAX_LOG) {
         std::fs::rename(path, path.with_extension("log.1"))?;
     }

@@ -14,8 +14,20 @@ use super::{DaemonError, Result, private_dir};
 use crate::http::problem::{Code, Problem};
 use crate::socket;
 
+/// [`bind`]; `None` where the place for the socket can't be written: what is mounted is served all the same, but other
+/// commands don't find this process.
+pub async fn bind_where_possible(dir: &Path, path: &Path) -> Result<Option<UnixListener>> {
+    match bind(dir, path).await {
+        Err(DaemonError::Io { source, .. }) if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            tracing::warn!("{} can't be made, so no other command reaches this one: {source}", path.display());
+            Ok(None)
+        }
+        bound => bound.map(Some),
+    }
+}
+
 /// Listens at `path`. A socket that nobody answers on is left from a process that was killed, and is cleared.
-pub async fn bind(dir: &Path, path: &Path) -> Result<UnixListener> {
+async fn bind(dir: &Path, path: &Path) -> Result<UnixListener> {
     private_dir(dir)?;
     let failed = |what| move |source| DaemonError::Io { what, path: path.into(), source };
     match socket::connect(path).await {
@@ -67,7 +79,8 @@ fn admit(stream: &UnixStream, router: &Router) -> Router {
 
 async fn connection(stream: UnixStream, router: Router, stop: CancellationToken) {
     let service = TowerToHyperService::new(router);
-    let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

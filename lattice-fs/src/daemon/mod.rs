@@ -84,9 +84,12 @@ async fn serve(
     stop: &CancellationToken,
 ) -> Result<()> {
     let socket = &paths.socket;
-    let listener = listen::bind(&paths.runtime, socket).await?;
+    let listener = listen::bind_where_possible(&paths.runtime, socket).await?;
+    let listens = listener.is_some();
     let tasks = TaskTracker::new();
-    tasks.spawn(listen::serve(listener, router(app.clone()), stop.clone(), tasks.clone()));
+    if let Some(listener) = listener {
+        tasks.spawn(listen::serve(listener, router(app.clone()), stop.clone(), tasks.clone()));
+    }
     let mounted = mount(app, request).await;
     if let Ok(doc) = &mounted {
         tracing::info!(dir = doc.dir, source = doc.source, "mounted");
@@ -96,7 +99,7 @@ async fn serve(
     }
     stop.cancel();
     // Gone before the mounts are, so that nobody new comes in while they are flushed.
-    if let Err(e) = std::fs::remove_file(socket) {
+    if listens && let Err(e) = std::fs::remove_file(socket) {
         tracing::warn!("{} can't be removed: {e}", socket.display());
     }
     tasks.close();
@@ -118,7 +121,7 @@ async fn idle(mounts: &Mounts, stop: &CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(IDLE_POLL) => {}
         }
-        if mounts.is_empty() {
+        if mounts.close_if_empty() {
             tracing::info!("the last mount has gone");
             return;
         }
@@ -127,6 +130,7 @@ async fn idle(mounts: &Mounts, stop: &CancellationToken) {
 
 /// Flushed and unmounted; what is in use is detached, because the process ends either way.
 fn close_mounts(mounts: &Mounts) {
+    mounts.close();
     if let Err(e) = mounts.remove_all(false) {
         tracing::warn!("{e}; it is detached");
         if let Err(e) = mounts.remove_all(true) {

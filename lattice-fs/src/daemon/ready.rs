@@ -33,7 +33,8 @@ impl Ready {
             }
             (Self::Terminal, Report::Ready { mount, .. }) => {
                 // A closed stderr is no reason not to serve.
-                let _ = writeln!(std::io::stderr(), "mounted {} on {}; Ctrl-C unmounts", mount.source, mount.dir);
+                let _ =
+                    writeln!(std::io::stderr(), "mounted {} on {}; Ctrl-C unmounts", mount.source, mount.dir);
             }
             (Self::Terminal, Report::Failed { .. }) => {}
         }

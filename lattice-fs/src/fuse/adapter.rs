@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags,
-    IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
-    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
+    ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::reply::{GENERATION, LONG, errno, file_attr, file_type, set_time, ttl};
@@ -52,10 +52,7 @@ thread_local! {
 }
 
 fn caller(req: &Request) -> Caller {
-    Caller {
-        uid: req.uid(),
-        gid: req.gid(),
-    }
+    Caller { uid: req.uid(), gid: req.gid() }
 }
 
 fn done(result: ops::Result<()>, reply: ReplyEmpty) {
@@ -145,14 +142,7 @@ impl Filesystem for Adapter {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let set = SetAttr {
-            mode,
-            uid,
-            gid,
-            size,
-            atime: atime.map(set_time),
-            mtime: mtime.map(set_time),
-        };
+        let set = SetAttr { mode, uid, gid, size, atime: atime.map(set_time), mtime: mtime.map(set_time) };
         match self.fs.setattr(caller(req), ino.0, &set) {
             Ok(attr) => reply.attr(&LONG, &file_attr(&attr)),
             Err(e) => reply.error(errno(e)),
@@ -176,25 +166,11 @@ impl Filesystem for Adapter {
         _rdev: u32,
         reply: ReplyEntry,
     ) {
-        entry(
-            self.fs.mknod(caller(req), parent.0, name.as_bytes(), mode),
-            reply,
-        );
+        entry(self.fs.mknod(caller(req), parent.0, name.as_bytes(), mode), reply);
     }
 
-    fn mkdir(
-        &self,
-        req: &Request,
-        parent: INodeNo,
-        name: &OsStr,
-        mode: u32,
-        _umask: u32,
-        reply: ReplyEntry,
-    ) {
-        entry(
-            self.fs.mkdir(caller(req), parent.0, name.as_bytes(), mode),
-            reply,
-        );
+    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
+        entry(self.fs.mkdir(caller(req), parent.0, name.as_bytes(), mode), reply);
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -205,20 +181,9 @@ impl Filesystem for Adapter {
         done(self.fs.rmdir(parent.0, name.as_bytes()), reply);
     }
 
-    fn symlink(
-        &self,
-        req: &Request,
-        parent: INodeNo,
-        link_name: &OsStr,
-        target: &Path,
-        reply: ReplyEntry,
-    ) {
+    fn symlink(&self, req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry) {
         let target = target.as_os_str().as_bytes();
-        entry(
-            self.fs
-                .symlink(caller(req), parent.0, link_name.as_bytes(), target),
-            reply,
-        );
+        entry(self.fs.symlink(caller(req), parent.0, link_name.as_bytes(), target), reply);
     }
 
     fn rename(
@@ -238,27 +203,11 @@ impl Filesystem for Adapter {
             no_replace: flags.contains(RenameFlags::RENAME_NOREPLACE),
             exchange: flags.contains(RenameFlags::RENAME_EXCHANGE),
         };
-        done(
-            self.fs.rename(
-                parent.0,
-                name.as_bytes(),
-                newparent.0,
-                newname.as_bytes(),
-                how,
-            ),
-            reply,
-        );
+        done(self.fs.rename(parent.0, name.as_bytes(), newparent.0, newname.as_bytes(), how), reply);
     }
 
     /// A key is a path: a second name for the same file can't be told to another replica.
-    fn link(
-        &self,
-        _req: &Request,
-        _ino: INodeNo,
-        _newparent: INodeNo,
-        _newname: &OsStr,
-        reply: ReplyEntry,
-    ) {
+    fn link(&self, _req: &Request, _ino: INodeNo, _newparent: INodeNo, _newname: &OsStr, reply: ReplyEntry) {
         reply.error(errno(Errno::PERM));
     }
 
@@ -279,10 +228,7 @@ impl Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        match self
-            .fs
-            .create(caller(req), parent.0, name.as_bytes(), mode, flags)
-        {
+        match self.fs.create(caller(req), parent.0, name.as_bytes(), mode, flags) {
             Ok((_, attr, opened)) => reply.created(
                 &LONG,
                 &file_attr(&attr),
@@ -309,10 +255,7 @@ impl Filesystem for Adapter {
             if buffer.len() < size as usize {
                 buffer.resize(size as usize, 0);
             }
-            match self
-                .fs
-                .read(ino.0, fh.0, offset, &mut buffer[..size as usize])
-            {
+            match self.fs.read(ino.0, fh.0, offset, &mut buffer[..size as usize]) {
                 Ok(n) => reply.data(&buffer[..n]),
                 Err(e) => reply.error(errno(e)),
             }
@@ -362,14 +305,7 @@ impl Filesystem for Adapter {
         done(self.fs.release(ino.0, fh.0, flags.0), reply);
     }
 
-    fn fsync(
-        &self,
-        _req: &Request,
-        ino: INodeNo,
-        _fh: FileHandle,
-        _datasync: bool,
-        reply: ReplyEmpty,
-    ) {
+    fn fsync(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         let fs = self.fs.clone();
         self.slow.run(move || done(fs.fsync(ino.0), reply));
     }
@@ -377,33 +313,21 @@ impl Filesystem for Adapter {
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         match self.fs.opendir(ino.0) {
             Ok((fh, true)) => {
-                reply.opened(
-                    FileHandle(fh),
-                    FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE,
-                );
+                reply.opened(FileHandle(fh), FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE);
             }
             Ok((fh, false)) => reply.opened(FileHandle(fh), FopenFlags::empty()),
             Err(e) => reply.error(errno(e)),
         }
     }
 
-    fn readdir(
-        &self,
-        _req: &Request,
-        ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-        mut reply: ReplyDirectory,
-    ) {
-        let read = self
-            .fs
-            .readdir(ino.0, fh.0, offset, false, &mut |entry, next| {
-                let (ino, kind, name) = match entry {
-                    DirEntry::Name { ino, kind, name } => (ino, kind, name),
-                    DirEntry::Full { attr, name, .. } => (attr.ino, attr.kind, name),
-                };
-                reply.add(INodeNo(ino), next, file_type(kind), OsStr::from_bytes(name))
-            });
+    fn readdir(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let read = self.fs.readdir(ino.0, fh.0, offset, false, &mut |entry, next| {
+            let (ino, kind, name) = match entry {
+                DirEntry::Name { ino, kind, name } => (ino, kind, name),
+                DirEntry::Full { attr, name, .. } => (attr.ino, attr.kind, name),
+            };
+            reply.add(INodeNo(ino), next, file_type(kind), OsStr::from_bytes(name))
+        });
         match read {
             Ok(()) => reply.ok(),
             Err(e) => reply.error(errno(e)),
@@ -418,51 +342,26 @@ impl Filesystem for Adapter {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        let read = self
-            .fs
-            .readdir(ino.0, fh.0, offset, true, &mut |entry, next| {
-                // Of `.` and `..` the kernel reads the number and the kind only.
-                let (attr, name, cache) = match entry {
-                    DirEntry::Name { ino, kind, name } => {
-                        (super::reply::bare(ino, kind), name, false)
-                    }
-                    DirEntry::Full { attr, name, cache } => (file_attr(&attr), name, cache),
-                };
-                reply.add(
-                    attr.ino,
-                    next,
-                    OsStr::from_bytes(name),
-                    ttl(cache),
-                    &attr,
-                    GENERATION,
-                )
-            });
+        let read = self.fs.readdir(ino.0, fh.0, offset, true, &mut |entry, next| {
+            // Of `.` and `..` the kernel reads the number and the kind only.
+            let (attr, name, cache) = match entry {
+                DirEntry::Name { ino, kind, name } => (super::reply::bare(ino, kind), name, false),
+                DirEntry::Full { attr, name, cache } => (file_attr(&attr), name, cache),
+            };
+            reply.add(attr.ino, next, OsStr::from_bytes(name), ttl(cache), &attr, GENERATION)
+        });
         match read {
             Ok(()) => reply.ok(),
             Err(e) => reply.error(errno(e)),
         }
     }
 
-    fn releasedir(
-        &self,
-        _req: &Request,
-        ino: INodeNo,
-        fh: FileHandle,
-        _flags: OpenFlags,
-        reply: ReplyEmpty,
-    ) {
+    fn releasedir(&self, _req: &Request, ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
         self.fs.releasedir(ino.0, fh.0);
         reply.ok();
     }
 
-    fn fsyncdir(
-        &self,
-        _req: &Request,
-        ino: INodeNo,
-        _fh: FileHandle,
-        _datasync: bool,
-        reply: ReplyEmpty,
-    ) {
+    fn fsyncdir(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         let fs = self.fs.clone();
         self.slow.run(move || done(fs.fsyncdir(ino.0), reply));
     }
@@ -569,10 +468,7 @@ impl Filesystem for Adapter {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        match self
-            .fs
-            .copy_range(ino_in.0, offset_in, ino_out.0, offset_out, len)
-        {
+        match self.fs.copy_range(ino_in.0, offset_in, ino_out.0, offset_out, len) {
             Ok(n) => reply.written(n as u32),
             Err(e) => reply.error(errno(e)),
         }

@@ -20,10 +20,7 @@ pub struct Mounted {
 
 /// Every mount of the type `fuse.lattice`, of any process.
 pub fn mounts() -> io::Result<Vec<Mounted>> {
-    Ok(all_mounts()?
-        .into_iter()
-        .filter(|m| m.fs_type == FS_TYPE)
-        .collect())
+    Ok(all_mounts()?.into_iter().filter(|m| m.fs_type == FS_TYPE).collect())
 }
 
 fn all_mounts() -> io::Result<Vec<Mounted>> {
@@ -37,12 +34,7 @@ fn parse(line: &[u8]) -> Option<Mounted> {
     let device = text(words.nth(2)?);
     let dir = PathBuf::from(OsString::from_vec(unescape(words.nth(1)?)));
     let mut words = words.skip_while(|w| *w != b"-").skip(1);
-    Some(Mounted {
-        dir,
-        device,
-        fs_type: text(words.next()?),
-        source: text(words.next()?),
-    })
+    Some(Mounted { dir, device, fs_type: text(words.next()?), source: text(words.next()?) })
 }
 
 fn text(word: &[u8]) -> String {
@@ -87,11 +79,7 @@ pub(super) fn real_path(dir: &Path) -> Result<PathBuf, MountError> {
     let missing = || MountError::Missing(dir.to_path_buf());
     let dir = std::path::absolute(dir).map_err(|_| missing())?;
     let name = dir.file_name().ok_or_else(missing)?;
-    let parent = dir
-        .parent()
-        .ok_or_else(missing)?
-        .canonicalize()
-        .map_err(|_| missing())?;
+    let parent = dir.parent().ok_or_else(missing)?.canonicalize().map_err(|_| missing())?;
     Ok(parent.join(name))
 }
 
@@ -101,8 +89,12 @@ pub(super) fn real_path(dir: &Path) -> Result<PathBuf, MountError> {
 /// # Errors
 /// Looking, or detaching.
 pub fn clear_dead_mount(dir: &Path) -> Result<bool, MountError> {
-    let dead = std::fs::metadata(dir).is_err_and(|e| e.raw_os_error() == Some(libc::ENOTCONN));
-    if !dead || mounted_at(dir)?.is_none_or(|m| m.fs_type != FS_TYPE) {
+    if mounted_at(dir)?.is_none_or(|m| m.fs_type != FS_TYPE) {
+        return Ok(false);
+    }
+    // Not stat(2): the kernel answers that from its cache long after the daemon died.
+    let dead = rustix::fs::statvfs(dir).is_err_and(|e| e == rustix::io::Errno::NOTCONN);
+    if !dead {
         return Ok(false);
     }
     unmount(&real_path(dir)?, true)?;
@@ -120,11 +112,7 @@ pub(super) fn check_mount_point(dir: &Path) -> Result<PathBuf, MountError> {
     }
     let dir = real_path(dir)?;
     if let Some(m) = mounted_at(&dir)? {
-        return Err(MountError::Mounted {
-            dir,
-            source_name: m.source,
-            fs_type: m.fs_type,
-        });
+        return Err(MountError::Mounted { dir, source_name: m.source, fs_type: m.fs_type });
     }
     let mut entries = std::fs::read_dir(&dir).map_err(io_on("list", &dir))?;
     if entries.next().is_some() {
@@ -142,10 +130,7 @@ mod tests {
         let line = br"36 35 0:45 / /mnt/my\040notes rw,nosuid shared:1 master:2 - fuse.lattice lattice:my\040notes rw,user_id=0";
         let mounted = parse(line).expect("a line");
         assert_eq!(mounted.dir, Path::new("/mnt/my notes"));
-        assert_eq!(
-            (mounted.fs_type.as_str(), mounted.source.as_str()),
-            (FS_TYPE, "lattice:my notes")
-        );
+        assert_eq!((mounted.fs_type.as_str(), mounted.source.as_str()), (FS_TYPE, "lattice:my notes"));
         assert_eq!(mounted.device, "0:45");
     }
 
@@ -154,22 +139,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (file, gone) = (dir.path().join("file"), dir.path().join("gone"));
         std::fs::write(&file, "x").expect("a file");
-        assert!(matches!(
-            check_mount_point(&gone),
-            Err(MountError::Missing(_))
-        ));
-        assert!(matches!(
-            check_mount_point(&file),
-            Err(MountError::NotADirectory(_))
-        ));
-        assert!(matches!(
-            check_mount_point(dir.path()),
-            Err(MountError::NotEmpty(_))
-        ));
-        assert!(matches!(
-            check_mount_point(Path::new("/proc")),
-            Err(MountError::Mounted { .. })
-        ));
+        assert!(matches!(check_mount_point(&gone), Err(MountError::Missing(_))));
+        assert!(matches!(check_mount_point(&file), Err(MountError::NotADirectory(_))));
+        assert!(matches!(check_mount_point(dir.path()), Err(MountError::NotEmpty(_))));
+        assert!(matches!(check_mount_point(Path::new("/proc")), Err(MountError::Mounted { .. })));
         std::fs::remove_file(&file).expect("removed");
         assert!(check_mount_point(dir.path()).is_ok());
     }

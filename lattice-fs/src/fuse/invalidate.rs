@@ -25,10 +25,7 @@ impl Kernel for Caches {
 /// What the kernel doesn't know needs no invalidation; a mount that ends has no caches.
 fn report(result: std::io::Result<()>) {
     if let Err(e) = result
-        && !matches!(
-            e.raw_os_error(),
-            Some(libc::ENOENT | libc::ENOTCONN | libc::ENODEV | libc::EPERM)
-        )
+        && !matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTCONN | libc::ENODEV | libc::EPERM))
     {
         tracing::warn!(cause = %e, "the kernel's cache could not be invalidated");
     }

@@ -130,15 +130,8 @@ impl Mount {
         };
         let fs = Fs::new(what, data_dir);
         let threads = Arc::new(Threads::default());
-        let mut mount = Self {
-            dir,
-            fs,
-            threads,
-            session: None,
-            end: Arc::default(),
-            unmounter: None,
-            background: None,
-        };
+        let mut mount =
+            Self { dir, fs, threads, session: None, end: Arc::default(), unmounter: None, background: None };
         // The stores are followed before anything can be looked up: no change falls in between.
         mount.follow()?;
         mount.background =
@@ -149,8 +142,7 @@ impl Mount {
 
     fn follow(&self) -> Result<(), MountError> {
         for volume in self.fs.volumes() {
-            follow(&self.fs, &self.threads, &volume)
-                .map_err(io_on("follow the stores of", &self.dir))?;
+            follow(&self.fs, &self.threads, &volume).map_err(io_on("follow the stores of", &self.dir))?;
         }
         let (fs, threads) = (self.fs.clone(), self.threads.clone());
         let run = move || {
@@ -161,21 +153,11 @@ impl Mount {
             };
             fs.follow_stores(&mut started, &|| threads.stop.load(Ordering::Relaxed));
         };
-        self.threads
-            .spawn("fs-stores", run)
-            .map_err(io_on("follow the stores of", &self.dir))
+        self.threads.spawn("fs-stores", run).map_err(io_on("follow the stores of", &self.dir))
     }
 
-    fn serve(
-        &mut self,
-        source: &str,
-        allow_other: bool,
-        read_only: bool,
-    ) -> Result<(), MountError> {
-        let adapter = Adapter {
-            fs: self.fs.clone(),
-            slow: Slow::default(),
-        };
+    fn serve(&mut self, source: &str, allow_other: bool, read_only: bool) -> Result<(), MountError> {
+        let adapter = Adapter { fs: self.fs.clone(), slow: Slow::default() };
         let session = if sys::is_root() {
             let device = sys::mount(&self.dir, source, allow_other, read_only)?;
             let mut config = Config::default();
@@ -228,6 +210,7 @@ impl Mount {
     ///
     /// # Errors
     /// `Busy`, with the mount as it was; `Unsaved` after unmounting; what unmounting says.
+    #[allow(clippy::result_large_err, reason = "once per mount")]
     pub fn unmount_if_idle(self) -> Result<(), (Option<Self>, MountError)> {
         let saved = self.fs.save_all();
         if !self.has_ended()
@@ -235,6 +218,8 @@ impl Mount {
         {
             return Err((Some(self), e));
         }
+        // Its threads notice a moment later.
+        self.end.wait(Some(LINGER));
         let dir = self.dir.clone();
         drop(self);
         saved.map_err(|_| (None, MountError::Unsaved(dir)))
@@ -301,7 +286,5 @@ fn follow(fs: &Arc<Fs>, threads: &Arc<Threads>, volume: &Arc<Volume>) -> std::io
     let live = volume.handle.live();
     let (fs, threads, volume) = (fs.clone(), threads.clone(), volume.clone());
     let stop = threads.clone();
-    threads.spawn("fs-watch", move || {
-        fs.follow(&volume, &live, &|| stop.stop.load(Ordering::Relaxed))
-    })
+    threads.spawn("fs-watch", move || fs.follow(&volume, &live, &|| stop.stop.load(Ordering::Relaxed)))
 }

@@ -103,16 +103,10 @@ pub fn set_time(time: TimeOrNow) -> SetTime {
 /// pair is the caller's again.
 fn file_time(time: SystemTime) -> Time {
     match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => Time {
-            s: after.as_secs() as i64,
-            ns: after.subsec_nanos(),
-        },
+        Ok(after) => Time { s: after.as_secs() as i64, ns: after.subsec_nanos() },
         Err(before) => {
             let before = before.duration();
-            Time {
-                s: -(before.as_secs() as i64),
-                ns: before.subsec_nanos(),
-            }
+            Time { s: -(before.as_secs() as i64), ns: before.subsec_nanos() }
         }
     }
 }
@@ -128,9 +122,6 @@ mod tests {
         let time = file_time(handed);
         assert_eq!((time.s, time.ns), (-5, 250_000_000));
         // And as it is shown: five seconds before, a quarter second on.
-        assert_eq!(
-            system_time(time),
-            UNIX_EPOCH - Duration::new(4, 750_000_000)
-        );
+        assert_eq!(system_time(time), UNIX_EPOCH - Duration::new(4, 750_000_000));
     }
 }

@@ -29,9 +29,7 @@ fn start() -> Sender<Job> {
     for i in 0..THREADS {
         let receiver = receiver.clone();
         // One that doesn't start is not missed while another one did; with none, the send fails.
-        let _ = std::thread::Builder::new()
-            .name(format!("fs-sync-{i}"))
-            .spawn(move || work(&receiver));
+        let _ = std::thread::Builder::new().name(format!("fs-sync-{i}")).spawn(move || work(&receiver));
     }
     sender
 }

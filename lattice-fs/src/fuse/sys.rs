@@ -25,11 +25,7 @@ pub enum MountError {
     #[error("{dir} is not empty: what is in it would be hidden; give an empty directory", dir = .0.display())]
     NotEmpty(PathBuf),
     #[error("{dir} is a mount point already ({source_name}, type {fs_type}): unmount it first", dir = .dir.display())]
-    Mounted {
-        dir: PathBuf,
-        source_name: String,
-        fs_type: String,
-    },
+    Mounted { dir: PathBuf, source_name: String, fs_type: String },
     #[error(
         "{DEVICE} is missing: load the kernel's FUSE module (modprobe fuse); in a container, pass the device in"
     )]
@@ -49,11 +45,7 @@ pub enum MountError {
     #[error("{dir} is not mounted", dir = .0.display())]
     NotMounted(PathBuf),
     #[error("cannot {what} {dir}: {source}", dir = .dir.display())]
-    Io {
-        what: &'static str,
-        dir: PathBuf,
-        source: io::Error,
-    },
+    Io { what: &'static str, dir: PathBuf, source: io::Error },
     /// Unmounted, but some file could not be saved.
     #[error("not everything could be saved before unmounting {dir}: see the log", dir = .0.display())]
     Unsaved(PathBuf),
@@ -64,11 +56,7 @@ pub(super) fn io_on<'a, E: Into<io::Error>>(
     what: &'static str,
     dir: &'a Path,
 ) -> impl FnOnce(E) -> MountError + 'a {
-    move |e| MountError::Io {
-        what,
-        dir: dir.to_path_buf(),
-        source: e.into(),
-    }
+    move |e| MountError::Io { what, dir: dir.to_path_buf(), source: e.into() }
 }
 
 pub(super) fn is_root() -> bool {
@@ -76,14 +64,10 @@ pub(super) fn is_root() -> bool {
 }
 
 pub(super) fn open_device() -> Result<File, MountError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(DEVICE)
-        .map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => MountError::NoDevice,
-            _ => MountError::Device(e),
-        })
+    OpenOptions::new().read(true).write(true).open(DEVICE).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => MountError::NoDevice,
+        _ => MountError::Device(e),
+    })
 }
 
 /// As root: so that /proc/mounts shows the type `fuse.lattice`, which fuser's own mount drops.
@@ -95,10 +79,7 @@ pub(super) fn mount(
 ) -> Result<OwnedFd, MountError> {
     let device = open_device()?;
     let mode = dir.metadata().map_err(io_on("read", dir))?.mode();
-    let (uid, gid) = (
-        rustix::process::getuid().as_raw(),
-        rustix::process::getgid().as_raw(),
-    );
+    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let mut options = format!(
         "fd={},rootmode={:o},user_id={uid},group_id={gid},default_permissions",
         device.as_raw_fd(),
@@ -110,8 +91,7 @@ pub(super) fn mount(
     let options = CString::new(options).map_err(|e| io_on("mount", dir)(io::Error::from(e)))?;
     let mut flags = MountFlags::NOSUID | MountFlags::NODEV;
     flags.set(MountFlags::RDONLY, read_only);
-    rustix::mount::mount(source, dir, FS_TYPE, flags, options.as_c_str())
-        .map_err(io_on("mount on", dir))?;
+    rustix::mount::mount(source, dir, FS_TYPE, flags, options.as_c_str()).map_err(io_on("mount on", dir))?;
     Ok(device.into())
 }
 
@@ -135,11 +115,7 @@ pub(super) fn user_config(source: &str, allow_other: bool, read_only: bool) -> C
 }
 
 pub(super) fn acl(allow_other: bool) -> SessionACL {
-    if allow_other {
-        SessionACL::All
-    } else {
-        SessionACL::Owner
-    }
+    if allow_other { SessionACL::All } else { SessionACL::Owner }
 }
 
 /// fusermount3 speaks through its exit and its standard error only.
@@ -151,20 +127,13 @@ pub(super) fn user_error(error: io::Error) -> MountError {
 }
 
 pub(super) fn has_fusermount() -> bool {
-    Command::new("fusermount3")
-        .arg("-V")
-        .output()
-        .is_ok_and(|o| o.status.success())
+    Command::new("fusermount3").arg("-V").output().is_ok_and(|o| o.status.success())
 }
 
 /// Detaches a mount. `lazy`: also while it is in use, and then nobody new gets in.
 pub(super) fn unmount(dir: &Path, lazy: bool) -> Result<(), MountError> {
     if is_root() {
-        let flags = if lazy {
-            UnmountFlags::DETACH
-        } else {
-            UnmountFlags::empty()
-        };
+        let flags = if lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };
         return rustix::mount::unmount(dir, flags | UnmountFlags::NOFOLLOW).map_err(|e| match e {
             rustix::io::Errno::BUSY => MountError::Busy(dir.to_path_buf()),
             rustix::io::Errno::INVAL => MountError::NotMounted(dir.to_path_buf()),
@@ -172,11 +141,7 @@ pub(super) fn unmount(dir: &Path, lazy: bool) -> Result<(), MountError> {
         });
     }
     let how = if lazy { "-uqz" } else { "-uq" };
-    let output = Command::new("fusermount3")
-        .arg(how)
-        .arg("--")
-        .arg(dir)
-        .output();
+    let output = Command::new("fusermount3").arg(how).arg("--").arg(dir).output();
     match output {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => match String::from_utf8_lossy(&output.stderr) {

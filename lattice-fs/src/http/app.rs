@@ -39,9 +39,10 @@ impl App {
 
     /// The mounts, or why there can't be any.
     pub fn mounts(&self) -> Result<&Mounts> {
-        self.control.mounts.as_ref().ok_or_else(|| {
-            Problem::new(Code::NoDaemon, "no daemon runs: `lattice mount DIR` starts one")
-        })
+        self.control
+            .mounts
+            .as_ref()
+            .ok_or_else(|| Problem::new(Code::NoDaemon, "no daemon runs: `lattice mount DIR` starts one"))
     }
 
     /// The listing entry of a store that exists.

@@ -16,7 +16,10 @@ use super::{describe, upload, version};
 /// Operations in one batch: it is one transaction.
 const MAX_OPS: usize = 8192;
 
-pub async fn post(InStore(store): InStore, extract::Json(batch): extract::Json<Batch>) -> Result<Json<Written>> {
+pub async fn post(
+    InStore(store): InStore,
+    extract::Json(batch): extract::Json<Batch>,
+) -> Result<Json<Written>> {
     if batch.ops.is_empty() || batch.ops.len() > MAX_OPS {
         return Err(Problem::new(Code::BadRequest, format!("a batch has 1 to {MAX_OPS} operations")));
     }
@@ -53,7 +56,9 @@ fn change(store: &Handle, op: BatchOp) -> Result<Change> {
             to: parse_key(to, to_base64)?,
             how: if no_replace { RenameHow::NoReplace } else { RenameHow::Replace },
         }),
-        BatchOp::Restore { key, key_base64, version } => restore(store, parse_key(key, key_base64)?, &version),
+        BatchOp::Restore { key, key_base64, version } => {
+            restore(store, parse_key(key, key_base64)?, &version)
+        }
     }
 }
 

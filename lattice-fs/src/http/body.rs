@@ -142,7 +142,9 @@ mod tests {
     #[tokio::test]
     async fn an_unfinished_body_is_an_error_to_its_reader() {
         let (mut writer, body) = writer();
-        tokio::task::spawn_blocking(move || writer.write_all(b"half").expect("buffered")).await.expect("no panic");
+        tokio::task::spawn_blocking(move || writer.write_all(b"half").expect("buffered"))
+            .await
+            .expect("no panic");
         assert!(body.collect().await.is_err());
     }
 }

@@ -27,7 +27,12 @@ pub async fn status(State(app): State<App>) -> Result<Json<StatusDoc>> {
             data_dir: app.node.data_dir().display().to_string(),
             daemon_pid: mounts.map(|_| std::process::id()),
             mounts: mounts.map(docs).unwrap_or_default(),
-            stores: app.node.stores()?.iter().map(|info| stores::status(&app, info)).collect::<Result<_>>()?,
+            stores: app
+                .node
+                .stores()?
+                .iter()
+                .map(|info| stores::status(&app, info))
+                .collect::<Result<_>>()?,
         }))
     })
     .await
@@ -103,6 +108,7 @@ impl From<MountError> for Problem {
             MountError::NotOurs(_) | MountError::Fuse(fuse::MountError::NotMounted(_)) => Code::NoSuchMount,
             MountError::Fuse(fuse::MountError::Busy(_)) => Code::MountBusy,
             MountError::Fuse(_) => Code::MountFailed,
+            MountError::Stopping => Code::Stopping,
         };
         Self::new(code, e.to_string())
     }

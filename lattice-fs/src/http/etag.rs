@@ -55,7 +55,9 @@ impl Condition {
             (Some("*"), None) => Ok(Self::Exists),
             (Some(tags), None) => Ok(Self::Match(parse_tags(tags))),
             (None, Some(_)) => Err(Problem::new(Code::BadRequest, "a write takes If-None-Match: * only")),
-            (Some(_), Some(_)) => Err(Problem::new(Code::BadRequest, "give If-Match or If-None-Match, not both")),
+            (Some(_), Some(_)) => {
+                Err(Problem::new(Code::BadRequest, "give If-Match or If-None-Match, not both"))
+            }
         }
     }
 
@@ -86,7 +88,9 @@ impl Condition {
                     let ids = heads(record);
                     Ok((Cites::Heads(ids.clone()), Expect::Heads(ids)))
                 }
-                Some((_, tag)) => Err(failed(format!("{key} has changed: its tag is {tag} now; read it again"))),
+                Some((_, tag)) => {
+                    Err(failed(format!("{key} has changed: its tag is {tag} now; read it again")))
+                }
                 None => Err(failed(format!("{key} doesn't exist"))),
             },
         }

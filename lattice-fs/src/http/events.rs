@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures::Stream;
-use lattice_engine::store::{Handle, Watch};
+use lattice_engine::store::{Cursor, Handle, Watch};
 use serde::Deserialize;
 use tokio::sync::mpsc::{self, Sender};
 use tokio_stream::wrappers::ReceiverStream;
@@ -48,7 +48,7 @@ pub async fn stream(
     let cursor = since.as_deref().map(parse_cursor).transpose()?;
     let prefix = query_bytes(&uri, "prefix").unwrap_or_default();
     let (tx, rx) = mpsc::channel(DEPTH);
-    let (watch, gap) = blocking(move || open(&store, cursor)).await?;
+    let (watch, gap) = blocking(move || Ok(open(&store, cursor))).await?;
     let stop = app.control.stop.clone();
     let feed = Feed { watch, prefix, tx, stop };
     std::thread::Builder::new()
@@ -58,14 +58,17 @@ pub async fn stream(
     Ok(Sse::new(ReceiverStream::new(rx)).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
 }
 
-/// A watch from the cursor on; where the log doesn't reach back to it, from now on, and why.
-fn open(store: &Handle, cursor: Option<lattice_engine::store::Cursor>) -> Result<(Watch, Option<String>)> {
-    match cursor.map(|c| store.entries(c, 1)) {
-        Some(Err(e)) => {
-            tracing::info!("a watcher's cursor is of no use: {e}");
-            Ok((store.watch(None), Some(e.to_string())))
-        }
-        None | Some(Ok(_)) => Ok((store.watch(cursor), None)),
+/// A watch from the cursor on; where the log has no such place, from now on, and why.
+fn open(store: &Handle, cursor: Option<Cursor>) -> (Watch, Option<String>) {
+    let from_now = store.watch(None);
+    let Some(cursor) = cursor else { return (from_now, None) };
+    if cursor > from_now.cursor() {
+        let why = format!("the cursor {cursor} is beyond the log's end at {}", from_now.cursor());
+        return (from_now, Some(why));
+    }
+    match store.entries(cursor, 1) {
+        Ok(_) => (store.watch(Some(cursor)), None),
+        Err(e) => (from_now, Some(e.to_string())),
     }
 }
 

@@ -57,7 +57,11 @@ pub async fn entries(
     let limit = q.limit.unwrap_or(BATCH).clamp(1, MAX);
     let prefix = query_bytes(&uri, "prefix").unwrap_or_default();
     blocking(move || {
-        let page = if q.newest { newest(&store, since, limit, &prefix) } else { oldest(&store, since, limit, &prefix) };
+        let page = if q.newest {
+            newest(&store, since, limit, &prefix)
+        } else {
+            oldest(&store, since, limit, &prefix)
+        };
         Ok(Json(page?))
     })
     .await

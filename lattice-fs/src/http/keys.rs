@@ -36,7 +36,10 @@ pub async fn list(
         None | Some("") => true,
         Some("/") => false,
         Some(other) => {
-            return Err(Problem::new(Code::BadRequest, format!("the delimiter is \"/\" or none, not {other:?}")));
+            return Err(Problem::new(
+                Code::BadRequest,
+                format!("the delimiter is \"/\" or none, not {other:?}"),
+            ));
         }
     };
     let limit = q.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);

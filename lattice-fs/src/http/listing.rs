@@ -99,7 +99,10 @@ fn before(start: &[u8]) -> Option<Vec<u8>> {
 fn resume(frames: &mut Vec<Frame>, dir: Key, after: &[u8], deep: bool) -> Result<()> {
     let after = Key::parse(after)?;
     if !after.is_below(&dir) {
-        return Err(Problem::new(Code::BadRequest, "the cursor is not of this listing: begin again without it"));
+        return Err(Problem::new(
+            Code::BadRequest,
+            "the cursor is not of this listing: begin again without it",
+        ));
     }
     let mut at = dir.clone();
     for segment in after.segments().skip(dir.segments().count()) {

@@ -15,11 +15,11 @@ use serde::Deserialize;
 use super::app::App;
 use super::body::{self, BodyWriter};
 use super::describe;
-use super::extract::{InStore, Query};
+use super::extract::{InStore, Named, Query};
 use super::model::{FsckDoc, StatsDoc, TaskLine};
 use super::problem::{Code, Problem, Result, blocking};
-use crate::view::effective::shown;
 use crate::view::Kind;
+use crate::view::effective::shown;
 
 /// Runs `work` and sends what it says, line by line.
 fn task(work: impl FnOnce(&mut dyn FnMut(&str)) -> Result<TaskLine> + Send + 'static) -> Response {
@@ -55,13 +55,19 @@ impl GcQuery {
             Some("none") => Ok(KeepHistory::Heads),
             Some(text) => match text.parse() {
                 Ok(seconds) => Ok(KeepHistory::For(Duration::from_secs(seconds))),
-                Err(_) => Err(Problem::new(Code::BadRequest, format!("keep is all, none or seconds, not {text:?}"))),
+                Err(_) => {
+                    Err(Problem::new(Code::BadRequest, format!("keep is all, none or seconds, not {text:?}")))
+                }
             },
         }
     }
 }
 
-pub async fn gc(State(app): State<App>, InStore(store): InStore, Query(q): Query<GcQuery>) -> Result<Response> {
+pub async fn gc(
+    State(app): State<App>,
+    InStore(store): InStore,
+    Query(q): Query<GcQuery>,
+) -> Result<Response> {
     let keep = q.keep()?;
     let info = app.info(store.id())?;
     Ok(task(move |progress| {
@@ -91,10 +97,16 @@ pub struct FsckQuery {
     rebuild: bool,
 }
 
-pub async fn fsck(State(app): State<App>, InStore(store): InStore, Query(q): Query<FsckQuery>) -> Result<Response> {
-    let info = app.info(store.id())?;
+pub async fn fsck(
+    State(app): State<App>,
+    Named(info): Named,
+    Query(q): Query<FsckQuery>,
+) -> Result<Response> {
     Ok(task(move |progress| {
-        let report = store.fsck(q.rebuild, progress)?;
+        let report = match app.node.store(info.id) {
+            Some(store) => store.fsck(q.rebuild, progress)?,
+            None => app.node.fsck_broken(info.id, q.rebuild)?,
+        };
         Ok(TaskLine::Fsck(FsckDoc {
             store: info.id.to_string(),
             name: info.name,

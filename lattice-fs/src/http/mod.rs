@@ -46,9 +46,7 @@ pub fn router(app: App) -> Router {
     Router::new()
         .merge(routes())
         .nest("/v1", routes())
-        .fallback(async |uri: Uri| {
-            Problem::new(Code::NoRoute, format!("there is nothing at {}", uri.path()))
-        })
+        .fallback(async |uri: Uri| Problem::new(Code::NoRoute, format!("there is nothing at {}", uri.path())))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| {
             Problem::new(Code::MethodNotAllowed, format!("{} doesn't take {method}", uri.path()))
         })

@@ -62,6 +62,7 @@ codes! {
     /// What a mount needs is not there, or the mount point is not fit.
     MountFailed = "mount-failed", CONFLICT, "The mount failed";
     MountBusy = "mount-busy", CONFLICT, "The mount is in use";
+    Stopping = "stopping", SERVICE_UNAVAILABLE, "The daemon is about to end";
     NoDaemon = "no-daemon", CONFLICT, "No daemon runs";
     Internal = "internal", INTERNAL_SERVER_ERROR, "It failed here";
 }
@@ -100,7 +101,9 @@ impl IntoResponse for Problem {
             tracing::warn!(code = self.code.as_str(), "{}", self.detail);
         }
         let mut response = (self.code.status(), Json(self)).into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response
     }
 }
@@ -137,7 +140,9 @@ fn content_code(e: &ContentError) -> Code {
     match e {
         ContentError::TooManyChunks { .. } | ContentError::ChunkTooLarge { .. } => Code::TooLarge,
         ContentError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Code::NoSpace,
-        ContentError::Missing { .. } | ContentError::Corrupt { .. } | ContentError::Truncated { .. } => Code::Damaged,
+        ContentError::Missing { .. } | ContentError::Corrupt { .. } | ContentError::Truncated { .. } => {
+            Code::Damaged
+        }
         ContentError::BadManifest { .. } | ContentError::Version { .. } => Code::Damaged,
         ContentError::GcRunning => Code::Refused,
         ContentError::Poisoned { .. } => Code::ReadOnly,

@@ -14,7 +14,9 @@ pub enum Asked {
 /// Reads a `Range` header's value.
 pub fn parse(header: Option<&str>, size: u64) -> Asked {
     let Some(spec) = header.and_then(|h| h.trim().strip_prefix("bytes=")) else { return Asked::Whole };
-    let Some((from, to)) = spec.split_once('-').map(|(a, b)| (a.trim(), b.trim())) else { return Asked::Whole };
+    let Some((from, to)) = spec.split_once('-').map(|(a, b)| (a.trim(), b.trim())) else {
+        return Asked::Whole;
+    };
     match (from, to) {
         ("", suffix) => match suffix.parse::<u64>() {
             Ok(0) => Asked::Nothing,

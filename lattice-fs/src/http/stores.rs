@@ -12,7 +12,8 @@ use super::model::{NameDoc, StoreDoc, StoreList, StoreStatusDoc};
 use super::problem::{Result, blocking};
 
 pub async fn list(State(app): State<App>) -> Result<Json<StoreList>> {
-    blocking(move || Ok(Json(StoreList { stores: app.node.stores()?.iter().map(describe::store).collect() }))).await
+    blocking(move || Ok(Json(StoreList { stores: app.node.stores()?.iter().map(describe::store).collect() })))
+        .await
 }
 
 pub async fn create(

@@ -21,6 +21,7 @@ pub fn content(store: &Handle, source: &mut dyn Read) -> Result<Content> {
     if first.len() < BUFFER {
         return Ok(store.put_content(&first)?);
     }
+    store.writable()?;
     let stored = |e| Problem::from(StoreError::Content(e));
     let mut writer = store.content().writer();
     writer.write(&first).map_err(stored)?;

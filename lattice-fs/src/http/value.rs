@@ -1,5 +1,8 @@
 //! `…/keys/{key}`: a key's bytes, streamed both ways.
 
+use std::io::Write;
+use std::ops::{ControlFlow, Range};
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -11,8 +14,7 @@ use lattice_engine::key::Key;
 use lattice_engine::merge::{FileAttrs, Record};
 use lattice_engine::store::{Change, Cites, Expect, Handle, Reader};
 use serde::Deserialize;
-use std::io::Write;
-use std::ops::{ControlFlow, Range};
+use tokio_util::sync::CancellationToken;
 
 use super::body::{self, BUFFER, BodyWriter};
 use super::etag::{Condition, etag, not_modified};
@@ -20,8 +22,8 @@ use super::extract::{AtKey, InStore, Query};
 use super::problem::{Code, Problem, Result, blocking};
 use super::range::{Asked, parse};
 use super::{app::App, describe, mime, model::Written, upload, version};
-use crate::view::effective::{differing, is_dir, ranked_heads};
 use crate::view::Kind;
+use crate::view::effective::{differing, is_dir, ranked_heads};
 
 /// Keys that one recursive delete may remove: it is one transaction.
 const MAX_REMOVED: usize = 50_000;
@@ -65,7 +67,7 @@ pub async fn get(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let stop = app.control.stop.clone();
+    let (stop, name) = (app.control.stop.clone(), key.clone());
     let found = blocking(move || match q.version {
         None => shown(&store, &key),
         Some(id) => at_version(&store, &key, &id),
@@ -75,12 +77,16 @@ pub async fn get(
         return Ok((StatusCode::NOT_MODIFIED, common(&found)).into_response());
     }
     let size = found.bytes.size();
-    let asked = headers.get(header::RANGE).and_then(|v| v.to_str().ok()).filter(|_| if_range_holds(&headers, &found.tag));
+    let asked = headers
+        .get(header::RANGE)
+        .and_then(|v| v.to_str().ok())
+        .filter(|_| if_range_holds(&headers, &found.tag));
     let (status, range) = match parse(asked, size) {
         Asked::Whole => (StatusCode::OK, 0..size),
         Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
         Asked::Nothing => {
-            let mut response = Problem::new(Code::BadRange, format!("the value has {size} bytes")).into_response();
+            let mut response =
+                Problem::new(Code::BadRange, format!("the value has {size} bytes")).into_response();
             insert(response.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{size}"));
             return Ok(response);
         }
@@ -90,7 +96,8 @@ pub async fn get(
     if status == StatusCode::PARTIAL_CONTENT {
         insert(&mut out, header::CONTENT_RANGE, &format!("bytes {}-{}/{size}", range.start, range.end - 1));
     }
-    let body = if method == Method::HEAD { Body::empty() } else { send(found.bytes, range, stop) };
+    let body =
+        if method == Method::HEAD { Body::empty() } else { send(found.bytes, range, name, stop).await? };
     Ok((status, out, body).into_response())
 }
 
@@ -112,14 +119,23 @@ fn at_version(store: &Handle, key: &Key, id: &str) -> Result<Found> {
     found(store, key, entry, &node.value, record.attrs.get(&node.file_id))
 }
 
-fn found(store: &Handle, key: &Key, entry: EntryId, value: &Value, attrs: Option<&FileAttrs>) -> Result<Found> {
+fn found(
+    store: &Handle,
+    key: &Key,
+    entry: EntryId,
+    value: &Value,
+    attrs: Option<&FileAttrs>,
+) -> Result<Found> {
     let kind = Kind::of(value);
     let (bytes, mime) = match value {
         Value::File(content) => (Source::File(store.read(content)?), mime::of(key, attrs)),
         Value::Symlink(target) => (Source::Target(target.clone()), "inode/symlink".into()),
         Value::Dir => return Err(version::is_a_directory(key)),
         Value::Fifo | Value::Socket => {
-            return Err(Problem::new(Code::NotAFile, format!("{key} is a {}: it holds no bytes", kind.word())));
+            return Err(Problem::new(
+                Code::NotAFile,
+                format!("{key} is a {}: it holds no bytes", kind.word()),
+            ));
         }
     };
     let mut headers = HeaderMap::new();
@@ -158,45 +174,68 @@ fn if_range_holds(headers: &HeaderMap, tag: &str) -> bool {
     headers.get(header::IF_RANGE).is_none_or(|v| v.as_bytes() == tag.as_bytes())
 }
 
-fn send(source: Source, range: Range<u64>, stop: tokio_util::sync::CancellationToken) -> Body {
-    match source {
-        Source::Target(target) => Body::from(target.slice(range.start as usize..range.end as usize)),
-        Source::File(reader) => {
-            let (writer, body) = body::writer();
-            tokio::task::spawn_blocking(move || match copy(&reader, range, writer, &stop) {
-                Ok(()) => {}
-                Err(e) => tracing::debug!("a value was sent in part: {e}"),
-            });
-            body
+/// The first block is read before anything is answered: what can't be read is then an error and no broken body.
+async fn send(source: Source, range: Range<u64>, key: Key, stop: CancellationToken) -> Result<Body> {
+    let reader = match source {
+        Source::Target(target) => {
+            return Ok(Body::from(target.slice(range.start as usize..range.end as usize)));
         }
+        Source::File(reader) => reader,
+    };
+    blocking(move || {
+        let mut part = Part { reader, range, key };
+        let first = part.next()?;
+        if part.range.is_empty() {
+            return Ok(Body::from(first));
+        }
+        let (mut writer, body) = body::writer();
+        tokio::task::spawn_blocking(move || {
+            if let Err(e) = writer.write_all(&first).and_then(|()| rest(part, writer, &stop)) {
+                tracing::debug!("nobody reads this value any more: {e}");
+            }
+        });
+        Ok(body)
+    })
+    .await
+}
+
+/// What is still to be read of a value.
+struct Part {
+    reader: Reader,
+    range: Range<u64>,
+    key: Key,
+}
+
+impl Part {
+    /// The next block; the range says what is left after it.
+    fn next(&mut self) -> Result<Vec<u8>> {
+        let want = (self.range.end - self.range.start).min(BUFFER as u64) as usize;
+        let mut block = vec![0; want];
+        let broken = |p: Problem| Problem { detail: format!("{}: {}", self.key, p.detail), ..p };
+        let n = self.reader.read_at(&mut block, self.range.start).map_err(|e| broken(e.into()))?;
+        if n < want {
+            let detail = format!("its bytes end at {}", self.range.start + n as u64);
+            return Err(broken(Problem::new(Code::Damaged, detail)));
+        }
+        self.range.start += n as u64;
+        Ok(block)
     }
 }
 
-fn copy(
-    reader: &Reader,
-    mut range: Range<u64>,
-    mut out: BodyWriter,
-    stop: &tokio_util::sync::CancellationToken,
-) -> std::io::Result<()> {
-    let mut buffer = vec![0; BUFFER.min((range.end - range.start) as usize)];
-    while range.start < range.end && !stop.is_cancelled() {
-        let want = buffer.len().min((range.end - range.start) as usize);
-        match reader.read_at(&mut buffer[..want], range.start) {
-            Ok(0) => break,
-            Ok(n) => {
-                out.write_all(&buffer[..n])?;
-                range.start += n as u64;
-            }
+fn rest(mut part: Part, mut out: BodyWriter, stop: &CancellationToken) -> std::io::Result<()> {
+    while !part.range.is_empty() {
+        if stop.is_cancelled() {
+            out.abort("the daemon stops");
+            return Ok(());
+        }
+        match part.next() {
+            Ok(block) => out.write_all(&block)?,
             Err(e) => {
-                tracing::warn!("a value can't be read at byte {}: {e}", range.start);
+                tracing::warn!("a value broke off: {e}");
                 out.abort(&e);
-                return Err(std::io::Error::other(e.to_string()));
+                return Ok(());
             }
         }
-    }
-    if range.start < range.end {
-        out.abort("the value ended early");
-        return Ok(());
     }
     out.finish()
 }
@@ -211,7 +250,12 @@ pub async fn put(
     let mut source = body::reader(body);
     blocking(move || {
         // Judged before the bytes are read, so that a gigabyte isn't sent for nothing, and again when it commits.
-        upload::put_change(&store, key.clone(), Value::File(lattice_engine::entry::Content::EMPTY), &condition)?;
+        upload::put_change(
+            &store,
+            key.clone(),
+            Value::File(lattice_engine::entry::Content::EMPTY),
+            &condition,
+        )?;
         // From here until the commit names them, gc must not take the chunks.
         let _pin = store.content().pin();
         let existed = store.get(&key)?.is_some_and(|r| r.exists());
@@ -246,7 +290,9 @@ pub async fn delete(
         let changes = match is_dir(&key, &record) {
             true if q.recursive => delete_below(&store, &key, &record)?,
             true => {
-                let detail = format!("{key} is a directory: remove it with all below it by `rm -r`, or ?recursive=true");
+                let detail = format!(
+                    "{key} is a directory: remove it with all below it by `rm -r`, or ?recursive=true"
+                );
                 return Err(Problem::new(Code::IsADirectory, detail));
             }
             false => vec![upload::delete_change(&store, key, &condition)?],

@@ -32,7 +32,8 @@ pub fn find(store: &Handle, key: &Key, prefix: &str) -> Result<Version> {
         let detail = format!("{prefix:?} is not an entry id: give at least {MIN_PREFIX} of its hex digits");
         return Err(Problem::new(Code::BadRequest, detail));
     }
-    let mut found = store.history(key, DEPTH)?.into_iter().filter(|v| v.entry.id.to_string().starts_with(&id));
+    let mut found =
+        store.history(key, DEPTH)?.into_iter().filter(|v| v.entry.id.to_string().starts_with(&id));
     match (found.next(), found.next()) {
         (Some(version), None) => Ok(version),
         (None, _) => Err(Problem::new(
@@ -41,7 +42,10 @@ pub fn find(store: &Handle, key: &Key, prefix: &str) -> Result<Version> {
         )),
         (Some(a), Some(b)) => Err(Problem::new(
             Code::Ambiguous,
-            format!("{id} names more than one version of {key}: {} and {}. Give more digits", a.entry.id, b.entry.id),
+            format!(
+                "{id} names more than one version of {key}: {} and {}. Give more digits",
+                a.entry.id, b.entry.id
+            ),
         )),
     }
 }
@@ -49,7 +53,8 @@ pub fn find(store: &Handle, key: &Key, prefix: &str) -> Result<Version> {
 /// The value of a version; a deletion has none.
 pub fn value(key: &Key, version: Version) -> Result<Node> {
     version.node.ok_or_else(|| {
-        let detail = format!("version {} of {key} is its deletion: it holds nothing", version.entry.id.short());
+        let detail =
+            format!("version {} of {key} is its deletion: it holds nothing", version.entry.id.short());
         Problem::new(Code::NoSuchVersion, detail)
     })
 }

@@ -79,14 +79,7 @@ impl Fs {
             let state = inode.state.lock();
             if state.unlinked {
                 let (ino, meta) = (inode.ino, state.meta);
-                return Ok(Attr {
-                    ino,
-                    kind: Kind::Dir,
-                    size: DIR_SIZE,
-                    blocks: 0,
-                    nlink: 0,
-                    meta,
-                });
+                return Ok(Attr { ino, kind: Kind::Dir, size: DIR_SIZE, blocks: 0, nlink: 0, meta });
             }
         }
         let _tree = volume.tree.read();
@@ -94,22 +87,18 @@ impl Fs {
         let record = self.record(volume, "stat", &key)?;
         // A store's root stands before anything is known of it.
         let record = record.or_else(|| key.is_root().then(Arc::default));
-        let seen = record
-            .as_deref()
-            .and_then(|r| shown(&key, r, &volume.defaults));
+        let seen = record.as_deref().and_then(|r| shown(&key, r, &volume.defaults));
         match seen {
+            // A root in which nothing ever happened.
+            Some(seen) if seen.ctime == Time::default() => {
+                let born = volume.born;
+                Ok(shown_dir(inode, &Shown { mtime: born, atime: born, ctime: born, ..seen }))
+            }
             Some(seen) => Ok(shown_dir(inode, &seen)),
             // A directory that is there only because of what is not committed yet.
             None if self.table.has_pending(inode.ino) => {
                 let (ino, meta) = (inode.ino, inode.state.lock().meta);
-                Ok(Attr {
-                    ino,
-                    kind: Kind::Dir,
-                    size: DIR_SIZE,
-                    blocks: 8,
-                    nlink: 2,
-                    meta,
-                })
+                Ok(Attr { ino, kind: Kind::Dir, size: DIR_SIZE, blocks: 8, nlink: 2, meta })
             }
             None => Err(Errno::NOENT),
         }
@@ -140,8 +129,7 @@ impl Fs {
             mode: set.mode.map(|m| m & 0o7777),
             uid: set.uid,
             gid: set.gid,
-            mtime: time(set.mtime)
-                .filter(|_| set.size.is_none() || !matches!(set.mtime, Some(SetTime::Now))),
+            mtime: time(set.mtime).filter(|_| set.size.is_none() || !matches!(set.mtime, Some(SetTime::Now))),
             atime: time(set.atime),
             xattrs: Vec::new(),
         };
@@ -170,16 +158,7 @@ impl Fs {
         if !state.unlinked && !state.stage_attrs(&attrs) {
             let key = self.table.key(volume, inode.ino, None)?;
             let (file_id, attrs) = (state.file_id, attrs.clone());
-            self.commit(
-                volume,
-                "setattr",
-                &key,
-                vec![Change::Attr {
-                    key: key.clone(),
-                    file_id,
-                    attrs,
-                }],
-            )?;
+            self.commit(volume, "setattr", &key, vec![Change::Attr { key: key.clone(), file_id, attrs }])?;
         }
         if attrs.mtime.is_some() {
             state.touched = None;
@@ -189,13 +168,7 @@ impl Fs {
     }
 
     /// Cuts or grows a file. Committed at once unless somebody is writing it.
-    fn truncate(
-        &self,
-        caller: Caller,
-        volume: &Volume,
-        inode: &Arc<Inode>,
-        size: u64,
-    ) -> Result<()> {
+    fn truncate(&self, caller: Caller, volume: &Volume, inode: &Arc<Inode>, size: u64) -> Result<()> {
         match inode.kind {
             Kind::File => {}
             Kind::Dir => return Err(Errno::ISDIR),
@@ -204,9 +177,7 @@ impl Fs {
         if size > i64::MAX as u64 {
             return Err(Errno::FBIG);
         }
-        self.settle_intent(volume, inode)?;
-        let _tree = volume.tree.read();
-        let mut state = inode.state.lock();
+        let mut state = self.settled(volume, inode)?;
         self.ensure_staged(volume, inode, &mut state, size == 0)?;
         let staged = state.staged.as_mut().ok_or(Errno::IO)?;
         staged
@@ -216,11 +187,10 @@ impl Fs {
         if caller.uid != 0 {
             drop_set_id(&mut state);
         }
-        if state.writers == 0 {
-            return self.save_locked(volume, inode, &mut state);
-        }
         self.note_dirty(inode, &mut state);
-        Ok(())
+        let written = state.writers > 0;
+        drop(state);
+        if written { Ok(()) } else { self.save(volume, inode) }
     }
 }
 
@@ -248,23 +218,14 @@ pub(super) fn drop_set_id(state: &mut State) {
 pub(super) fn file_attr(inode: &Inode, state: &State) -> Attr {
     let size = state.size();
     let allocated = match (&state.staged, state.content()) {
-        (None, Some(Content::Chunks(chunks))) => chunks
-            .iter()
-            .filter(|c| c.id.is_some())
-            .map(|c| c.len)
-            .sum(),
+        (None, Some(Content::Chunks(chunks))) => {
+            chunks.iter().filter(|c| c.id.is_some()).map(|c| c.len).sum()
+        }
         (None, None) => 0,
         _ => size,
     };
     let nlink = u32::from(!state.unlinked);
-    Attr {
-        ino: inode.ino,
-        kind: inode.kind,
-        size,
-        blocks: allocated.div_ceil(512),
-        nlink,
-        meta: state.meta,
-    }
+    Attr { ino: inode.ino, kind: inode.kind, size, blocks: allocated.div_ceil(512), nlink, meta: state.meta }
 }
 
 /// The attributes of a directory as a record shows it and our own pending changes move them.
@@ -278,12 +239,5 @@ pub(super) fn shown_dir(inode: &Inode, seen: &Shown) -> Attr {
     }
     meta.ctime = meta.ctime.max(before);
     state.meta = meta;
-    Attr {
-        ino: inode.ino,
-        kind: Kind::Dir,
-        size: DIR_SIZE,
-        blocks: 8,
-        nlink: seen.nlink,
-        meta,
-    }
+    Attr { ino: inode.ino, kind: Kind::Dir, size: DIR_SIZE, blocks: 8, nlink: seen.nlink, meta }
 }

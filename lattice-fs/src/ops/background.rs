@@ -64,20 +64,10 @@ pub struct Background {
 
 impl Background {
     pub fn start(fs: &Arc<Fs>) -> std::io::Result<Self> {
-        let mut background = Self {
-            fs: fs.clone(),
-            threads: Vec::new(),
-        };
-        for (name, run) in [
-            ("fs-quiet", Fs::run_quiet as fn(&Fs)),
-            ("fs-work", Fs::run_work),
-        ] {
+        let mut background = Self { fs: fs.clone(), threads: Vec::new() };
+        for (name, run) in [("fs-quiet", Fs::run_quiet as fn(&Fs)), ("fs-work", Fs::run_work)] {
             let fs = fs.clone();
-            background.threads.push(
-                std::thread::Builder::new()
-                    .name(name.into())
-                    .spawn(move || run(&fs))?,
-            );
+            background.threads.push(std::thread::Builder::new().name(name.into()).spawn(move || run(&fs))?);
         }
         Ok(background)
     }
@@ -104,10 +94,7 @@ impl Fs {
                 continue;
             }
             drop(inner);
-            let stay: Vec<_> = list
-                .into_iter()
-                .filter(|inode| self.check_quiet(inode))
-                .collect();
+            let stay: Vec<_> = list.into_iter().filter(|inode| self.check_quiet(inode)).collect();
             inner = self.queue.inner.lock();
             inner.quiet.extend(stay);
         }
@@ -202,9 +189,7 @@ impl Fs {
             if inode.is_dir() {
                 continue;
             }
-            let saved = self
-                .save(volume, &inode)
-                .and_then(|()| self.settle_intent(volume, &inode));
+            let saved = self.save(volume, &inode).and_then(|()| self.settle_intent(volume, &inode));
             if let Err(errno) = saved {
                 tracing::warn!(path = self.path_of(&inode), %errno, "could not be saved before unmounting");
                 result = result.and(Err(errno));

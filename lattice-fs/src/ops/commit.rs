@@ -5,9 +5,10 @@
 use std::sync::Arc;
 
 use lattice_engine::entry::{Attrs, Content, Node, Value};
+use lattice_engine::id::EntryId;
 use lattice_engine::key::Key;
 use lattice_engine::store::{Change, Cites, Expect, Intent, Reader, StoreError};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Fs;
 use super::errno::{self, Errno, Result};
@@ -36,12 +37,7 @@ impl Fs {
     }
 
     /// The same with `tree` (shared) and the state held.
-    pub(super) fn save_locked(
-        &self,
-        volume: &Volume,
-        inode: &Inode,
-        state: &mut State,
-    ) -> Result<()> {
+    pub(super) fn save_locked(&self, volume: &Volume, inode: &Inode, state: &mut State) -> Result<()> {
         if state.unlinked || !state.is_dirty() {
             return Ok(());
         }
@@ -58,10 +54,8 @@ impl Fs {
             Body::Memory(bytes) => {
                 // Its chunks are spared by a collection until the entry names them.
                 let _pin = volume.handle.content().pin();
-                let content = volume
-                    .handle
-                    .put_content(bytes)
-                    .map_err(|e| volume.failed("write", &key, &e))?;
+                let content =
+                    volume.handle.put_content(bytes).map_err(|e| volume.failed("write", &key, &e))?;
                 self.put(volume, inode, &key, state, content, attrs)?;
             }
             Body::Overlay { .. } => {
@@ -70,8 +64,7 @@ impl Fs {
                     Value::File(content) => content,
                     _ => return Err(Errno::INVAL),
                 };
-                let content =
-                    update(volume, base, staged).map_err(|e| volume.failed("write", &key, &e))?;
+                let content = update(volume, base, staged).map_err(|e| volume.failed("write", &key, &e))?;
                 self.put(volume, inode, &key, state, content, attrs)?;
                 self.rebase(volume, &key, state)?;
             }
@@ -89,18 +82,9 @@ impl Fs {
         attrs: Attrs,
     ) -> Result<()> {
         let value = Value::File(content);
-        let node = Node {
-            file_id: state.file_id,
-            value: value.clone(),
-            attrs,
-        };
+        let node = Node { file_id: state.file_id, value: value.clone(), attrs };
         let cites = Cites::Heads(state.cites.clone());
-        let put = Change::Put {
-            key: key.clone(),
-            node,
-            cites,
-            expect: Expect::Anything,
-        };
+        let put = Change::Put { key: key.clone(), node, cites, expect: Expect::Anything };
         let entry = self.commit(volume, "write", key, vec![put])?;
         state.value = value;
         state.cites.clear();
@@ -130,28 +114,14 @@ impl Fs {
         let Some(content) = state.content().cloned() else {
             return Ok(());
         };
-        let Some(Staged {
-            body:
-                Body::Overlay {
-                    base,
-                    base_len,
-                    over,
-                    written,
-                },
-            ..
-        }) = &mut state.staged
+        let Some(Staged { body: Body::Overlay { base, base_len, over, written }, .. }) = &mut state.staged
         else {
             return Ok(());
         };
-        *base = volume
-            .handle
-            .read(&content)
-            .map_err(|e| volume.failed("write", key, &e))?;
+        *base = volume.handle.read(&content).map_err(|e| volume.failed("write", key, &e))?;
         *base_len = base.size();
         *written = Default::default();
-        over.file
-            .set_len(0)
-            .map_err(|e| errno::of_staging("write", &key.to_string(), &e))
+        over.file.set_len(0).map_err(|e| errno::of_staging("write", &key.to_string(), &e))
     }
 
     /// A directory above was renamed since: the same version has other heads now.
@@ -166,9 +136,8 @@ impl Fs {
         }
         let record = self.record(volume, "write", key)?;
         if let Some(record) = record {
-            let same = shown_head(&record)
-                .and_then(|h| h.node.as_ref())
-                .is_some_and(|n| n.file_id == state.file_id);
+            let same =
+                shown_head(&record).and_then(|h| h.node.as_ref()).is_some_and(|n| n.file_id == state.file_id);
             if same {
                 state.cites = cites(&record);
             }
@@ -199,12 +168,7 @@ impl Fs {
     }
 
     /// The version that is open, opened.
-    pub(super) fn reader(
-        &self,
-        volume: &Volume,
-        inode: &Inode,
-        state: &mut State,
-    ) -> Result<Reader> {
+    pub(super) fn reader(&self, volume: &Volume, inode: &Inode, state: &mut State) -> Result<Reader> {
         if let Some(reader) = &state.reader {
             return Ok(reader.clone());
         }
@@ -218,15 +182,9 @@ impl Fs {
     }
 
     /// Before a file loses its name: who has it open goes on reading it, whatever a collection removes.
-    pub(super) fn hold_open(
-        &self,
-        volume: &Volume,
-        inode: &Inode,
-        state: &mut State,
-    ) -> Result<()> {
-        let needs = state.opens > 0
-            && state.staged.is_none()
-            && state.content().is_some_and(|c| c.size() > 0);
+    pub(super) fn hold_open(&self, volume: &Volume, inode: &Inode, state: &mut State) -> Result<()> {
+        let needs =
+            state.opens > 0 && state.staged.is_none() && state.content().is_some_and(|c| c.size() > 0);
         if needs {
             self.reader(volume, inode, state)?;
         }
@@ -267,42 +225,25 @@ impl Fs {
         state: &mut State,
         attrs: Attrs,
     ) -> Result<()> {
-        let Some(Staged {
-            body: Body::File(file),
-            ..
-        }) = &mut state.staged
-        else {
+        let Some(Staged { body: Body::File(file), .. }) = &mut state.staged else {
             return Ok(());
         };
-        let fresh = volume
-            .handle
-            .staging_path()
-            .map_err(|e| volume.failed("write", key, &e))?;
-        let path = file
-            .hand_over(fresh)
-            .map_err(|e| errno::of_staging("write", &key.to_string(), &e))?;
+        let fresh = volume.handle.staging_path().map_err(|e| volume.failed("write", key, &e))?;
+        let path = file.hand_over(fresh).map_err(|e| errno::of_staging("write", &key.to_string(), &e))?;
         let size = state.size();
-        let node = Node {
-            file_id: state.file_id,
-            value: Value::File(Content::EMPTY),
-            attrs,
-        };
+        let node = Node { file_id: state.file_id, value: Value::File(Content::EMPTY), attrs };
         let cites = Cites::Heads(state.cites.clone());
         let intent = volume
             .handle
             .stage(path, key.clone(), node, cites, size)
             .map_err(|e| volume.failed("write", key, &e))?;
-        let before = state.intent.replace(Arc::new(Underway {
-            intent,
-            gate: Mutex::new(()),
-        }));
+        let before = state.intent.replace(Arc::new(Underway { intent, gate: Mutex::new(()) }));
         match before {
             None => self.table.pin(inode.ino),
             // The same file, as it was at an earlier close.
-            Some(before) => volume
-                .handle
-                .unstage(&before.intent)
-                .map_err(|e| volume.failed("write", key, &e))?,
+            Some(before) => {
+                volume.handle.unstage(&before.intent).map_err(|e| volume.failed("write", key, &e))?
+            }
         }
         if let Some(staged) = &mut state.staged {
             staged.set_clean();
@@ -310,40 +251,74 @@ impl Fs {
         Ok(())
     }
 
-    /// Waits until a file on its way has arrived, bringing it there if nobody does.
+    /// Waits until a file on its way has arrived, bringing it there if nobody does. Not with `tree` or a state held.
     pub(super) fn settle_intent(&self, volume: &Volume, inode: &Inode) -> Result<()> {
         let Some(underway) = inode.state.lock().intent.clone() else {
             return Ok(());
         };
         let _gate = underway.gate.lock();
-        let current = inode.state.lock().intent.clone();
-        if !current.is_some_and(|c| Arc::ptr_eq(&c, &underway)) {
-            return Ok(());
+        let current = |state: &State| state.intent.as_ref().is_some_and(|c| Arc::ptr_eq(c, &underway));
+        {
+            let _tree = volume.tree.read();
+            let mut state = inode.state.lock();
+            if !current(&state) {
+                return Ok(());
+            }
+            if state.writers > 0 {
+                // Adopted bytes must not change: whoever writes the file waits, and goes on over its new content.
+                self.save_locked(volume, inode, &mut state)?;
+                let Some(latest) = state.intent.clone() else {
+                    return Ok(());
+                };
+                let entry = self.promote_file(volume, &latest)?;
+                return self.arrived(volume, inode, &mut state, &latest, entry);
+            }
         }
-        let key = &underway.intent.key;
-        let entry = volume
-            .handle
-            .promote(&underway.intent)
-            .map_err(|e| volume.failed("write", key, &e))?;
-        let record = self.record(volume, "write", key)?;
+        // Nobody writes it, and whoever opens it for writing waits at the gate.
+        let entry = self.promote_file(volume, &underway)?;
         let mut state = inode.state.lock();
-        let head = record
-            .as_ref()
-            .and_then(|r| r.heads.iter().find(|h| h.entry.id == entry.id));
+        self.arrived(volume, inode, &mut state, &underway, entry)
+    }
+
+    fn promote_file(&self, volume: &Volume, underway: &Underway) -> Result<EntryId> {
+        let promoted = volume.handle.promote(&underway.intent);
+        promoted.map(|entry| entry.id).map_err(|e| volume.failed("write", &underway.intent.key, &e))
+    }
+
+    /// The store has a large file's content: what was read from the staging directory is the store's now.
+    fn arrived(
+        &self,
+        volume: &Volume,
+        inode: &Inode,
+        state: &mut State,
+        underway: &Underway,
+        entry: EntryId,
+    ) -> Result<()> {
+        let record = self.record(volume, "write", &underway.intent.key)?;
+        let head = record.as_ref().and_then(|r| r.heads.iter().find(|h| h.entry.id == entry));
         if let Some(node) = head.and_then(|h| h.node.as_ref()) {
             state.value = node.value.clone();
         }
-        state.cites = vec![entry.id];
+        state.cites = vec![entry];
         state.intent = None;
-        // What was read from the staged file is the store's now.
         if !state.is_dirty() {
             state.staged = None;
         }
         state.reader = None;
-        self.committed(inode, &mut state);
-        drop(state);
+        self.committed(inode, state);
         self.table.unpin(inode.ino);
         Ok(())
+    }
+
+    /// An inode's state, once nothing of it is on its way that a change now would corrupt.
+    pub(super) fn settled<'a>(&self, volume: &Volume, inode: &'a Inode) -> Result<MutexGuard<'a, State>> {
+        loop {
+            self.settle_intent(volume, inode)?;
+            let state = inode.state.lock();
+            if state.intent.is_none() || state.writers > 0 {
+                return Ok(state);
+            }
+        }
     }
 
     /// The file is going away: so is what was on its way to it.
@@ -353,18 +328,11 @@ impl Fs {
         };
         let _gate = underway.gate.lock();
         let mut state = inode.state.lock();
-        if !state
-            .intent
-            .as_ref()
-            .is_some_and(|c| Arc::ptr_eq(c, &underway))
-        {
+        if !state.intent.as_ref().is_some_and(|c| Arc::ptr_eq(c, &underway)) {
             return Ok(());
         }
         let key = &underway.intent.key;
-        volume
-            .handle
-            .unstage(&underway.intent)
-            .map_err(|e| volume.failed("unlink", key, &e))?;
+        volume.handle.unstage(&underway.intent).map_err(|e| volume.failed("unlink", key, &e))?;
         state.intent = None;
         drop(state);
         self.table.unpin(inode.ino);
@@ -388,18 +356,9 @@ impl Fs {
 }
 
 /// The content of a staged file, of which only what changed is stored anew.
-fn update(
-    volume: &Volume,
-    base: &Content,
-    staged: &Staged,
-) -> std::result::Result<Content, StoreError> {
-    let changed = staged.changed_ranges().map_err(|source| StoreError::Io {
-        what: "read the staged file".into(),
-        source,
-    })?;
-    volume
-        .handle
-        .content()
-        .update(base, staged.size(), &changed, staged)
-        .map_err(StoreError::Content)
+fn update(volume: &Volume, base: &Content, staged: &Staged) -> std::result::Result<Content, StoreError> {
+    let changed = staged
+        .changed_ranges()
+        .map_err(|source| StoreError::Io { what: "read the staged file".into(), source })?;
+    volume.handle.content().update(base, staged.size(), &changed, staged).map_err(StoreError::Content)
 }

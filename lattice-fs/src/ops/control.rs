@@ -48,26 +48,13 @@ impl Fs {
                 Value::File(lattice_engine::entry::Content::EMPTY)
             };
             let state = State::new(FileId([0; 16]), value, self.control_meta(&node), 0);
-            Inode {
-                ino,
-                kind,
-                place: Place::Control(volume.clone(), path),
-                state: state.into(),
-            }
+            Inode { ino, kind, place: Place::Control(volume.clone(), path), state: state.into() }
         })?;
         Ok(Some(inode))
     }
 
-    pub(super) fn control_attr(
-        &self,
-        volume: &Volume,
-        path: &[Bytes],
-        inode: &Inode,
-    ) -> Result<Attr> {
-        let node = volume
-            .control
-            .lookup(path)
-            .map_err(|e| of_control(volume, path, e))?;
+    pub(super) fn control_attr(&self, volume: &Volume, path: &[Bytes], inode: &Inode) -> Result<Attr> {
+        let node = volume.control.lookup(path).map_err(|e| of_control(volume, path, e))?;
         Ok(self.attr_of(inode.ino, &node))
     }
 
@@ -75,33 +62,16 @@ impl Fs {
         let kind = kind_of(node);
         let nlink = if kind == Kind::Dir { 2 } else { 1 };
         let meta = self.control_meta(node);
-        Attr {
-            ino,
-            kind,
-            size: node.size,
-            blocks: node.size.div_ceil(512),
-            nlink,
-            meta,
-        }
+        Attr { ino, kind, size: node.size, blocks: node.size.div_ceil(512), nlink, meta }
     }
 
     fn control_meta(&self, node: &VNode) -> Meta {
         let time = node.mtime;
-        Meta {
-            mode: node.mode,
-            uid: self.uid,
-            gid: self.gid,
-            mtime: time,
-            atime: time,
-            ctime: time,
-        }
+        Meta { mode: node.mode, uid: self.uid, gid: self.gid, mtime: time, atime: time, ctime: time }
     }
 
     pub(super) fn open_control(&self, volume: &Volume, path: &[Bytes]) -> Result<VFile> {
-        volume
-            .control
-            .open(path)
-            .map_err(|e| of_control(volume, path, e))
+        volume.control.open(path).map_err(|e| of_control(volume, path, e))
     }
 
     pub(super) fn read_control(
@@ -113,10 +83,7 @@ impl Fs {
         full: bool,
         emit: &mut dyn FnMut(DirEntry<'_>, u64) -> bool,
     ) -> Result<()> {
-        let list = volume
-            .control
-            .list(path)
-            .map_err(|e| of_control(volume, path, e))?;
+        let list = volume.control.list(path).map_err(|e| of_control(volume, path, e))?;
         for (i, (name, node)) in list.iter().enumerate().skip(at) {
             let next = i as u64 + 3;
             let no_room = if full {
@@ -126,14 +93,7 @@ impl Fs {
                     None => false,
                 }
             } else {
-                emit(
-                    DirEntry::Name {
-                        ino: node.ino,
-                        kind: kind_of(node),
-                        name,
-                    },
-                    next,
-                )
+                emit(DirEntry::Name { ino: node.ino, kind: kind_of(node), name }, next)
             };
             if no_room {
                 break;
@@ -145,10 +105,9 @@ impl Fs {
     /// Commands for `ctl`; nothing else there can be written.
     pub(super) fn write_control(&self, volume: &Volume, path: &[Bytes], data: &[u8]) -> Result<()> {
         match path {
-            [name] if &name[..] == b"ctl" => volume
-                .control
-                .write_ctl(data)
-                .map_err(|e| of_control(volume, path, e)),
+            [name] if &name[..] == b"ctl" => {
+                volume.control.write_ctl(data).map_err(|e| of_control(volume, path, e))
+            }
             _ => Err(Errno::PERM),
         }
     }
@@ -163,10 +122,7 @@ impl Fs {
     ) -> Result<()> {
         let mut path = path.to_vec();
         path.push(Bytes::copy_from_slice(name));
-        volume
-            .control
-            .remove(&path)
-            .map_err(|e| of_control(volume, &path, e))?;
+        volume.control.remove(&path).map_err(|e| of_control(volume, &path, e))?;
         self.table.detach(parent, name);
         Ok(())
     }
@@ -199,9 +155,9 @@ pub(super) fn of_resolve(volume: &Volume, key: &Key, error: &ResolveError) -> Er
     let errno = match error {
         ResolveError::Store(e) => return of_store("resolve", key, e),
         ResolveError::NotFound(_) => Errno::NOENT,
-        ResolveError::BadId(_)
-        | ResolveError::NoSuchVersion { .. }
-        | ResolveError::Ambiguous { .. } => Errno::INVAL,
+        ResolveError::BadId(_) | ResolveError::NoSuchVersion { .. } | ResolveError::Ambiguous { .. } => {
+            Errno::INVAL
+        }
         ResolveError::OnlyVersion(_) | ResolveError::Deletion { .. } => Errno::PERM,
     };
     tracing::warn!(store = %volume.id, path = %key, cause = %error, "refused: resolve");

@@ -37,55 +37,35 @@ impl Fs {
         let (dir, volume) = self.writable_dir(parent)?;
         if let Some(there) = self.find(&volume, parent, name)? {
             // Somebody was faster; the kernel's look-up missed it.
-            let opened = if flags & libc::O_EXCL != 0 {
-                Err(Errno::EXIST)
-            } else {
-                self.open(there.ino, flags)
-            };
+            let opened =
+                if flags & libc::O_EXCL != 0 { Err(Errno::EXIST) } else { self.open(there.ino, flags) };
             let opened = opened.inspect_err(|_| self.table.forget(there.ino, 1))?;
             let attr = self.attr(&there)?;
             return Ok((there, attr, opened));
         }
         let (meta, attrs) = self.birth(&dir, caller, mode, Kind::File);
         let file_id = self.ids.fresh();
-        let inode = self
-            .table
-            .insert(parent, name, ino_of(&file_id), true, |ino| {
-                let mut state =
-                    State::new(file_id, Value::File(Content::EMPTY), meta, volume.epoch());
-                let mut staged = Staged::empty();
-                staged.attrs = attrs;
-                staged.listed = true;
-                state.staged = Some(staged);
-                state.committed = false;
-                state.opens = 1;
-                state.writers = u32::from(is_writing(flags));
-                Inode {
-                    ino,
-                    kind: Kind::File,
-                    place: Place::Store(volume.clone()),
-                    state: state.into(),
-                }
-            })?;
+        let inode = self.table.insert(parent, name, ino_of(&file_id), true, |ino| {
+            let mut state = State::new(file_id, Value::File(Content::EMPTY), meta, volume.epoch());
+            let mut staged = Staged::empty();
+            staged.attrs = attrs;
+            staged.listed = true;
+            state.staged = Some(staged);
+            state.committed = false;
+            state.opens = 1;
+            state.writers = u32::from(is_writing(flags));
+            Inode { ino, kind: Kind::File, place: Place::Store(volume.clone()), state: state.into() }
+        })?;
         self.table.pin(inode.ino);
         self.queue.quiet(&inode);
         // In the store's grain, so that the entry's own time is not before it.
-        let touched = Time {
-            ns: meta.mtime.ns / 1_000_000 * 1_000_000,
-            ..meta.mtime
-        };
+        let touched = Time { ns: meta.mtime.ns / 1_000_000 * 1_000_000, ..meta.mtime };
         dir.state.lock().touched = Some(touched);
         let attr = file_attr(&inode, &inode.state.lock());
         Ok((inode, attr, Opened::for_flags(flags)))
     }
 
-    pub fn mkdir(
-        &self,
-        caller: Caller,
-        parent: u64,
-        name: &[u8],
-        mode: u32,
-    ) -> Result<(Arc<Inode>, Attr)> {
+    pub fn mkdir(&self, caller: Caller, parent: u64, name: &[u8], mode: u32) -> Result<(Arc<Inode>, Attr)> {
         self.make(caller, parent, name, mode, Value::Dir)
     }
 
@@ -99,24 +79,12 @@ impl Fs {
         match target.len() {
             0 => Err(Errno::NOENT),
             n if n > MAX_TARGET => Err(Errno::NAMETOOLONG),
-            _ => self.make(
-                caller,
-                parent,
-                name,
-                0o777,
-                Value::Symlink(Bytes::copy_from_slice(target)),
-            ),
+            _ => self.make(caller, parent, name, 0o777, Value::Symlink(Bytes::copy_from_slice(target))),
         }
     }
 
     /// Regular files, FIFOs and sockets; `EPERM` for devices, which mean something on one machine only.
-    pub fn mknod(
-        &self,
-        caller: Caller,
-        parent: u64,
-        name: &[u8],
-        mode: u32,
-    ) -> Result<(Arc<Inode>, Attr)> {
+    pub fn mknod(&self, caller: Caller, parent: u64, name: &[u8], mode: u32) -> Result<(Arc<Inode>, Attr)> {
         let value = match mode & libc::S_IFMT {
             0 | libc::S_IFREG => Value::File(Content::EMPTY),
             libc::S_IFIFO => Value::Fifo,
@@ -145,34 +113,16 @@ impl Fs {
         let file_id = self.ids.fresh();
         let _tree = volume.tree.read();
         let key = self.table.key(&volume, parent, Some(name))?;
-        let node = Node {
-            file_id,
-            value: value.clone(),
-            attrs,
-        };
-        let put = Change::Put {
-            key: key.clone(),
-            node,
-            cites: Cites::All,
-            expect: Expect::Absent,
-        };
+        let node = Node { file_id, value: value.clone(), attrs };
+        let put = Change::Put { key: key.clone(), node, cites: Cites::All, expect: Expect::Absent };
         let entry = self.commit(&volume, "create", &key, vec![put])?;
-        let inode = self
-            .table
-            .insert(parent, name, ino_of(&file_id), false, |ino| {
-                let mut state = State::new(file_id, value, meta, volume.epoch());
-                state.cites = vec![entry.id];
-                Inode {
-                    ino,
-                    kind,
-                    place: Place::Store(volume.clone()),
-                    state: state.into(),
-                }
-            })?;
+        let inode = self.table.insert(parent, name, ino_of(&file_id), false, |ino| {
+            let mut state = State::new(file_id, value, meta, volume.epoch());
+            state.cites = vec![entry.id];
+            Inode { ino, kind, place: Place::Store(volume.clone()), state: state.into() }
+        })?;
         drop(_tree);
-        let attr = self
-            .attr(&inode)
-            .inspect_err(|_| self.table.forget(inode.ino, 1))?;
+        let attr = self.attr(&inode).inspect_err(|_| self.table.forget(inode.ino, 1))?;
         Ok((inode, attr))
     }
 
@@ -213,17 +163,7 @@ impl Fs {
             mtime: Some(time).filter(|_| kind != Kind::Dir),
             ..Attrs::default()
         };
-        (
-            Meta {
-                mode,
-                uid: caller.uid,
-                gid,
-                mtime: time,
-                atime: time,
-                ctime: time,
-            },
-            attrs,
-        )
+        (Meta { mode, uid: caller.uid, gid, mtime: time, atime: time, ctime: time }, attrs)
     }
 
     /// The change that keeps a directory which no entry made: it would vanish with the last name in it.
@@ -238,11 +178,7 @@ impl Fs {
         if known.is_some_and(|r| crate::view::effective::shown_head(&r).is_some()) {
             return None;
         }
-        let node = Node {
-            file_id,
-            value: Value::Dir,
-            attrs: Attrs::default(),
-        };
+        let node = Node { file_id, value: Value::Dir, attrs: Attrs::default() };
         Some(Change::Put {
             key: key.clone(),
             node,

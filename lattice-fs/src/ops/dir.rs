@@ -57,17 +57,9 @@ pub struct Listing {
 #[derive(Debug)]
 pub enum DirEntry<'a> {
     /// `.` and `..`, or any name of a plain `readdir`.
-    Name {
-        ino: u64,
-        kind: Kind,
-        name: &'a [u8],
-    },
+    Name { ino: u64, kind: Kind, name: &'a [u8] },
     /// With attributes; a look-up was counted, and is taken back if it doesn't fit. Not every kind may be cached.
-    Full {
-        attr: Attr,
-        name: &'a [u8],
-        cache: bool,
-    },
+    Full { attr: Attr, name: &'a [u8], cache: bool },
 }
 
 impl Fs {
@@ -116,16 +108,7 @@ impl Fs {
         let parent = self.table.place(ino).map_or(ROOT, |(parent, _)| parent);
         for (at, (name, ino)) in [(&b"."[..], ino), (b"..", parent)].into_iter().enumerate() {
             let at = at as u64;
-            if offset <= at
-                && emit(
-                    DirEntry::Name {
-                        ino,
-                        kind: Kind::Dir,
-                        name,
-                    },
-                    at + 1,
-                )
-            {
+            if offset <= at && emit(DirEntry::Name { ino, kind: Kind::Dir, name }, at + 1) {
                 return Ok(());
             }
         }
@@ -156,12 +139,7 @@ impl Fs {
             *stream = Stream::default();
         }
         if !stream.started {
-            let listing = dir
-                .state
-                .lock()
-                .listing
-                .clone()
-                .filter(|l| at > 0 && l.names.len() >= at);
+            let listing = dir.state.lock().listing.clone().filter(|l| at > 0 && l.names.len() >= at);
             match listing {
                 Some(listing) => stream.resume(&listing),
                 None => stream.start(self.table.pending(dir.ino)),
@@ -181,9 +159,7 @@ impl Fs {
             };
             if stream.names.len() < at {
                 // Given out by another stream whose order is forgotten.
-                stream
-                    .names
-                    .extend(stream.page.pop_front().map(|(name, _)| name));
+                stream.names.extend(stream.page.pop_front().map(|(name, _)| name));
                 continue;
             }
             let next = stream.names.len() as u64 + 3;
@@ -199,20 +175,13 @@ impl Fs {
     fn fill(&self, volume: &Volume, key: &Key, stream: &mut Stream) -> Result<()> {
         while stream.page.is_empty() && !stream.ended {
             let after = stream.after.as_deref();
-            let page = volume
-                .handle
-                .list(key, after, PAGE)
-                .map_err(|e| volume.failed("readdir", key, &e))?;
+            let page = volume.handle.list(key, after, PAGE).map_err(|e| volume.failed("readdir", key, &e))?;
             stream.ended = page.len() < PAGE;
             if let Some((name, _)) = page.last() {
                 stream.after = Some(name.clone());
             }
-            let fresh = page
-                .into_iter()
-                .filter(|(name, _)| !stream.pending.contains(name));
-            stream
-                .page
-                .extend(fresh.map(|(name, record)| (name, Item::Record(record))));
+            let fresh = page.into_iter().filter(|(name, _)| !stream.pending.contains(name));
+            stream.page.extend(fresh.map(|(name, record)| (name, Item::Record(record))));
         }
         Ok(())
     }
@@ -250,14 +219,7 @@ impl Fs {
                 Known::Inode(inode) => inode.ino,
                 _ => ino_of(&shown.file_id),
             };
-            return Ok(emit(
-                DirEntry::Name {
-                    ino,
-                    kind: shown.kind,
-                    name,
-                },
-                next,
-            ));
+            return Ok(emit(DirEntry::Name { ino, kind: shown.kind, name }, next));
         }
         let inode = if volume.changes() == seen {
             self.enter(volume, dir.ino, name, record, &shown)?
@@ -268,14 +230,7 @@ impl Fs {
             }
         };
         let attr = entry_attr(&inode, &shown);
-        let no_room = emit(
-            DirEntry::Full {
-                attr,
-                name,
-                cache: true,
-            },
-            next,
-        );
+        let no_room = emit(DirEntry::Full { attr, name, cache: true }, next);
         if no_room {
             self.table.forget(inode.ino, 1);
         }
@@ -292,14 +247,7 @@ impl Fs {
     ) -> Result<bool> {
         match full {
             true => self.give_full(inode, name, true, next, emit),
-            false => Ok(emit(
-                DirEntry::Name {
-                    ino: inode.ino,
-                    kind: inode.kind,
-                    name,
-                },
-                next,
-            )),
+            false => Ok(emit(DirEntry::Name { ino: inode.ino, kind: inode.kind, name }, next)),
         }
     }
 
@@ -312,9 +260,7 @@ impl Fs {
         next: u64,
         emit: &mut dyn FnMut(DirEntry<'_>, u64) -> bool,
     ) -> Result<bool> {
-        let given = self
-            .attr(inode)
-            .map(|attr| emit(DirEntry::Full { attr, name, cache }, next));
+        let given = self.attr(inode).map(|attr| emit(DirEntry::Full { attr, name, cache }, next));
         if !matches!(given, Ok(false)) {
             self.table.forget(inode.ino, 1);
         }
@@ -341,11 +287,7 @@ impl Stream {
     /// Back to an entry that was given out.
     fn seek(&mut self, at: usize) {
         self.names.truncate(at);
-        self.after = self
-            .names
-            .get(self.pending.len()..)
-            .and_then(|n| n.last())
-            .cloned();
+        self.after = self.names.get(self.pending.len()..).and_then(|n| n.last()).cloned();
         self.page.clear();
         self.ended = false;
         self.give_pending();
@@ -353,38 +295,25 @@ impl Stream {
 
     fn start(&mut self, pending: Vec<(Box<[u8]>, Arc<Inode>)>) {
         self.started = true;
-        self.pending = Arc::new(
-            pending
-                .into_iter()
-                .map(|(name, _)| Bytes::from(Vec::from(name)))
-                .collect(),
-        );
+        self.pending = Arc::new(pending.into_iter().map(|(name, _)| Bytes::from(Vec::from(name))).collect());
         self.give_pending();
     }
 
     /// Goes on in the order of another stream.
     fn resume(&mut self, listing: &Listing) {
-        *self = Self {
-            names: listing.names.clone(),
-            pending: listing.pending.clone(),
-            ..Self::default()
-        };
+        *self = Self { names: listing.names.clone(), pending: listing.pending.clone(), ..Self::default() };
         self.started = true;
         self.seek(self.names.len());
     }
 
     fn listing(&self) -> Listing {
-        Listing {
-            names: self.names.clone(),
-            pending: self.pending.clone(),
-        }
+        Listing { names: self.names.clone(), pending: self.pending.clone() }
     }
 
     /// Pending names come first, in order: those that were not given out.
     fn give_pending(&mut self) {
         let rest = self.pending.iter().skip(self.names.len());
-        self.page
-            .extend(rest.map(|name| (name.clone(), Item::Pending)));
+        self.page.extend(rest.map(|name| (name.clone(), Item::Pending)));
     }
 }
 

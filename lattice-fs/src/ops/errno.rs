@@ -106,10 +106,7 @@ mod tests {
     fn a_full_disk_is_enospc_wherever_it_shows() {
         let key = Key::parse(b"a").expect("a key");
         let full = || io::Error::from_raw_os_error(libc::ENOSPC);
-        let wrapped = StoreError::Io {
-            what: "append".into(),
-            source: full(),
-        };
+        let wrapped = StoreError::Io { what: "append".into(), source: full() };
         assert_eq!(of_store("write", &key, &wrapped), Errno::NOSPC);
         assert_eq!(of_staging("write", "a", &full()), Errno::NOSPC);
     }

@@ -19,12 +19,7 @@ impl FileIds {
     pub fn new() -> Self {
         let start = std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_nanos());
         let (low, high) = (RandomState::new(), RandomState::new());
-        Self {
-            low,
-            high,
-            start,
-            next: AtomicU64::new(0),
-        }
+        Self { low, high, start, next: AtomicU64::new(0) }
     }
 
     pub fn fresh(&self) -> FileId {

@@ -61,31 +61,13 @@ pub struct Meta {
 
 impl Meta {
     pub fn of(shown: &Shown) -> Self {
-        let Shown {
-            mode,
-            uid,
-            gid,
-            mtime,
-            atime,
-            ctime,
-            ..
-        } = *shown;
-        Self {
-            mode,
-            uid,
-            gid,
-            mtime,
-            atime,
-            ctime,
-        }
+        let Shown { mode, uid, gid, mtime, atime, ctime, .. } = *shown;
+        Self { mode, uid, gid, mtime, atime, ctime }
     }
 
     /// Equal in all that a change elsewhere could have meant to alter.
     pub fn same_but_ctime(&self, other: &Self) -> bool {
-        Self {
-            ctime: other.ctime,
-            ..*self
-        } == *other
+        Self { ctime: other.ctime, ..*self } == *other
     }
 }
 
@@ -193,12 +175,7 @@ impl State {
 /// values, and deletions that lost against it). A sibling that differs was not seen, and stays a conflict.
 pub fn cites(record: &Record) -> Vec<EntryId> {
     let Some(shown) = crate::view::effective::shown_head(record) else {
-        return record
-            .heads
-            .iter()
-            .filter(|h| h.node.is_none())
-            .map(|h| h.entry.id)
-            .collect();
+        return record.heads.iter().filter(|h| h.node.is_none()).map(|h| h.entry.id).collect();
     };
     record
         .heads

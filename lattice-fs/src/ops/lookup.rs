@@ -32,16 +32,9 @@ impl Fs {
             Place::Top => self.lookup_store(name)?,
             Place::StoreName(_) => return Err(Errno::NOTDIR),
             Place::Control(volume, path) => {
-                let path = path
-                    .iter()
-                    .cloned()
-                    .chain([Bytes::copy_from_slice(name)])
-                    .collect();
+                let path = path.iter().cloned().chain([Bytes::copy_from_slice(name)]).collect();
                 // Not to be cached, as anything there.
-                Some(
-                    self.lookup_control(volume, parent, path, name)?
-                        .ok_or(Errno::NOENT)?,
-                )
+                Some(self.lookup_control(volume, parent, path, name)?.ok_or(Errno::NOENT)?)
             }
             Place::Store(_) if !dir.is_dir() => return Err(Errno::NOTDIR),
             Place::Store(volume) if parent == volume.root && name == RESERVED => {
@@ -59,8 +52,7 @@ impl Fs {
     }
 
     fn attr_or_forget(&self, inode: &Arc<Inode>) -> Result<Attr> {
-        self.attr(inode)
-            .inspect_err(|_| self.table.forget(inode.ino, 1))
+        self.attr(inode).inspect_err(|_| self.table.forget(inode.ino, 1))
     }
 
     pub(super) fn lookup_key(
@@ -94,10 +86,7 @@ impl Fs {
         loop {
             let seen = volume.changes();
             let record = self.record(volume, "lookup", key)?;
-            let inode = match record
-                .as_deref()
-                .and_then(|r| Some((r, shown(key, r, &volume.defaults)?)))
-            {
+            let inode = match record.as_deref().and_then(|r| Some((r, shown(key, r, &volume.defaults)?))) {
                 Some((record, shown)) => Some(self.enter(volume, parent, name, record, &shown)?),
                 None => {
                     self.table.set_absent(parent, name);
@@ -127,13 +116,12 @@ impl Fs {
         record: &Record,
         shown: &Shown,
     ) -> Result<Arc<Inode>> {
-        self.table
-            .insert(parent, name, ino_of(&shown.file_id), false, |ino| Inode {
-                ino,
-                kind: shown.kind,
-                place: Place::Store(volume.clone()),
-                state: state_of(volume, record, shown).into(),
-            })
+        self.table.insert(parent, name, ino_of(&shown.file_id), false, |ino| Inode {
+            ino,
+            kind: shown.kind,
+            place: Place::Store(volume.clone()),
+            state: state_of(volume, record, shown).into(),
+        })
     }
 }
 
@@ -151,14 +139,8 @@ pub(super) fn root_of(volume: &Arc<Volume>) -> Inode {
     // A directory's times are read from its record each time.
     let time = Time::default();
     let defaults = &volume.defaults;
-    let meta = Meta {
-        mode: DIR_MODE,
-        uid: defaults.uid,
-        gid: defaults.gid,
-        mtime: time,
-        atime: time,
-        ctime: time,
-    };
+    let meta =
+        Meta { mode: DIR_MODE, uid: defaults.uid, gid: defaults.gid, mtime: time, atime: time, ctime: time };
     Inode {
         ino: volume.root,
         kind: Kind::Dir,

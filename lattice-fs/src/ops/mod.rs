@@ -100,10 +100,7 @@ pub struct Fs {
 impl Fs {
     /// `data_dir` is where the stores live.
     pub fn new(what: What, data_dir: PathBuf) -> Arc<Self> {
-        let (uid, gid) = (
-            rustix::process::geteuid().as_raw(),
-            rustix::process::getegid().as_raw(),
-        );
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let fs = Arc::new(Self {
             uid,
             gid,
@@ -126,8 +123,7 @@ impl Fs {
     fn set_root(&self) {
         match &self.what {
             What::All(_) => {
-                self.table
-                    .set_root(Arc::new(top::root_inode(self.uid, self.gid)));
+                self.table.set_root(Arc::new(top::root_inode(self.uid, self.gid)));
                 self.refresh_stores();
             }
             What::One(handle) => {
@@ -181,22 +177,11 @@ impl Fs {
         key: &Key,
         changes: Vec<Change>,
     ) -> Result<EntryRef> {
-        volume
-            .handle
-            .commit(changes)
-            .map_err(|e| volume.failed(operation, key, &e))
+        volume.handle.commit(changes).map_err(|e| volume.failed(operation, key, &e))
     }
 
-    fn record(
-        &self,
-        volume: &Volume,
-        operation: &'static str,
-        key: &Key,
-    ) -> Result<Option<Arc<Record>>> {
-        volume
-            .handle
-            .get(key)
-            .map_err(|e| volume.failed(operation, key, &e))
+    fn record(&self, volume: &Volume, operation: &'static str, key: &Key) -> Result<Option<Arc<Record>>> {
+        volume.handle.get(key).map_err(|e| volume.failed(operation, key, &e))
     }
 
     /// The path of an inode as far as it is known, for messages.
@@ -215,8 +200,7 @@ impl Volume {
     /// Translates a failure, and remembers when it means that nothing more can be written.
     fn failed(&self, operation: &'static str, key: &Key, error: &StoreError) -> Errno {
         if let StoreError::ReadOnly { .. } = error {
-            self.read_only
-                .store(true, std::sync::atomic::Ordering::Relaxed);
+            self.read_only.store(true, std::sync::atomic::Ordering::Relaxed);
         }
         errno::of_store(operation, key, error)
     }

@@ -25,11 +25,7 @@ pub struct Opened {
 
 impl Opened {
     pub(super) fn for_flags(flags: i32) -> Self {
-        Self {
-            handle: 0,
-            no_flush: !is_writing(flags),
-            keep_cache: true,
-        }
+        Self { handle: 0, no_flush: !is_writing(flags), keep_cache: true }
     }
 }
 
@@ -47,11 +43,7 @@ impl Fs {
                 let text = self.open_control(volume, path)?;
                 let handle = self.next_handle.fetch_add(1, Ordering::Relaxed);
                 self.texts.lock().insert(handle, text);
-                return Ok(Opened {
-                    handle,
-                    no_flush: true,
-                    keep_cache: false,
-                });
+                return Ok(Opened { handle, no_flush: true, keep_cache: false });
             }
             Place::Top => return Err(Errno::ISDIR),
             Place::StoreName(_) => return Err(Errno::LOOP),
@@ -111,11 +103,7 @@ impl Fs {
         };
         // A mapping may have been written after the last flush.
         let dirty = inode.state.lock().is_dirty();
-        let saved = if dirty && is_writing(flags) {
-            self.save(volume, &inode)
-        } else {
-            Ok(())
-        };
+        let saved = if dirty && is_writing(flags) { self.save(volume, &inode) } else { Ok(()) };
         let mut state = inode.state.lock();
         state.opens = state.opens.saturating_sub(1);
         state.writers = state.writers.saturating_sub(u32::from(is_writing(flags)));
@@ -133,9 +121,10 @@ impl Fs {
 
     /// Lets go of buffers that hold nothing new and that nobody has open.
     pub(super) fn drop_clean(&self, state: &mut State) {
-        let keep =
-            state.writers > 0 || state.intent.is_some() || (state.is_dirty() && !state.unlinked);
-        if !keep && !(state.unlinked && state.opens > 0) {
+        let unsaved = state.is_dirty() && !state.unlinked;
+        let orphan = state.unlinked && state.opens > 0;
+        let needed = unsaved || orphan || state.writers > 0 || state.intent.is_some();
+        if !needed {
             state.staged = None;
         }
         if state.opens == 0 {
@@ -171,10 +160,7 @@ impl Fs {
 
     fn sync_volume(&self, volume: &Volume, inode: &Inode) -> Result<()> {
         volume.handle.sync().map_err(|e| {
-            let key = self
-                .table
-                .key(volume, inode.ino, None)
-                .unwrap_or(lattice_engine::key::Key::ROOT);
+            let key = self.table.key(volume, inode.ino, None).unwrap_or(lattice_engine::key::Key::ROOT);
             volume.failed("fsync", &key, &e)
         })
     }

@@ -21,9 +21,7 @@ impl Ranges {
         }
         let first = self.0.partition_point(|r| r.end < range.start);
         let last = self.0.partition_point(|r| r.start <= range.end);
-        let merged = self.0[first..last]
-            .iter()
-            .fold(range, |m, r| m.start.min(r.start)..m.end.max(r.end));
+        let merged = self.0[first..last].iter().fold(range, |m, r| m.start.min(r.start)..m.end.max(r.end));
         self.0.splice(first..last, [merged]);
     }
 

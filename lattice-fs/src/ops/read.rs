@@ -13,9 +13,7 @@ impl Fs {
     pub fn read(&self, ino: u64, handle: u64, offset: u64, buf: &mut [u8]) -> Result<usize> {
         if handle != 0 {
             let text = self.texts.lock().get(&handle).cloned().ok_or(Errno::BADF)?;
-            return text
-                .read_at(buf, offset)
-                .map_err(|e| super::errno::of_store("read", &Key::ROOT, &e));
+            return text.read_at(buf, offset).map_err(|e| super::errno::of_store("read", &Key::ROOT, &e));
         }
         let inode = self.table.get(ino)?;
         let Place::Store(volume) = &inode.place else {
@@ -23,15 +21,10 @@ impl Fs {
         };
         let mut state = inode.state.lock();
         if let Some(staged) = &state.staged {
-            return staged
-                .read_at(buf, offset)
-                .map_err(|e| self.stage_failed(volume, "read", &inode, &e));
+            return staged.read_at(buf, offset).map_err(|e| self.stage_failed(volume, "read", &inode, &e));
         }
         if let Some(Content::Inline(bytes)) = state.content() {
-            let rest = usize::try_from(offset)
-                .ok()
-                .and_then(|o| bytes.get(o..))
-                .unwrap_or_default();
+            let rest = usize::try_from(offset).ok().and_then(|o| bytes.get(o..)).unwrap_or_default();
             let n = rest.len().min(buf.len());
             buf[..n].copy_from_slice(&rest[..n]);
             return Ok(n);

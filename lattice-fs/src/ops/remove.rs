@@ -38,11 +38,8 @@ impl Fs {
         let mut state = victim.state.lock();
         if state.committed {
             let key = self.table.key(volume, dir.ino, Some(name))?;
-            let mut changes = vec![Change::Delete {
-                key: key.clone(),
-                cites: Cites::All,
-                expect: Expect::Exists,
-            }];
+            let mut changes =
+                vec![Change::Delete { key: key.clone(), cites: Cites::All, expect: Expect::Exists }];
             changes.extend(key.parent().and_then(|p| self.keep_dir(volume, dir, &p)));
             self.commit(volume, "unlink", &key, changes)?;
         }
@@ -86,11 +83,8 @@ impl Fs {
         }
         let _tree = volume.tree.read();
         let key = self.table.key(volume, dir.ino, Some(name))?;
-        let mut changes = vec![Change::Delete {
-            key: key.clone(),
-            cites: Cites::All,
-            expect: Expect::Childless,
-        }];
+        let mut changes =
+            vec![Change::Delete { key: key.clone(), cites: Cites::All, expect: Expect::Childless }];
         changes.extend(key.parent().and_then(|p| self.keep_dir(volume, dir, &p)));
         self.commit(volume, "rmdir", &key, changes)?;
         let time = now();
@@ -103,12 +97,7 @@ impl Fs {
     }
 
     /// The inode behind a name that is about to lose it. Counts a look-up.
-    pub(super) fn victim(
-        &self,
-        volume: &Arc<Volume>,
-        parent: u64,
-        name: &[u8],
-    ) -> Result<Arc<Inode>> {
+    pub(super) fn victim(&self, volume: &Arc<Volume>, parent: u64, name: &[u8]) -> Result<Arc<Inode>> {
         if let Known::Inode(inode) = self.table.child(parent, name, true)? {
             return Ok(inode);
         }

@@ -39,13 +39,7 @@ impl Fs {
         }
         let source = self.victim(&volume, parent, name)?;
         let target = self.target(&volume, new_parent, new_name);
-        let (from, to) = (
-            Spot { dir, name },
-            Spot {
-                dir: new_dir,
-                name: new_name,
-            },
-        );
+        let (from, to) = (Spot { dir, name }, Spot { dir: new_dir, name: new_name });
         let done = match &target {
             Ok(target) => self.rename_inodes(&volume, &from, &to, &source, target.as_ref(), flags),
             Err(e) => Err(*e),
@@ -124,21 +118,12 @@ impl Fs {
         let new_key = self.table.key(volume, to.dir.ino, Some(to.name))?;
         let how = match flags {
             RenameFlags { exchange: true, .. } => RenameHow::Exchange,
-            RenameFlags {
-                no_replace: true, ..
-            } => RenameHow::NoReplace,
+            RenameFlags { no_replace: true, .. } => RenameHow::NoReplace,
             _ => RenameHow::Replace,
         };
-        let mut changes = vec![Change::Rename {
-            from: key.clone(),
-            to: new_key,
-            how,
-        }];
+        let mut changes = vec![Change::Rename { from: key.clone(), to: new_key, how }];
         if !flags.exchange && from.dir.ino != to.dir.ino {
-            changes.extend(
-                key.parent()
-                    .and_then(|p| self.keep_dir(volume, &from.dir, &p)),
-            );
+            changes.extend(key.parent().and_then(|p| self.keep_dir(volume, &from.dir, &p)));
         }
         let entry = self.commit(volume, "rename", &key, changes)?;
         let time = now();

@@ -18,7 +18,7 @@ use super::ranges::Ranges;
 /// millisecond), beyond it logs the file and leaves the chunking to a thread.
 pub const MEMORY_MAX: u64 = 1 << 20;
 /// Zeros, to write where a hole can't be punched.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// A file in the staging directory. Removed when dropped, unless it was handed over.
 #[derive(Debug)]
@@ -30,17 +30,8 @@ pub struct StagingFile {
 
 impl StagingFile {
     pub fn create(path: PathBuf) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
-        Ok(Self {
-            file,
-            path,
-            keep: false,
-        })
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        Ok(Self { file, path, keep: false })
     }
 
     /// Its name, which somebody else removes now. Every time a new one: what was handed over before keeps its own.
@@ -69,12 +60,7 @@ pub enum Body {
     /// All of it, holes included.
     File(StagingFile),
     /// `base` up to `base_len`, zeros after, and over that what `over` holds in `written`.
-    Overlay {
-        base: Reader,
-        base_len: u64,
-        over: StagingFile,
-        written: Ranges,
-    },
+    Overlay { base: Reader, base_len: u64, over: StagingFile, written: Ranges },
 }
 
 #[derive(Debug)]
@@ -102,14 +88,7 @@ type Result<T> = std::result::Result<T, StageError>;
 
 impl Staged {
     fn with(body: Body, size: u64, dirty: bool) -> Self {
-        Self {
-            body,
-            size,
-            dirty,
-            attrs: Attrs::default(),
-            changed: Instant::now(),
-            listed: false,
-        }
+        Self { body, size, dirty, attrs: Attrs::default(), changed: Instant::now(), listed: false }
     }
 
     /// A new or truncated file.
@@ -124,24 +103,11 @@ impl Staged {
     ) -> Result<Self> {
         let size = base.size();
         if size <= MEMORY_MAX {
-            return Ok(Self::with(
-                Body::Memory(base.read_all()?.into()),
-                size,
-                false,
-            ));
+            return Ok(Self::with(Body::Memory(base.read_all()?.into()), size, false));
         }
         let over = StagingFile::create(staging()?)?;
         let written = Ranges::default();
-        Ok(Self::with(
-            Body::Overlay {
-                base,
-                base_len: size,
-                over,
-                written,
-            },
-            size,
-            false,
-        ))
+        Ok(Self::with(Body::Overlay { base, base_len: size, over, written }, size, false))
     }
 
     pub fn size(&self) -> u64 {
@@ -155,12 +121,7 @@ impl Staged {
     /// What differs from the base, where there is one: for storing only that. Everything otherwise, less its holes.
     pub fn changed_ranges(&self) -> io::Result<Vec<Range<u64>>> {
         match &self.body {
-            Body::Overlay {
-                base,
-                base_len,
-                written,
-                ..
-            } => {
+            Body::Overlay { base, base_len, written, .. } => {
                 let mut ranges = written.clone();
                 ranges.insert(*base_len..base.size().min(self.size).max(*base_len));
                 Ok(ranges.as_slice().to_vec())
@@ -198,12 +159,7 @@ impl Staged {
                 }
             }
             Body::File(f) => read_or_zeros(&f.file, buf, offset)?,
-            Body::Overlay {
-                base,
-                base_len,
-                over,
-                written,
-            } => {
+            Body::Overlay { base, base_len, over, written } => {
                 let mut done = 0;
                 while done < len {
                     let at = offset + done as u64;
@@ -268,12 +224,7 @@ impl Staged {
         match &mut self.body {
             Body::Memory(bytes) => bytes.resize(len as usize, 0),
             Body::File(f) => f.file.set_len(len)?,
-            Body::Overlay {
-                base_len,
-                over,
-                written,
-                ..
-            } => {
+            Body::Overlay { base_len, over, written, .. } => {
                 *base_len = (*base_len).min(len);
                 written.truncate(len);
                 over.file.set_len(len)?;

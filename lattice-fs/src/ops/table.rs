@@ -80,24 +80,12 @@ impl Table {
     /// Sets the root, which is never forgotten.
     pub fn set_root(&self, inode: Arc<Inode>) {
         let slot = Slot::new(inode, ROOT, b"");
-        self.0.lock().slots.insert(
-            ROOT,
-            Slot {
-                lookups: 1,
-                pins: 1,
-                ..slot
-            },
-        );
+        self.0.lock().slots.insert(ROOT, Slot { lookups: 1, pins: 1, ..slot });
     }
 
     /// `ESTALE` if the kernel should no longer know it.
     pub fn get(&self, ino: u64) -> Result<Arc<Inode>> {
-        self.0
-            .lock()
-            .slots
-            .get(&ino)
-            .map(|s| s.inode.clone())
-            .ok_or(Errno::STALE)
+        self.0.lock().slots.get(&ino).map(|s| s.inode.clone()).ok_or(Errno::STALE)
     }
 
     /// The key of an inode, and of a name in it if given, in its store.
@@ -198,10 +186,10 @@ impl Table {
     /// The name is gone: known absent from now on, if it still led to `ino`.
     pub fn unlink(&self, parent: u64, name: &[u8], ino: u64) {
         let mut tree = self.0.lock();
-        if let Some(dir) = tree.slots.get_mut(&parent) {
-            if dir.children.get(name) == Some(&Some(ino)) {
-                dir.set(name, None);
-            }
+        if let Some(dir) = tree.slots.get_mut(&parent)
+            && dir.children.get(name) == Some(&Some(ino))
+        {
+            dir.set(name, None);
         }
     }
 
@@ -214,10 +202,10 @@ impl Table {
         let (old_parent, pending) = (slot.parent, slot.waits);
         slot.parent = parent;
         let old_name = std::mem::replace(&mut slot.name, name.into());
-        if let Some(dir) = tree.slots.get_mut(&old_parent) {
-            if dir.children.get(&old_name) == Some(&Some(ino)) {
-                dir.set(&old_name, None);
-            }
+        if let Some(dir) = tree.slots.get_mut(&old_parent)
+            && dir.children.get(&old_name) == Some(&Some(ino))
+        {
+            dir.set(&old_name, None);
         }
         if let Some(dir) = tree.slots.get_mut(&parent) {
             dir.set(name, Some(ino));
@@ -290,14 +278,9 @@ impl Table {
         if slot.pending == 0 {
             return Vec::new();
         }
-        let known = slot
-            .children
-            .iter()
-            .filter_map(|(name, ino)| Some((name, tree.slots.get(ino.as_ref()?)?)));
-        known
-            .filter(|(_, s)| s.waits)
-            .map(|(name, s)| (name.clone(), s.inode.clone()))
-            .collect()
+        let known =
+            slot.children.iter().filter_map(|(name, ino)| Some((name, tree.slots.get(ino.as_ref()?)?)));
+        known.filter(|(_, s)| s.waits).map(|(name, s)| (name.clone(), s.inode.clone())).collect()
     }
 
     /// Names in a directory that are known to be absent.
@@ -306,11 +289,7 @@ impl Table {
         let Some(slot) = tree.slots.get(&dir) else {
             return Vec::new();
         };
-        slot.children
-            .iter()
-            .filter(|(_, ino)| ino.is_none())
-            .map(|(name, _)| name.clone())
-            .collect()
+        slot.children.iter().filter(|(_, ino)| ino.is_none()).map(|(name, _)| name.clone()).collect()
     }
 
     pub fn has_pending(&self, dir: u64) -> bool {
@@ -319,11 +298,7 @@ impl Table {
 
     /// Where an inode stands now.
     pub fn place(&self, ino: u64) -> Option<(u64, Box<[u8]>)> {
-        self.0
-            .lock()
-            .slots
-            .get(&ino)
-            .map(|s| (s.parent, s.name.clone()))
+        self.0.lock().slots.get(&ino).map(|s| (s.parent, s.name.clone()))
     }
 
     /// Follows a key from the store's root as far as names are known: the last directory, the first name that doesn't
@@ -346,12 +321,7 @@ impl Table {
                     Known::Inode(child.inode.clone())
                 }
             };
-            return Some(Trace {
-                dir: dir.inode.clone(),
-                name: name.into(),
-                last,
-                known,
-            });
+            return Some(Trace { dir: dir.inode.clone(), name: name.into(), last, known });
         }
         None
     }
@@ -362,19 +332,12 @@ impl Table {
         let Some(slot) = tree.slots.get(&ino) else {
             return false;
         };
-        tree.slots
-            .get(&slot.parent)
-            .is_some_and(|dir| dir.children.get(&slot.name) == Some(&Some(ino)))
+        tree.slots.get(&slot.parent).is_some_and(|dir| dir.children.get(&slot.name) == Some(&Some(ino)))
     }
 
     /// Every inode, for shutting down.
     pub fn all(&self) -> Vec<Arc<Inode>> {
-        self.0
-            .lock()
-            .slots
-            .values()
-            .map(|s| s.inode.clone())
-            .collect()
+        self.0.lock().slots.values().map(|s| s.inode.clone()).collect()
     }
 }
 
@@ -390,17 +353,7 @@ pub struct Trace {
 impl Slot {
     fn new(inode: Arc<Inode>, parent: u64, name: &[u8]) -> Self {
         let (name, children) = (name.into(), HashMap::new());
-        Self {
-            inode,
-            parent,
-            name,
-            lookups: 0,
-            pins: 0,
-            pending: 0,
-            waits: false,
-            absent: 0,
-            children,
-        }
+        Self { inode, parent, name, lookups: 0, pins: 0, pending: 0, waits: false, absent: 0, children }
     }
 
     fn set(&mut self, name: &[u8], to: Option<u64>) {
@@ -458,8 +411,5 @@ impl Tree {
 
 /// One path segment that a key can hold.
 pub fn check_name(name: &[u8]) -> Result<()> {
-    Key::ROOT
-        .join(name)
-        .map(drop)
-        .map_err(|e: KeyError| of_key(&e))
+    Key::ROOT.join(name).map(drop).map_err(|e: KeyError| of_key(&e))
 }

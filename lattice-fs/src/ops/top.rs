@@ -38,21 +38,9 @@ pub type Changed = Vec<Bytes>;
 
 pub(super) fn root_inode(uid: u32, gid: u32) -> Inode {
     let time = now();
-    let meta = Meta {
-        mode: 0o555,
-        uid,
-        gid,
-        mtime: time,
-        atime: time,
-        ctime: time,
-    };
+    let meta = Meta { mode: 0o555, uid, gid, mtime: time, atime: time, ctime: time };
     let state = State::new(FileId([0; 16]), Value::Dir, meta, 0);
-    Inode {
-        ino: ROOT,
-        kind: Kind::Dir,
-        place: Place::Top,
-        state: state.into(),
-    }
+    Inode { ino: ROOT, kind: Kind::Dir, place: Place::Top, state: state.into() }
 }
 
 impl Fs {
@@ -79,9 +67,7 @@ impl Fs {
             entries.extend(name.map(|name| (name, Entry::Link(uuid))));
         }
         entries.sort_by(|a, b| a.0.cmp(&b.0));
-        self.volumes
-            .write()
-            .retain(|id, _| shown.iter().any(|s| s.id == *id));
+        self.volumes.write().retain(|id, _| shown.iter().any(|s| s.id == *id));
         let mut top = self.top.write();
         let same = |a: &Entry, b: &Entry| match (a, b) {
             (Entry::Store(a), Entry::Store(b)) => a.id == b.id,
@@ -99,11 +85,7 @@ impl Fs {
         changed
     }
 
-    fn volume_of(
-        &self,
-        node: &lattice_engine::node::Node,
-        info: &StoreInfo,
-    ) -> Option<Arc<Volume>> {
+    fn volume_of(&self, node: &lattice_engine::node::Node, info: &StoreInfo) -> Option<Arc<Volume>> {
         if let Some(volume) = self.volumes.read().get(&info.id) {
             return Some(volume.clone());
         }
@@ -116,40 +98,23 @@ impl Fs {
     pub(super) fn lookup_store(&self, name: &[u8]) -> Result<Option<Arc<Inode>>> {
         let entry = {
             let top = self.top.read();
-            top.entries
-                .iter()
-                .find(|(n, _)| n == name)
-                .map(|(_, e)| e.clone())
+            top.entries.iter().find(|(n, _)| n == name).map(|(_, e)| e.clone())
         };
         let Some(entry) = entry else { return Ok(None) };
         if let Known::Inode(inode) = self.table.child(ROOT, name, true)? {
             return Ok(Some(inode));
         }
         let inode = match entry {
-            Entry::Store(volume) => self
-                .table
-                .insert(ROOT, name, volume.root, false, |_| root_of(&volume))?,
-            Entry::Link(target) => self
-                .table
-                .insert(ROOT, name, link_ino(name), false, |ino| {
-                    let time = now();
-                    let meta = Meta {
-                        mode: 0o777,
-                        uid: self.uid,
-                        gid: self.gid,
-                        mtime: time,
-                        atime: time,
-                        ctime: time,
-                    };
-                    let state =
-                        State::new(FileId([0; 16]), Value::Symlink(target.clone()), meta, 0);
-                    Inode {
-                        ino,
-                        kind: Kind::Symlink,
-                        place: Place::StoreName(target),
-                        state: state.into(),
-                    }
-                })?,
+            Entry::Store(volume) => {
+                self.table.insert(ROOT, name, volume.root, false, |_| root_of(&volume))?
+            }
+            Entry::Link(target) => self.table.insert(ROOT, name, link_ino(name), false, |ino| {
+                let time = now();
+                let meta =
+                    Meta { mode: 0o777, uid: self.uid, gid: self.gid, mtime: time, atime: time, ctime: time };
+                let state = State::new(FileId([0; 16]), Value::Symlink(target.clone()), meta, 0);
+                Inode { ino, kind: Kind::Symlink, place: Place::StoreName(target), state: state.into() }
+            })?,
         };
         Ok(Some(inode))
     }
@@ -159,19 +124,8 @@ impl Fs {
         let mut meta = inode.state.lock().meta;
         meta.mtime = top.changed;
         meta.ctime = top.changed;
-        let stores = top
-            .entries
-            .iter()
-            .filter(|(_, e)| matches!(e, Entry::Store(_)))
-            .count() as u32;
-        Attr {
-            ino: inode.ino,
-            kind: Kind::Dir,
-            size: DIR_SIZE,
-            blocks: 8,
-            nlink: 2 + stores,
-            meta,
-        }
+        let stores = top.entries.iter().filter(|(_, e)| matches!(e, Entry::Store(_))).count() as u32;
+        Attr { ino: inode.ino, kind: Kind::Dir, size: DIR_SIZE, blocks: 8, nlink: 2 + stores, meta }
     }
 
     pub(super) fn read_top(
@@ -244,24 +198,9 @@ mod tests {
             created_ms,
             broken: None,
         };
-        let stores = [
-            store(1, "notes", 9),
-            store(2, "notes", 5),
-            store(3, "notes~2", 1),
-            store(4, "a/b", 1),
-        ];
-        let names: Vec<_> = names(&stores)
-            .into_iter()
-            .map(|n| n.map(|n| String::from_utf8_lossy(&n).into_owned()))
-            .collect();
-        assert_eq!(
-            names,
-            [
-                Some("notes~3".into()),
-                Some("notes".into()),
-                Some("notes~2".into()),
-                None
-            ]
-        );
+        let stores = [store(1, "notes", 9), store(2, "notes", 5), store(3, "notes~2", 1), store(4, "a/b", 1)];
+        let names: Vec<_> =
+            names(&stores).into_iter().map(|n| n.map(|n| String::from_utf8_lossy(&n).into_owned())).collect();
+        assert_eq!(names, [Some("notes~3".into()), Some("notes".into()), Some("notes~2".into()), None]);
     }
 }

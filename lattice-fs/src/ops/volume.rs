@@ -30,6 +30,8 @@ pub struct Volume {
     pub read_only: AtomicBool,
     /// The store is no longer shown (deleted, or the mount ends).
     pub gone: AtomicBool,
+    /// When it was mounted.
+    pub born: Time,
 }
 
 impl Volume {
@@ -38,12 +40,7 @@ impl Volume {
         let handle = handle.with_own_origin();
         let id = handle.id();
         let read_only = handle.read_only().is_some();
-        let defaults = Defaults {
-            store: id,
-            author: handle.author(),
-            uid,
-            gid,
-        };
+        let defaults = Defaults { store: id, author: handle.author(), uid, gid };
         Self {
             control: Control::new(handle.clone()),
             handle,
@@ -55,6 +52,7 @@ impl Volume {
             changes: AtomicU64::new(0),
             read_only: AtomicBool::new(read_only),
             gone: AtomicBool::new(false),
+            born: now(),
         }
     }
 
@@ -77,11 +75,6 @@ impl Volume {
 
 /// Wall time, as a file time.
 pub fn now() -> Time {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Time {
-        s: since.as_secs() as i64,
-        ns: since.subsec_nanos(),
-    }
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time { s: since.as_secs() as i64, ns: since.subsec_nanos() }
 }

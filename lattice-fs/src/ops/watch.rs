@@ -74,10 +74,7 @@ impl Fs {
             let Some((parent, name)) = self.table.place(inode.ino) else {
                 continue;
             };
-            let (Ok(dir), Ok(key)) = (
-                self.table.get(parent),
-                self.table.key(volume, inode.ino, None),
-            ) else {
+            let (Ok(dir), Ok(key)) = (self.table.get(parent), self.table.key(volume, inode.ino, None)) else {
                 continue;
             };
             if !key.is_root() {
@@ -100,16 +97,10 @@ impl Fs {
             let before = self.volumes();
             let changed = self.refresh_stores();
             let after = self.volumes();
-            for volume in before
-                .iter()
-                .filter(|v| !after.iter().any(|a| a.id == v.id))
-            {
+            for volume in before.iter().filter(|v| !after.iter().any(|a| a.id == v.id)) {
                 volume.gone.store(true, Ordering::Relaxed);
             }
-            for volume in after
-                .iter()
-                .filter(|v| !before.iter().any(|b| b.id == v.id))
-            {
+            for volume in after.iter().filter(|v| !before.iter().any(|b| b.id == v.id)) {
                 started(volume);
             }
             for name in changed {
@@ -140,14 +131,10 @@ impl Fs {
             return;
         }
         match trace.known {
-            Known::Inode(inode) if trace.last => {
-                self.compare(volume, key, &trace.dir, &trace.name, &inode)
-            }
+            Known::Inode(inode) if trace.last => self.compare(volume, key, &trace.dir, &trace.name, &inode),
             Known::Inode(_) => {}
             Known::Absent | Known::Unknown => {
-                if matches!(trace.known, Known::Absent)
-                    && self.is_absent(volume, &trace.dir, &trace.name)
-                {
+                if matches!(trace.known, Known::Absent) && self.is_absent(volume, &trace.dir, &trace.name) {
                     return;
                 }
                 self.table.detach(trace.dir.ino, &trace.name);
@@ -194,14 +181,7 @@ impl Fs {
     }
 
     /// An inode that is known, and a key that something happened to.
-    fn compare(
-        &self,
-        volume: &Arc<Volume>,
-        key: &Key,
-        dir: &Inode,
-        name: &[u8],
-        inode: &Arc<Inode>,
-    ) {
+    fn compare(&self, volume: &Arc<Volume>, key: &Key, dir: &Inode, name: &[u8], inode: &Arc<Inode>) {
         let mut state = inode.state.lock();
         if state.unlinked {
             return;
@@ -209,9 +189,7 @@ impl Fs {
         let Ok(record) = volume.handle.get(key) else {
             return;
         };
-        let seen = record
-            .as_deref()
-            .and_then(|r| Some((r, shown(key, r, &volume.defaults)?)));
+        let seen = record.as_deref().and_then(|r| Some((r, shown(key, r, &volume.defaults)?)));
         let Some((record, seen)) = seen else {
             if state.committed {
                 drop(state);
@@ -286,9 +264,6 @@ fn accept(state: &mut State, record: &Record, seen: &Shown, changed: bool) -> bo
     }
     let meta = Meta::of(seen);
     let known = meta.same_but_ctime(&state.meta);
-    state.meta = Meta {
-        ctime: meta.ctime.max(state.meta.ctime),
-        ..meta
-    };
+    state.meta = Meta { ctime: meta.ctime.max(state.meta.ctime), ..meta };
     known
 }

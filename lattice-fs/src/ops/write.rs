@@ -37,10 +37,7 @@ impl Fs {
         data: &[u8],
         kill_set_id: bool,
     ) -> Result<()> {
-        if offset
-            .checked_add(data.len() as u64)
-            .is_none_or(|end| end > i64::MAX as u64)
-        {
+        if offset.checked_add(data.len() as u64).is_none_or(|end| end > i64::MAX as u64) {
             return Err(Errno::FBIG);
         }
         let mut state = inode.state.lock();
@@ -64,10 +61,7 @@ impl Fs {
         let Place::Store(volume) = &inode.place else {
             return Err(Errno::OPNOTSUPP);
         };
-        let end = offset
-            .checked_add(len)
-            .filter(|e| *e <= i64::MAX as u64)
-            .ok_or(Errno::FBIG)?;
+        let end = offset.checked_add(len).filter(|e| *e <= i64::MAX as u64).ok_or(Errno::FBIG)?;
         let keep = mode & KEEP_SIZE != 0;
         let zero = match mode & !KEEP_SIZE {
             0 => false,
@@ -83,9 +77,7 @@ impl Fs {
             staged.zero(offset..end).map_err(failed)?;
         }
         if !keep && end > staged.size() {
-            staged
-                .set_len(end, || volume.handle.staging_path())
-                .map_err(failed)?;
+            staged.set_len(end, || volume.handle.staging_path()).map_err(failed)?;
         }
         if staged.is_dirty() {
             state.touch(now());
@@ -95,14 +87,7 @@ impl Fs {
     }
 
     /// Bytes copied: fewer than asked at the end of the source, or of one call's share.
-    pub fn copy_range(
-        &self,
-        from: u64,
-        from_at: u64,
-        to: u64,
-        to_at: u64,
-        len: u64,
-    ) -> Result<u64> {
+    pub fn copy_range(&self, from: u64, from_at: u64, to: u64, to_at: u64, len: u64) -> Result<u64> {
         let target = self.table.get(to)?;
         let Place::Store(volume) = &target.place else {
             return Err(Errno::XDEV);

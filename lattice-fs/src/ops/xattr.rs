@@ -44,9 +44,7 @@ impl Fs {
             let key = self.committed_key(volume, &inode)?;
             return xattrs::get(&volume.handle, &key, name).map_err(|e| of_xattr(volume, &key, e));
         }
-        self.all_xattrs(volume, &inode)?
-            .remove(name)
-            .ok_or(Errno::NODATA)
+        self.all_xattrs(volume, &inode)?.remove(name).ok_or(Errno::NODATA)
     }
 
     /// Names, each with a NUL after it.
@@ -67,8 +65,7 @@ impl Fs {
         let (inode, volume) = self.keeps_xattr(ino, name)?;
         if xattrs::is_ours(name) {
             let key = self.committed_key(&volume, &inode)?;
-            return xattrs::set(&volume.handle, &key, name, value)
-                .map_err(|e| of_xattr(&volume, &key, e));
+            return xattrs::set(&volume.handle, &key, name, value).map_err(|e| of_xattr(&volume, &key, e));
         }
         if value.len() > MAX_VALUE {
             return Err(Errno::TOOBIG);
@@ -79,11 +76,7 @@ impl Fs {
             SetHow::Replace if !all.contains_key(name) => return Err(Errno::NODATA),
             _ => {}
         }
-        let used: usize = all
-            .iter()
-            .filter(|(n, _)| &n[..] != name)
-            .map(|(n, v)| n.len() + v.len())
-            .sum();
+        let used: usize = all.iter().filter(|(n, _)| &n[..] != name).map(|(n, v)| n.len() + v.len()).sum();
         if used + name.len() + value.len() > MAX_ALL {
             return Err(Errno::NOSPC);
         }
@@ -125,15 +118,7 @@ impl Fs {
         value: Option<Bytes>,
     ) -> Result<()> {
         let xattrs = vec![(Bytes::copy_from_slice(name), value)];
-        self.set_attrs(
-            volume,
-            inode,
-            Attrs {
-                xattrs,
-                ..Attrs::default()
-            },
-            now(),
-        )
+        self.set_attrs(volume, inode, Attrs { xattrs, ..Attrs::default() }, now())
     }
 
     /// The key, after what is staged has become an entry: provenance tells of entries.
@@ -152,11 +137,7 @@ impl Fs {
         let _tree = volume.tree.read();
         let (file_id, committed, staged) = {
             let state = inode.state.lock();
-            let staged = state
-                .staged
-                .as_ref()
-                .map(|s| s.attrs.xattrs.clone())
-                .unwrap_or_default();
+            let staged = state.staged.as_ref().map(|s| s.attrs.xattrs.clone()).unwrap_or_default();
             (state.file_id, state.committed && !state.unlinked, staged)
         };
         let mut all = BTreeMap::new();

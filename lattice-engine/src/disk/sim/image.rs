@@ -70,7 +70,7 @@ fn durable(ops: &[Op]) -> Vec<bool> {
                 dirs.insert(dir);
                 true
             }
-            Op::Create { path, .. } | Op::Remove { path } => in_synced(&dirs, path),
+            Op::Create { path, .. } | Op::Link { path, .. } | Op::Remove { path } => in_synced(&dirs, path),
             // One of both directories is enough: a rename is never half there.
             Op::Rename { from, to, .. } => in_synced(&dirs, from) || in_synced(&dirs, to),
             Op::Flip { .. } => true,

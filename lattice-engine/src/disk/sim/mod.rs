@@ -246,11 +246,24 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let inode = state.now.inode(from)?;
+        state.now.require_dir(to.parent())?;
+        if state.now.names.contains_key(to) || state.now.has_dir(to) {
+            return Err(Errno::EXIST.into());
+        }
+        state.record(Op::Link { path: to.to_path_buf(), inode });
+        Ok(())
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         let inode = state.now.inode(path)?;
-        let freed = state.len(inode);
-        state.give_back(freed);
+        if state.now.names.values().filter(|i| **i == inode).count() == 1 {
+            let freed = state.len(inode);
+            state.give_back(freed);
+        }
         state.record(Op::Remove {
             path: path.to_path_buf(),
         });

@@ -37,6 +37,11 @@ pub(super) enum Op {
         path: PathBuf,
         inode: Inode,
     },
+    /// A second name of a file.
+    Link {
+        path: PathBuf,
+        inode: Inode,
+    },
     Rename {
         from: PathBuf,
         to: PathBuf,
@@ -102,7 +107,7 @@ impl Tree {
                     *byte ^= mask;
                 }
             }
-            Op::Create { path, inode } => {
+            Op::Create { path, inode } | Op::Link { path, inode } => {
                 self.names.insert(path.clone(), *inode);
             }
             Op::Rename { from, to, inode } => {

@@ -131,6 +131,10 @@ impl Disk for GatedDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.disk.rename(from, to)
     }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.disk.link(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.0.disk.remove(path)
     }

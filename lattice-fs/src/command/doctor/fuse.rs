@@ -17,16 +17,21 @@ fn is_root() -> bool {
 pub fn device() -> Finding {
     match std::fs::File::options().read(true).write(true).open("/dev/fuse") {
         Ok(_) => ok("fuse", "/dev/fuse opens"),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            fail("fuse", "/dev/fuse is missing", "load it: modprobe fuse; in a container start it with --device /dev/fuse")
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => fail(
+            "fuse",
+            "/dev/fuse is missing",
+            "load it: modprobe fuse; in a container start it with --device /dev/fuse",
+        ),
+        Err(e) => {
+            fail("fuse", format!("/dev/fuse: {e}"), "make it readable and writable: chmod 666 /dev/fuse")
         }
-        Err(e) => fail("fuse", format!("/dev/fuse: {e}"), "make it readable and writable: chmod 666 /dev/fuse"),
     }
 }
 
 pub fn helper() -> Finding {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found: Option<PathBuf> = std::env::split_paths(&path).map(|d| d.join("fusermount3")).find(|p| p.is_file());
+    let found: Option<PathBuf> =
+        std::env::split_paths(&path).map(|d| d.join("fusermount3")).find(|p| p.is_file());
     match (found, is_root()) {
         (_, true) => ok("fusermount3", "not needed by root"),
         (Some(p), false) if std::fs::metadata(&p).is_ok_and(|m| m.mode() & 0o4000 != 0 && m.uid() == 0) => {
@@ -44,9 +49,11 @@ pub fn passthrough() -> Finding {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
     let advice = "large files go through the daemon: slower, and right all the same";
     match version(&release) {
-        Some(v) if v < PASSTHROUGH => {
-            warn("passthrough", format!("kernel {release} is older than {}.{}", PASSTHROUGH.0, PASSTHROUGH.1), advice)
-        }
+        Some(v) if v < PASSTHROUGH => warn(
+            "passthrough",
+            format!("kernel {release} is older than {}.{}", PASSTHROUGH.0, PASSTHROUGH.1),
+            advice,
+        ),
         Some(_) if built_without(&release) => {
             warn("passthrough", format!("kernel {release} was built without CONFIG_FUSE_PASSTHROUGH"), advice)
         }

@@ -23,7 +23,10 @@ pub fn directories(paths: &Paths) -> Vec<Finding> {
         findings.push(warn("data", format!("{} doesn't exist", paths.data.display()), "run `lattice init`"));
     }
     if findings.is_empty() {
-        findings.push(ok("directories", format!("{} and the others are private and writable", paths.data.display())));
+        findings.push(ok(
+            "directories",
+            format!("{} and the others are private and writable", paths.data.display()),
+        ));
     }
     findings
 }
@@ -45,7 +48,11 @@ fn directory(dir: &Path) -> Option<Finding> {
         return Some(warn("directories", detail, format!("chmod 700 {name}")));
     }
     if rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_err() {
-        return Some(fail("directories", format!("{name} can't be written"), "is its disk mounted read-only?"));
+        return Some(fail(
+            "directories",
+            format!("{name} can't be written"),
+            "is its disk mounted read-only?",
+        ));
     }
     None
 }
@@ -77,7 +84,11 @@ pub fn files() -> Finding {
     match limit.maximum.or(limit.current) {
         Some(n) if n < DESCRIPTORS => {
             let detail = format!("at most {n} open files");
-            warn("descriptors", detail, format!("raise it: ulimit -Hn {DESCRIPTORS}, or LimitNOFILE= of the service"))
+            warn(
+                "descriptors",
+                detail,
+                format!("raise it: ulimit -Hn {DESCRIPTORS}, or LimitNOFILE= of the service"),
+            )
         }
         _ => ok("descriptors", "enough open files allowed"),
     }
@@ -95,7 +106,11 @@ pub async fn socket(ctx: &Context) -> Finding {
             Err(e) => Err(e),
         },
         Ok(None) => {
-            return warn("daemon", format!("{path} is left from a daemon that is gone"), "the next `lattice mount` clears it");
+            return warn(
+                "daemon",
+                format!("{path} is left from a daemon that is gone"),
+                "the next `lattice mount` clears it",
+            );
         }
         Err(e) => Err(e),
     };
@@ -104,12 +119,15 @@ pub async fn socket(ctx: &Context) -> Finding {
             ok("daemon", format!("process {} answers", status.daemon_pid.unwrap_or_default()))
         }
         Ok(status) => {
-            let detail = format!("the daemon is version {}, this is {}", status.version, env!("CARGO_PKG_VERSION"));
+            let detail =
+                format!("the daemon is version {}, this is {}", status.version, env!("CARGO_PKG_VERSION"));
             warn("daemon", detail, "unmount and mount again")
         }
-        Err(ClientError::TimedOut { seconds }) => {
-            fail("daemon", format!("no answer within {seconds} s"), "see its log (`lattice paths`); kill it if it is stuck")
-        }
+        Err(ClientError::TimedOut { seconds }) => fail(
+            "daemon",
+            format!("no answer within {seconds} s"),
+            "see its log (`lattice paths`); kill it if it is stuck",
+        ),
         Err(e) => fail("daemon", e.to_string(), format!("whose is {path}?")),
     }
 }

@@ -1,9 +1,6 @@
 use super::*;
 
-const PLAIN: RenameFlags = RenameFlags {
-    no_replace: false,
-    exchange: false,
-};
+const PLAIN: RenameFlags = RenameFlags { no_replace: false, exchange: false };
 
 #[test]
 fn an_open_file_follows_the_rename_of_its_directory() {
@@ -15,9 +12,7 @@ fn an_open_file_follows_the_rename_of_its_directory() {
     rig.fs.write(old, 0, b"2", false).expect("written");
     rig.fs.write(new, 0, b"3", false).expect("written");
     assert!(rig.find(ROOT, "e").is_none());
-    rig.fs
-        .rename(ROOT, b"d", ROOT, b"e", PLAIN)
-        .expect("renamed");
+    rig.fs.rename(ROOT, b"d", ROOT, b"e", PLAIN).expect("renamed");
     rig.close(old);
     rig.close(new);
     assert_eq!(rig.stored("e/old").as_deref(), Some(&b"2"[..]));
@@ -32,42 +27,20 @@ fn rename_over_exchange_and_no_replace() {
     let rig = Rig::new();
     rig.write(ROOT, "a", b"A");
     let b = rig.write(ROOT, "b", b"B");
-    let flags = RenameFlags {
-        no_replace: true,
-        ..PLAIN
-    };
-    assert_eq!(
-        rig.fs.rename(ROOT, b"a", ROOT, b"b", flags),
-        Err(Errno::EXIST)
-    );
-    let flags = RenameFlags {
-        exchange: true,
-        ..PLAIN
-    };
-    rig.fs
-        .rename(ROOT, b"a", ROOT, b"b", flags)
-        .expect("exchanged");
+    let flags = RenameFlags { no_replace: true, ..PLAIN };
+    assert_eq!(rig.fs.rename(ROOT, b"a", ROOT, b"b", flags), Err(Errno::EXIST));
+    let flags = RenameFlags { exchange: true, ..PLAIN };
+    rig.fs.rename(ROOT, b"a", ROOT, b"b", flags).expect("exchanged");
     assert_eq!(rig.ino(ROOT, "a"), b);
-    assert_eq!(
-        (rig.stored("a"), rig.stored("b")),
-        (Some(b"B".to_vec()), Some(b"A".to_vec()))
-    );
-    rig.fs
-        .rename(ROOT, b"a", ROOT, b"b", PLAIN)
-        .expect("renamed over");
+    assert_eq!((rig.stored("a"), rig.stored("b")), (Some(b"B".to_vec()), Some(b"A".to_vec())));
+    rig.fs.rename(ROOT, b"a", ROOT, b"b", PLAIN).expect("renamed over");
     assert_eq!(rig.names(ROOT), ["b"]);
     assert_eq!(rig.read(rig.ino(ROOT, "b")), b"B");
     let d = rig.mkdir(ROOT, "d");
     let e = rig.mkdir(d, "e");
     assert_eq!(rig.fs.rename(ROOT, b"d", e, b"f", PLAIN), Err(Errno::INVAL));
-    assert_eq!(
-        rig.fs.rename(ROOT, b"b", ROOT, b"d", PLAIN),
-        Err(Errno::ISDIR)
-    );
-    assert_eq!(
-        rig.fs.rename(ROOT, b"d", ROOT, b"b", PLAIN),
-        Err(Errno::NOTDIR)
-    );
+    assert_eq!(rig.fs.rename(ROOT, b"b", ROOT, b"d", PLAIN), Err(Errno::ISDIR));
+    assert_eq!(rig.fs.rename(ROOT, b"d", ROOT, b"b", PLAIN), Err(Errno::NOTDIR));
 }
 
 #[test]
@@ -80,10 +53,7 @@ fn a_directory_with_a_file_that_is_still_open_is_not_empty() {
     assert_eq!(rig.fs.rmdir(ROOT, b"d"), Err(Errno::NOTEMPTY));
     rig.fs.unlink(d, b"f").expect("unlinked");
     rig.fs.rmdir(ROOT, b"d").expect("removed");
-    assert_eq!(
-        rig.fs.mkdir(CALLER, d, b"x", 0o755).expect_err("gone"),
-        Errno::NOENT
-    );
+    assert_eq!(rig.fs.mkdir(CALLER, d, b"x", 0o755).expect_err("gone"), Errno::NOENT);
 }
 
 /// `lattice put a/b` makes `a` a directory that no entry names: `rm a/b` must not take it away.
@@ -121,9 +91,7 @@ fn a_stream_stays_in_place_while_names_go() {
             }
             false
         };
-        rig.fs
-            .readdir(d, fh, offset, false, &mut take)
-            .expect("read");
+        rig.fs.readdir(d, fh, offset, false, &mut take).expect("read");
         let Some((_, next)) = batch.last() else { break };
         offset = *next;
         for (name, _) in batch.into_iter().filter(|(n, _)| n.starts_with(b"f")) {
@@ -145,9 +113,7 @@ fn a_stream_goes_on_where_another_one_left_off() {
     rig.names(ROOT);
     let (fh, _) = rig.fs.opendir(ROOT).expect("opened");
     for i in 0..20 {
-        rig.fs
-            .unlink(ROOT, format!("f{i:02}").as_bytes())
-            .expect("unlinked");
+        rig.fs.unlink(ROOT, format!("f{i:02}").as_bytes()).expect("unlinked");
     }
     let mut rest = Vec::new();
     let mut take = |entry: DirEntry<'_>, _: u64| {
@@ -157,9 +123,7 @@ fn a_stream_goes_on_where_another_one_left_off() {
         false
     };
     // Twenty names and the two dots were read.
-    rig.fs
-        .readdir(ROOT, fh, 22, false, &mut take)
-        .expect("read");
+    rig.fs.readdir(ROOT, fh, 22, false, &mut take).expect("read");
     assert_eq!(rest.len(), 30);
     assert_eq!(rest[0], "f20");
 }

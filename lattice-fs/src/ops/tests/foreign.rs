@@ -53,12 +53,7 @@ fn a_save_over_an_unseen_change_is_a_conflict_and_not_a_loss() {
     assert_eq!(rig.live_heads("a"), 2);
     rig.fs.work_off();
     let seen = rig.ino(ROOT, "a");
-    assert_eq!(
-        rig.fs
-            .getxattr(seen, b"user.lattice.conflict")
-            .expect("there"),
-        "2"
-    );
+    assert_eq!(rig.fs.getxattr(seen, b"user.lattice.conflict").expect("there"), "2");
     assert_eq!(rig.read(seen), b"ours");
 }
 

@@ -60,14 +60,7 @@ impl Rig {
         let live = fs.volumes()[0].handle.live();
         let told = Arc::new(Told::default());
         fs.set_kernel(Box::new(Recorder(told.clone())));
-        Self {
-            fs,
-            store,
-            live,
-            told,
-            _node: node,
-            _dir: dir,
-        }
+        Self { fs, store, live, told, _node: node, _dir: dir }
     }
 
     fn find(&self, parent: u64, name: &str) -> Option<(u64, Attr)> {
@@ -78,17 +71,13 @@ impl Rig {
     }
 
     fn ino(&self, parent: u64, name: &str) -> u64 {
-        self.find(parent, name)
-            .unwrap_or_else(|| panic!("{name} isn't there"))
-            .0
+        self.find(parent, name).unwrap_or_else(|| panic!("{name} isn't there")).0
     }
 
     /// Open for writing.
     fn create(&self, parent: u64, name: &str) -> u64 {
         assert!(self.find(parent, name).is_none());
-        let created = self
-            .fs
-            .create(CALLER, parent, name.as_bytes(), 0o644, WRITE | libc::O_EXCL);
+        let created = self.fs.create(CALLER, parent, name.as_bytes(), 0o644, WRITE | libc::O_EXCL);
         created.expect("created").0.ino
     }
 
@@ -105,11 +94,7 @@ impl Rig {
     }
 
     fn mkdir(&self, parent: u64, name: &str) -> u64 {
-        self.fs
-            .mkdir(CALLER, parent, name.as_bytes(), 0o755)
-            .expect("made")
-            .0
-            .ino
+        self.fs.mkdir(CALLER, parent, name.as_bytes(), 0o755).expect("made").0.ino
     }
 
     fn read(&self, ino: u64) -> Vec<u8> {
@@ -140,23 +125,15 @@ impl Rig {
     fn stored(&self, path: &str) -> Option<Vec<u8>> {
         let record = self.store.get(&key(path)).expect("readable")?;
         match &record.winner()?.node.as_ref()?.value {
-            Value::File(content) => Some(
-                self.store
-                    .read(content)
-                    .and_then(|r| r.read_all())
-                    .expect("content")
-                    .to_vec(),
-            ),
+            Value::File(content) => {
+                Some(self.store.read(content).and_then(|r| r.read_all()).expect("content").to_vec())
+            }
             _ => Some(Vec::new()),
         }
     }
 
     fn live_heads(&self, path: &str) -> usize {
-        let record = self
-            .store
-            .get(&key(path))
-            .expect("readable")
-            .expect("a record");
+        let record = self.store.get(&key(path)).expect("readable").expect("a record");
         record.heads.iter().filter(|h| h.node.is_some()).count()
     }
 
@@ -167,27 +144,14 @@ impl Rig {
             .and_then(|r| Some(r.winner()?.node.as_ref()?.file_id))
             .unwrap_or(FileId(*b"elsewhere0123456"));
         let content = Content::Inline(bytes.to_vec().into());
-        let node = FileNode {
-            file_id,
-            value: Value::File(content),
-            attrs: Attrs::default(),
-        };
-        let put = Change::Put {
-            key: key(path),
-            node,
-            cites: Cites::All,
-            expect: Expect::Anything,
-        };
+        let node = FileNode { file_id, value: Value::File(content), attrs: Attrs::default() };
+        let put = Change::Put { key: key(path), node, cites: Cites::All, expect: Expect::Anything };
         self.store.commit(vec![put]).expect("committed");
         self.catch_up();
     }
 
     fn delete_elsewhere(&self, path: &str) {
-        let delete = Change::Delete {
-            key: key(path),
-            cites: Cites::All,
-            expect: Expect::Exists,
-        };
+        let delete = Change::Delete { key: key(path), cites: Cites::All, expect: Expect::Exists };
         self.store.commit(vec![delete]).expect("committed");
         self.catch_up();
     }
