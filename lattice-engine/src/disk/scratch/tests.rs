@@ -97,9 +97,9 @@ fn run(disk: &dyn Disk, root: &Path, steps: &[Step]) -> Vec<Option<Vec<u8>>> {
         seen.push(told);
     }
     seen.extend(handles.iter().map(|file| Some(contents(&**file))));
-    for n in 0..FILES.len() {
+    for (n, name) in FILES.iter().enumerate() {
         let opened = disk.open(&path(n), Open::Read).ok();
-        assert_eq!(disk.exists(&path(n)), opened.is_some(), "{}", FILES[n]);
+        assert_eq!(disk.exists(&path(n)), opened.is_some(), "{name}");
         seen.push(opened.map(|file| contents(&*file)));
     }
     seen.extend((0..DIRS.len()).map(names));
