@@ -203,11 +203,12 @@ impl Writer {
             match matched {
                 Some(content) => slot.acknowledged = *content,
                 None => wrong.push(format!(
-                    "{}: found {}, acknowledged {:?}, under way {:?}",
+                    "{}: found {}, acknowledged {:?}, under way {:?}\n{}",
                     path.display(),
                     found.map_or("nothing".into(), |bytes| format!("{} bytes", bytes.len())),
                     slot.acknowledged,
-                    slot.under_way
+                    slot.under_way,
+                    heads(&path)
                 )),
             }
             slot.under_way.clear();
@@ -225,6 +226,13 @@ impl Writer {
         }
         wrong
     }
+}
+
+/// What Lattice says of the versions of a file, where it is one: a lost file may be there as a conflict.
+fn heads(path: &Path) -> String {
+    let mut value = vec![0; 4096];
+    let read = rustix::fs::getxattr(path, "user.lattice.heads", &mut value[..]);
+    read.map_or(String::new(), |n| String::from_utf8_lossy(&value[..n]).into_owned())
 }
 
 fn write_file(path: &Path, (seed, len): (u64, usize), sync: bool) -> io::Result<()> {
