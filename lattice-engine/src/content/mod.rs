@@ -30,6 +30,10 @@ mod update;
 mod writer;
 
 #[cfg(test)]
+#[allow(
+    clippy::single_range_in_vec_init,
+    reason = "lists of one range are meant"
+)]
 mod tests;
 
 use std::path::Path;

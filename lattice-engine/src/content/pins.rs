@@ -33,6 +33,9 @@ struct State {
 /// A manifest chunk and the size of the file it describes.
 pub(super) type Root = (ChunkId, u64);
 
+/// Adds what is to be spared to the set.
+pub(super) type Expand<'a, E> = &'a dyn Fn(Spared, &mut HashSet<ChunkId>) -> Result<(), E>;
+
 /// What a collection has still to spare.
 #[derive(Debug, Default)]
 pub(super) struct Spared {
@@ -119,7 +122,7 @@ impl Pins {
         seen: &mut u64,
         candidates: &[ChunkId],
         spare: &mut HashSet<ChunkId>,
-        now: Option<&dyn Fn(Spared, &mut HashSet<ChunkId>) -> Result<(), E>>,
+        now: Option<Expand<'_, E>>,
     ) -> Result<Result<Vec<ChunkId>, Spared>, E> {
         let state = &mut *self.state.lock();
         let from = state.manifests.partition_point(|(at, _)| at <= seen);

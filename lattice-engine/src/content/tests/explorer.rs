@@ -19,7 +19,7 @@ use crate::disk::{Disk, Open};
 use crate::entry::Content;
 use crate::id::ChunkId;
 
-const SCRIPTS: u64 = 60;
+const SCRIPTS: u64 = 40;
 const STEPS: u64 = 14;
 const VARIANTS: usize = 2;
 const TUNING: Tuning = Tuning {

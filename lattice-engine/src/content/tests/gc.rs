@@ -226,13 +226,15 @@ fn nothing_needed_is_lost_to_a_concurrent_collection() {
     let live: Mutex<Vec<(Content, u64, usize)>> = Mutex::default();
     let busy = AtomicUsize::new(3);
     let bytes = |n: u64, len: usize| noise(if n.is_multiple_of(4) { n % 24 } else { n }, len);
-    let (mut removed, rounds) = (0, AtomicUsize::new(0));
+    let (removed, rounds) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for thread in 0..3u64 {
-            let (live, busy, rounds) = (&live, &busy, &rounds);
+            let (live, busy, removed, rounds) = (&live, &busy, &removed, &rounds);
             scope.spawn(move || {
                 for n in (thread..6000).step_by(3) {
-                    if rounds.load(Ordering::Relaxed) >= 12 {
+                    if rounds.load(Ordering::Relaxed) >= 12
+                        && removed.load(Ordering::Relaxed) >= 150
+                    {
                         break;
                     }
                     let most = if n.is_multiple_of(5) {
@@ -276,7 +278,7 @@ fn nothing_needed_is_lost_to_a_concurrent_collection() {
             let named = ids(store, named.iter().map(|(c, ..)| c));
             let report = store.collect(token, &named).expect("collects");
             assert_eq!(report.problems, Vec::<String>::new());
-            removed += report.chunks;
+            removed.fetch_add(report.chunks as usize, Ordering::Relaxed);
             rounds.fetch_add(1, Ordering::Relaxed);
             let now = live.lock().clone();
             for (content, n, len) in now {
@@ -288,11 +290,9 @@ fn nothing_needed_is_lost_to_a_concurrent_collection() {
             }
         }
     });
-    println!(
-        "{} collections beside commits removed {removed} chunks",
-        rounds.into_inner()
-    );
-    assert!(removed > 0, "the collections had nothing to do");
+    let (removed, rounds) = (removed.into_inner(), rounds.into_inner());
+    println!("{rounds} collections beside commits removed {removed} chunks");
+    assert!(removed >= 150, "the collections had nothing to do");
     for (content, seed, len) in live.into_inner() {
         assert!(read(store, &content) == bytes(seed, len));
     }
