@@ -68,7 +68,7 @@ impl ContentStore {
             });
         }
         let _pin = self.pin();
-        let content = if size < MIN_ADOPT {
+        let content = if size < self.inner.tuning.min_adopt {
             self.copy(&handle, size)?
         } else {
             let runs = survey(&handle, size)?;
@@ -153,7 +153,7 @@ impl ContentStore {
 
     /// The adopted file whose bytes are exactly this content, if there is one, for the kernel to read by itself.
     pub fn contiguous(&self, content: &Content) -> Result<Option<Contiguous>> {
-        if content.size() < MIN_ADOPT {
+        if content.size() < self.inner.tuning.min_adopt {
             return Ok(None);
         }
         self.inner

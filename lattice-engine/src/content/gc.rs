@@ -21,8 +21,8 @@ use crate::id::ChunkId;
 const CONDEMN: usize = 4096;
 /// Rows moved to the index in one transaction.
 const MOVE: usize = 1 << 16;
-/// How often commits that appear meanwhile are looked at before the rest is left for the next collection.
-const PATIENCE: usize = 64;
+/// How often what appears meanwhile is read without making commits wait, for each batch.
+const PATIENCE: usize = 4;
 /// Records are copied once this many bytes wait.
 const COPY: usize = 1 << 20;
 
@@ -52,6 +52,9 @@ pub struct GcReport {
     pub problems: Vec<String>,
 }
 
+/// What is freed is whole blocks of this size.
+const PAGE: u64 = 4096;
+
 /// Live rows of a pack, by offset.
 type Rows = BTreeMap<u64, (ChunkId, Location)>;
 
@@ -72,7 +75,7 @@ impl ContentStore {
         let inner = &token.inner;
         let mut report = GcReport::default();
         inner.sync()?;
-        while inner.index_pending(MOVE, false)? > 0 {}
+        inner.index_all(false)?;
         inner.condemn(live, &mut report)?;
         // A crash must not bring rows back whose bytes are destroyed next.
         inner
@@ -86,6 +89,18 @@ impl ContentStore {
 }
 
 impl Inner {
+    /// Moves to the index what waits now; what is stored meanwhile may wait.
+    fn index_all(&self, durable: bool) -> Result<()> {
+        let mut left = self.overlay.read().queue.len();
+        while left > 0 {
+            match self.index_pending(left.min(MOVE), durable)? {
+                0 => break,
+                moved => left -= moved.min(left),
+            }
+        }
+        Ok(())
+    }
+
     fn condemn(&self, live: &HashSet<ChunkId>, report: &mut GcReport) -> Result<()> {
         let mut candidates = Vec::new();
         self.each_row(&mut |id, _| {
@@ -93,21 +108,24 @@ impl Inner {
                 candidates.push(id);
             }
         })?;
-        let (mut seen, mut spare, mut patience) = (0, HashSet::new(), PATIENCE);
+        let (mut seen, mut spare) = (0, HashSet::new());
         for batch in candidates.chunks(CONDEMN) {
+            let mut patience = PATIENCE;
             loop {
+                let add = |spared, spare: &mut _| self.spare(spared, spare);
                 let one = self.index_lock.lock();
-                match self.pins.condemn(&mut seen, batch, |id| spare.contains(id)) {
+                let now: Option<&dyn Fn(_, &mut _) -> _> =
+                    if patience == 0 { Some(&add) } else { None };
+                match self.pins.condemn(&mut seen, batch, &mut spare, now)? {
                     Ok(dead) => {
                         self.bury(dead, report)?;
                         break;
                     }
-                    Err(spared) if patience > 0 => {
+                    Err(spared) => {
                         drop(one);
                         patience -= 1;
                         self.spare(spared, &mut spare)?;
                     }
-                    Err(_) => return Ok(()),
                 }
             }
         }
@@ -260,15 +278,19 @@ impl Inner {
         let Some(sidecar) = Sidecar::read(self.disk.as_ref(), &self.list_path(pack))? else {
             return Ok(0);
         };
-        let data: u64 = sidecar
-            .chunks
-            .iter()
-            .map(|(_, _, len)| u64::from(*len))
-            .sum();
+        let chunks = sidecar.chunks.len() as u64;
+        if sidecar.digest.is_none() {
+            // Punched before, or lent when it should have been: is there more than the ends of punched ranges?
+            let spare = self.allocated(pack)?.saturating_sub(live);
+            return Ok(if spare > (chunks + 1) * 2 * PAGE {
+                spare
+            } else {
+                0
+            });
+        }
         for (id, _, _) in &sidecar.chunks {
             if self.locate(id)?.is_none() {
-                let rows = sidecar.chunks.len() as u64 * RECORD_HEADER as u64;
-                return Ok((data + rows).saturating_sub(live).max(1));
+                return Ok(pack.len().saturating_sub(live).max(1));
             }
         }
         Ok(0)
@@ -313,7 +335,7 @@ impl Inner {
         }
         self.append(&buffer, &items, true)?;
         self.sync()?;
-        while self.index_pending(MOVE, true)? > 0 {}
+        self.index_all(true)?;
         self.remove_pack(pack)
     }
 

@@ -30,6 +30,10 @@ mod update;
 mod writer;
 
 #[cfg(test)]
+#[allow(
+    clippy::single_range_in_vec_init,
+    reason = "lists of one range are meant"
+)]
 mod tests;
 
 use std::path::Path;
@@ -48,7 +52,7 @@ pub use writer::ContentWriter;
 
 use crate::disk::Disk;
 use error::Result;
-use store::Inner;
+use store::{Inner, Tuning};
 
 /// A store's content. Clones share everything; every method may be called from any thread, and reads never wait for
 /// writes.
@@ -79,17 +83,16 @@ impl ContentStore {
         dir: &Path,
         index: Arc<dyn ChunkIndex>,
     ) -> Result<(Self, Recovery)> {
-        Self::open_with(disk, dir, index, None)
+        Self::open_with(disk, dir, index, Tuning::default())
     }
 
-    /// `pack_target`: bytes after which a new pack is begun.
     fn open_with(
         disk: Arc<dyn Disk>,
         dir: &Path,
         index: Arc<dyn ChunkIndex>,
-        pack_target: Option<u64>,
+        tuning: Tuning,
     ) -> Result<(Self, Recovery)> {
-        let (inner, recovery) = open::open(&disk, dir, index, pack_target)?;
+        let (inner, recovery) = open::open(&disk, dir, index, tuning)?;
         Ok((
             Self {
                 inner: Arc::new(inner),

@@ -19,7 +19,7 @@ use super::pins::Pins;
 use super::record::{self, Header, PACK_HEADER, PACK_MAGIC, check_header};
 use super::scan::Scan;
 use super::sidecar::Sidecar;
-use super::store::{Appender, Inner, Overlay, PACK_TARGET, Pending};
+use super::store::{Appender, Inner, Overlay, Pending, Tuning};
 use super::sync::Syncer;
 use crate::disk::{Disk, DiskFile, Open};
 
@@ -105,7 +105,7 @@ pub(super) fn open(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     index: Arc<dyn ChunkIndex>,
-    pack_target: Option<u64>,
+    tuning: Tuning,
 ) -> Result<(Inner, Recovery)> {
     let (packs_dir, staging) = (dir.join("packs"), dir.join("staging"));
     for dir in [&packs_dir, &staging] {
@@ -142,7 +142,6 @@ pub(super) fn open(
         .map(|(id, _)| *id)
         .chain(opening.marks.keys().copied())
         .max();
-    let target = pack_target.unwrap_or(PACK_TARGET);
     opening.recovery.packs = opening.packs.len();
     let inner = Inner {
         disk: disk.clone(),
@@ -157,7 +156,7 @@ pub(super) fn open(
         codec: opening.codec,
         cache: Cache::default(),
         damaged: Mutex::default(),
-        pack_target: target,
+        tuning,
     };
     Ok((inner, opening.recovery))
 }

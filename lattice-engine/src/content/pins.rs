@@ -33,6 +33,9 @@ struct State {
 /// A manifest chunk and the size of the file it describes.
 pub(super) type Root = (ChunkId, u64);
 
+/// Adds what is to be spared to the set.
+pub(super) type Expand<'a, E> = &'a dyn Fn(Spared, &mut HashSet<ChunkId>) -> Result<(), E>;
+
 /// What a collection has still to spare.
 #[derive(Debug, Default)]
 pub(super) struct Spared {
@@ -111,14 +114,16 @@ impl Pins {
         state.forget();
     }
 
-    /// Condemns those of `candidates` that nobody touched and `spare` doesn't know; or, if commits and readers have
-    /// appeared since the clock stood at `seen`, condemns nothing and says which.
-    pub fn condemn(
+    /// Condemns those of `candidates` that nobody touched and `spare` doesn't know. What commits and readers that have
+    /// appeared since the clock stood at `seen` name is new: the caller adds it to `spare` and asks again, or, with
+    /// `now`, it is added while everybody waits, so that a busy store can't put a collection off for ever.
+    pub fn condemn<E>(
         &self,
         seen: &mut u64,
         candidates: &[ChunkId],
-        spare: impl Fn(&ChunkId) -> bool,
-    ) -> Result<Vec<ChunkId>, Spared> {
+        spare: &mut HashSet<ChunkId>,
+        now: Option<Expand<'_, E>>,
+    ) -> Result<Result<Vec<ChunkId>, Spared>, E> {
         let state = &mut *self.state.lock();
         let from = state.manifests.partition_point(|(at, _)| at <= seen);
         let spared = Spared {
@@ -135,15 +140,15 @@ impl Pins {
         };
         *seen = state.clock;
         if !spared.is_empty() {
-            return Err(spared);
+            match now {
+                None => return Ok(Err(spared)),
+                Some(add) => add(spared, spare)?,
+            }
         }
-        let dead: Vec<_> = candidates
-            .iter()
-            .filter(|id| !state.touched.contains_key(id) && !spare(id))
-            .copied()
-            .collect();
+        let doomed = |id: &&ChunkId| !state.touched.contains_key(id) && !spare.contains(id);
+        let dead: Vec<_> = candidates.iter().filter(doomed).copied().collect();
         state.condemned.extend(dead.iter().copied());
-        Ok(dead)
+        Ok(Ok(dead))
     }
 
     /// The condemned are out of the index: a look-up misses them there.
@@ -164,7 +169,7 @@ impl State {
             return;
         };
         // Amortized: a long hold must not make every short one walk the table.
-        if self.touched.len() > 4096 && self.clock - oldest < self.touched.len() as u64 / 2 {
+        if self.touched.len() > 64 && self.clock - oldest < self.touched.len() as u64 / 2 {
             self.touched.retain(|_, at| *at > oldest);
             self.manifests.retain(|(at, _)| *at > oldest);
         }

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::ContentStore;
-use super::adopt::{Contiguous, MIN_ADOPT};
+use super::adopt::Contiguous;
 use super::chunker::ReadAt;
 use super::error::{ContentError, Result};
 use super::index::{FLAG_ZSTD, Location};
@@ -370,7 +370,8 @@ impl ContentStore {
             _ => Bytes::new(),
         };
         let (root, layout) = self.inner.resolve(content)?;
-        let digest = (content.size() >= MIN_ADOPT).then(|| manifest::digest(content));
+        let digest =
+            (content.size() >= self.inner.tuning.min_adopt).then(|| manifest::digest(content));
         let mut opened = Opened {
             inner: self.inner.clone(),
             inline,

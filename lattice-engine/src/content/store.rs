@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::adopt::MIN_ADOPT;
 use super::cache::Cache;
 use super::codec::Codec;
 use super::error::{ContentError, Result, index_err, io_at};
@@ -18,8 +19,23 @@ use super::sync::Syncer;
 use crate::disk::{Disk, DiskFile, Open};
 use crate::id::ChunkId;
 
-/// A pack takes no more records past this.
-pub(super) const PACK_TARGET: u64 = 256 << 20;
+/// Sizes that tests make small.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tuning {
+    /// A pack takes no more records past this.
+    pub pack_target: u64,
+    /// Files smaller than this are copied into a pack.
+    pub min_adopt: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            pack_target: 256 << 20,
+            min_adopt: MIN_ADOPT,
+        }
+    }
+}
 
 /// What all handles of a store's content share.
 #[derive(Debug)]
@@ -39,7 +55,7 @@ pub(super) struct Inner {
     pub cache: Cache,
     /// Chunks found damaged: taken as absent by whoever stores, so that storing them again heals.
     pub damaged: Mutex<HashSet<ChunkId>>,
-    pub pack_target: u64,
+    pub tuning: Tuning,
 }
 
 #[derive(Debug, Default)]
@@ -140,7 +156,7 @@ impl Inner {
         let mut appender = self.appender.lock();
         let full = |a: &Appender| {
             let len = a.pack.len();
-            len > PACK_HEADER && len + buffer.len() as u64 > self.pack_target
+            len > PACK_HEADER && len + buffer.len() as u64 > self.tuning.pack_target
         };
         if appender.as_ref().is_none_or(full) {
             *appender = Some(self.new_pack()?);

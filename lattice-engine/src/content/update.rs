@@ -39,10 +39,8 @@ impl ContentStore {
         let mut dirty = merged(dirty, new_size);
         if reader.layout().is_empty() {
             // Inline: no cut to keep, and its bytes are few.
-            dirty = merged(
-                &dirty.into_iter().chain(std::iter::once(0..old.size().min(new_size))).collect::<Vec<_>>(),
-                new_size,
-            );
+            dirty.push(0..old.size());
+            dirty = merged(&dirty, new_size);
         }
         let plan = Plan::new(reader.layout(), old.size(), new_size, dirty);
         let mut scanner = Scanner::new(read, &plan.zeros, new_size, 0, plan.is_long());

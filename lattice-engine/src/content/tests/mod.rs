@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::store::Tuning;
 use super::{ChunkIndex, ContentStore, MemoryIndex, Recovery};
 use crate::disk::RealDisk;
 use crate::entry::Content;
@@ -49,17 +50,17 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        Self::with_target(None)
+        Self::with(Tuning::default())
     }
 
-    fn with_target(target: Option<u64>) -> Self {
+    fn with(tuning: Tuning) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let index = Arc::new(MemoryIndex::default());
         let (store, _) = ContentStore::open_with(
             Arc::new(RealDisk::default()),
             dir.path(),
             index.clone(),
-            target,
+            tuning,
         )
         .expect("opens");
         Self { dir, index, store }
