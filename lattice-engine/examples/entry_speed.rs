@@ -25,10 +25,7 @@ fn draft(author: &Identity, ops: usize, size: usize) -> Result<Draft, Error> {
                 value: Value::File(Content::Inline(Bytes::from(vec![b'x'; size]))),
                 attrs: Attrs {
                     mode: Some(0o644),
-                    mtime: Some(Time {
-                        s: 1_700_000_000,
-                        ns: 1,
-                    }),
+                    mtime: Some(Time { s: 1_700_000_000, ns: 1 }),
                     uid: Some(1000),
                     gid: Some(1000),
                     ..Attrs::default()
@@ -68,12 +65,7 @@ fn mean<T, R>(rounds: usize, input: impl Fn() -> T, run: impl Fn(T) -> R) -> Dur
 
 fn main() -> Result<(), Error> {
     let author = Identity::from_seed([1; 32]);
-    for (ops, size, rounds) in [
-        (1, 0, 100_000),
-        (1, 100, 100_000),
-        (1, 4096, 50_000),
-        (256, 100, 1_000),
-    ] {
+    for (ops, size, rounds) in [(1, 0, 100_000), (1, 100, 100_000), (1, 4096, 50_000), (256, 100, 1_000)] {
         let draft = draft(&author, ops, size)?;
         let mut entry = draft.clone().build()?;
         let build = mean(rounds, || draft.clone(), Draft::build);

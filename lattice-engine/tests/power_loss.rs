@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lattice_engine::clock::ManualClock;
-use lattice_engine::disk::sim::{Rng, SimDisk};
 use lattice_engine::disk::Disk;
+use lattice_engine::disk::sim::{Rng, SimDisk};
 use lattice_engine::entry::{Attrs, Node, Value};
 use lattice_engine::id::{FileId, StoreId};
 use lattice_engine::identity::Identity;
@@ -196,7 +196,11 @@ fn what_is_opened_for_reading_shows_the_same_and_stays_untouched() {
         let store = store::open_read_only(&dir, life.id, &options(&untouched))
             .unwrap_or_else(|e| panic!("{what}: doesn't open: {e}"));
         assert_eq!(read(&store), read(&reopen(&touched, life.id, &what)), "{what}");
-        let refused = store.commit(vec![Change::Delete { key: key("d0"), cites: Cites::All, expect: Expect::Anything }]);
+        let refused = store.commit(vec![Change::Delete {
+            key: key("d0"),
+            cites: Cites::All,
+            expect: Expect::Anything,
+        }]);
         assert!(matches!(refused, Err(e) if matches!(e.cause(), StoreError::ReadOnly { .. })), "{what}");
         store.sync().expect("has nothing to do");
         store.close().expect("closes");

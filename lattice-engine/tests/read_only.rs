@@ -150,7 +150,10 @@ fn every_write_is_refused_as_read_only() {
         ("import", store.import(&mut &bundle[..], &mut |_, _| {}).err()),
     ];
     for (what, e) in in_store {
-        assert!(matches!(e.as_ref().map(StoreError::cause), Some(StoreError::ReadOnly { .. })), "{what}: {e:?}");
+        assert!(
+            matches!(e.as_ref().map(StoreError::cause), Some(StoreError::ReadOnly { .. })),
+            "{what}: {e:?}"
+        );
     }
     let id = store.id();
     let in_node = [
@@ -161,7 +164,8 @@ fn every_write_is_refused_as_read_only() {
         ("import", node.import(&mut &bundle[..], &mut |_, _| {}).err()),
     ];
     for (what, e) in in_node {
-        let refused = matches!(&e, Some(NodeError::Store(e)) if matches!(e.cause(), StoreError::ReadOnly { .. }));
+        let refused =
+            matches!(&e, Some(NodeError::Store(e)) if matches!(e.cause(), StoreError::ReadOnly { .. }));
         assert!(refused, "{what}: {e:?}");
     }
     let mut writer = store.content().writer();

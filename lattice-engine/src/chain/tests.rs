@@ -24,10 +24,7 @@ fn draft(seq: u64, prev: &Tip, hlc: u64, what: u8) -> Draft {
         kind: Kind::Data,
         group_first: 0,
         group_more: false,
-        ops: vec![Op::Instruction {
-            program_id: "sys".into(),
-            payload: vec![what].into(),
-        }],
+        ops: vec![Op::Instruction { program_id: "sys".into(), payload: vec![what].into() }],
         parents: BTreeMap::new(),
     }
 }
@@ -81,14 +78,8 @@ fn what_is_held_is_a_duplicate() {
 #[test]
 fn a_gap_says_what_to_ask_for() {
     let chain = Held::of(5);
-    assert_eq!(
-        Held::of(2).check(&chain.0[4]),
-        Outcome::Gap { have: 2, need: 4 }
-    );
-    assert_eq!(
-        Held::default().check(&chain.0[1]),
-        Outcome::Gap { have: 0, need: 1 }
-    );
+    assert_eq!(Held::of(2).check(&chain.0[4]), Outcome::Gap { have: 2, need: 4 });
+    assert_eq!(Held::default().check(&chain.0[1]), Outcome::Gap { have: 0, need: 1 });
 }
 
 #[test]
@@ -99,96 +90,51 @@ fn two_entries_of_one_seq_are_a_fork() {
     assert_eq!(chain.check(&other), Outcome::Fork { existing, seq: 2 });
     // The branch goes on where ours ends: the entry that it names as its prev is the other one.
     let on_branch = entry(3, &Tip::of(&other), 1003, 1);
-    assert_eq!(
-        Held::of(2).check(&on_branch),
-        Outcome::Fork { existing, seq: 2 }
-    );
+    assert_eq!(Held::of(2).check(&on_branch), Outcome::Fork { existing, seq: 2 });
 }
 
 #[test]
 fn what_belongs_to_no_chain_is_invalid() {
     let tip = Tip::of(&genesis());
-    let another = entry::genesis_from(&Identity::from_seed([1; 32]), Hlc(1000), [1; 32], vec![])
-        .expect("valid");
+    let another =
+        entry::genesis_from(&Identity::from_seed([1; 32]), Hlc(1000), [1; 32], vec![]).expect("valid");
     let other = another.store();
     let store = genesis().store();
-    let foreign = Draft {
-        store: other,
-        ..draft(1, &tip, 2000, 0)
-    }
-    .build()
-    .expect("valid");
+    let foreign = Draft { store: other, ..draft(1, &tip, 2000, 0) }.build().expect("valid");
     let empty = Held::default();
     for entry in [&foreign, &another] {
-        assert_eq!(
-            empty.check(entry),
-            Outcome::Invalid(Invalid::OtherStore { other, store })
-        );
+        assert_eq!(empty.check(entry), Outcome::Invalid(Invalid::OtherStore { other, store }));
     }
     let rootless = entry(1, &Tip::of(&another), 2000, 0);
-    let why = Invalid::NotFromGenesis {
-        prev: another.id,
-        genesis: tip.id,
-    };
+    let why = Invalid::NotFromGenesis { prev: another.id, genesis: tip.id };
     assert_eq!(empty.check(&rootless), Outcome::Invalid(why));
-    assert_eq!(
-        Held::of(3).check(&rootless),
-        Outcome::Invalid(why),
-        "in every order"
-    );
+    assert_eq!(Held::of(3).check(&rootless), Outcome::Invalid(why), "in every order");
     for hlc in [999, 1000] {
-        let why = Invalid::NotAfterPrev {
-            hlc: Hlc(hlc),
-            before: Hlc(1000),
-        };
+        let why = Invalid::NotAfterPrev { hlc: Hlc(hlc), before: Hlc(1000) };
         assert_eq!(empty.check(&entry(1, &tip, hlc, 0)), Outcome::Invalid(why));
     }
     let chain = Held::of(2);
     let late = entry(3, &Tip::of(&chain.0[1]), 1002, 0);
-    let why = Invalid::NotAfterPrev {
-        hlc: Hlc(1002),
-        before: Hlc(1002),
-    };
+    let why = Invalid::NotAfterPrev { hlc: Hlc(1002), before: Hlc(1002) };
     assert_eq!(chain.check(&late), Outcome::Invalid(why));
 }
 
 #[test]
 fn deps_are_here_and_earlier() {
-    let cite = |n: u8| EntryRef {
-        hlc: Hlc(1),
-        author: author(3),
-        id: EntryId([n; 32]),
-        seq: n.into(),
-    };
+    let cite = |n: u8| EntryRef { hlc: Hlc(1), author: author(3), id: EntryId([n; 32]), seq: n.into() };
     let parents = [1, 2].map(|n| (cite(n).id, cite(n))).into();
-    let entry = Draft {
-        parents,
-        ..draft(1, &Tip::of(&genesis()), 2000, 0)
-    }
-    .build()
-    .expect("valid");
+    let entry = Draft { parents, ..draft(1, &Tip::of(&genesis()), 2000, 0) }.build().expect("valid");
     let known = |time: Option<u64>| {
         check_deps(&entry, |id, by, seq| {
             assert_eq!((*by, *id), (author(3), EntryId([seq as u8; 32])));
-            if seq == 1 {
-                Some(Hlc(5))
-            } else {
-                time.map(Hlc)
-            }
+            if seq == 1 { Some(Hlc(5)) } else { time.map(Hlc) }
         })
     };
     assert_eq!(known(Some(1999)), Ok(vec![]));
     assert_eq!(known(None), Ok(vec![cite(2).id]));
     let dep = cite(2).id;
     let before = Hlc(2000);
-    assert_eq!(
-        known(Some(2000)),
-        Err(Invalid::NotAfterDep {
-            hlc: before,
-            before,
-            dep
-        })
-    );
+    assert_eq!(known(Some(2000)), Err(Invalid::NotAfterDep { hlc: before, before, dep }));
 }
 
 proptest! {

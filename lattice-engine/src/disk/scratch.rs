@@ -237,7 +237,10 @@ struct ScratchFile {
 }
 
 impl ScratchFile {
-    fn change(&self, change: impl FnOnce(&mut Blocks, Option<&dyn DiskFile>) -> io::Result<()>) -> io::Result<()> {
+    fn change(
+        &self,
+        change: impl FnOnce(&mut Blocks, Option<&dyn DiskFile>) -> io::Result<()>,
+    ) -> io::Result<()> {
         if !self.writable {
             return Err(Errno::BADF.into());
         }

@@ -11,22 +11,15 @@ fn mode(path: &Path) -> u32 {
 /// RFC 8032, 7.1, test 1: the public key of a secret key.
 #[test]
 fn the_node_id_is_the_public_key() {
-    let seed: EntryId = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
-        .parse()
-        .expect("hex");
+    let seed: EntryId =
+        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60".parse().expect("hex");
     let node = Identity::from_seed(seed.0).node_id().to_string();
-    assert_eq!(
-        node,
-        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
-    );
+    assert_eq!(node, "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
 }
 
 #[test]
 fn a_signature_counts_for_its_author_and_its_entry_only() {
-    let (a, b) = (
-        Identity::generate().expect("random"),
-        Identity::generate().expect("random"),
-    );
+    let (a, b) = (Identity::generate().expect("random"), Identity::generate().expect("random"));
     let (one, two) = (EntryId([1; 32]), EntryId([2; 32]));
     let signature = a.sign(&one);
     assert_eq!(verify(&a.node_id(), &one, &signature), Ok(()));
@@ -55,19 +48,14 @@ fn a_key_of_small_order_signs_nothing() {
 #[test]
 fn the_secret_is_not_printed() {
     let printed = format!("{:?}", Identity::from_seed([0xab; 32]));
-    assert!(
-        !printed.to_lowercase().contains("abab") && !printed.contains("171, 171"),
-        "{printed}"
-    );
+    assert!(!printed.to_lowercase().contains("abab") && !printed.contains("171, 171"), "{printed}");
 }
 
 #[test]
 fn a_new_key_is_private_and_stays_the_same() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("deep/er/identity.key");
-    let missing = Identity::load(&path)
-        .expect_err("nothing there")
-        .to_string();
+    let missing = Identity::load(&path).expect_err("nothing there").to_string();
     assert!(missing.ends_with("run `lattice init`"), "{missing}");
     let made = Identity::load_or_create(&path).expect("made");
     assert_eq!(mode(&path), 0o600);
@@ -81,9 +69,7 @@ fn a_new_key_is_private_and_stays_the_same() {
     for again in [Identity::load(&path), Identity::load_or_create(&path)] {
         assert_eq!(again.expect("there").node_id(), made.node_id());
     }
-    let names = fs::read_dir(path.parent().expect("a directory"))
-        .expect("list")
-        .count();
+    let names = fs::read_dir(path.parent().expect("a directory")).expect("list").count();
     assert_eq!(names, 1, "no temporary file is left");
 }
 
@@ -92,16 +78,9 @@ fn whoever_is_first_makes_the_key_for_all() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("identity.key");
     let ids: Vec<NodeId> = std::thread::scope(|scope| {
-        let make = || {
-            Identity::load_or_create(&path)
-                .expect("made or found")
-                .node_id()
-        };
+        let make = || Identity::load_or_create(&path).expect("made or found").node_id();
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(make)).collect();
-        threads
-            .into_iter()
-            .map(|t| t.join().expect("no panic"))
-            .collect()
+        threads.into_iter().map(|t| t.join().expect("no panic")).collect()
     });
     assert!(ids.iter().all(|id| *id == ids[0]));
     assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 1);
@@ -114,12 +93,9 @@ fn a_key_that_others_can_read_is_refused_with_the_command_to_run() {
     Identity::load_or_create(&path).expect("made");
     for open in [0o640, 0o604, 0o620, 0o644] {
         fs::set_permissions(&path, Permissions::from_mode(open)).expect("chmod");
-        let refused = Identity::load_or_create(&path)
-            .expect_err("open")
-            .to_string();
+        let refused = Identity::load_or_create(&path).expect_err("open").to_string();
         let shown = path.display();
-        let want =
-            format!("{shown} is open to other users (mode {open:04o}): run `chmod 600 {shown}`");
+        let want = format!("{shown} is open to other users (mode {open:04o}): run `chmod 600 {shown}`");
         assert_eq!(refused, want);
     }
 }
@@ -140,9 +116,7 @@ fn what_is_not_a_key_is_refused_and_kept() {
     for text in bad {
         fs::write(&path, &text).expect("written");
         fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("chmod");
-        let refused = Identity::load_or_create(&path)
-            .expect_err("not a key")
-            .to_string();
+        let refused = Identity::load_or_create(&path).expect_err("not a key").to_string();
         assert!(refused.contains("is not a lattice key"), "{refused}");
         assert_eq!(fs::read_to_string(&path).expect("kept"), text);
     }

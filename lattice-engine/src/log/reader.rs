@@ -33,15 +33,7 @@ struct Shared {
 
 impl LogReader {
     pub(super) fn new(disk: Arc<dyn Disk>, dir: PathBuf, store: StoreId, syncer: Syncer) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                disk,
-                dir,
-                store,
-                syncer,
-                open: RwLock::default(),
-            }),
-        }
+        Self { shared: Arc::new(Shared { disk, dir, store, syncer, open: RwLock::default() }) }
     }
 
     /// The record at a position that [`super::Log::append`] or [`Self::scan`] gave.
@@ -58,9 +50,7 @@ impl LogReader {
         let record = read_exact(&segment, position.offset, len)?;
         match Frame::parse(&record, segment.seed, position.offset) {
             None => Err(bad("a record's frame does not check out")),
-            Some(f) if f.record_len() != len => {
-                Err(bad("the record has another length than asked for"))
-            }
+            Some(f) if f.record_len() != len => Err(bad("the record has another length than asked for")),
             Some(f) if !f.body_is_good(&record[RECORD_HEAD..]) => {
                 Err(bad("a record's body does not match its checksum"))
             }
@@ -82,21 +72,9 @@ impl LogReader {
     /// The records after `after` (from the beginning without it) in order, up to what is appended when it is called.
     /// Kinds that this program doesn't know are left out. After an error there is nothing more.
     pub fn scan(&self, after: Option<Position>) -> Scan {
-        let from = after.map_or(
-            End {
-                segment: 0,
-                offset: SEGMENT_HEAD,
-            },
-            |p| p.end(),
-        );
+        let from = after.map_or(End { segment: 0, offset: SEGMENT_HEAD }, |p| p.end());
         let end = self.shared.syncer.end();
-        Scan {
-            reader: self.clone(),
-            window: None,
-            at: from,
-            end,
-            done: from >= end,
-        }
+        Scan { reader: self.clone(), window: None, at: from, end, done: from >= end }
     }
 
     fn segment(&self, number: u64) -> Result<Arc<SegmentFile>, LogError> {
@@ -104,13 +82,7 @@ impl LogReader {
         if let Some(found) = shared.open.read().iter().find(|s| s.number == number) {
             return Ok(found.clone());
         }
-        let opened = SegmentFile::open(
-            &*shared.disk,
-            &shared.dir,
-            &shared.store,
-            number,
-            Open::Read,
-        )?;
+        let opened = SegmentFile::open(&*shared.disk, &shared.dir, &shared.store, number, Open::Read)?;
         let opened = Arc::new(opened);
         let mut open = shared.open.write();
         if open.len() >= OPEN_FILES {
@@ -126,11 +98,9 @@ fn read_exact(segment: &SegmentFile, offset: u64, len: usize) -> Result<Bytes, L
     let mut buf = vec![0; len];
     match segment.file.read_exact_at(&mut buf, offset) {
         Ok(()) => Ok(buf.into()),
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(LogError::corrupt(
-            &segment.path,
-            offset,
-            "the file ends before the record does",
-        )),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(LogError::corrupt(&segment.path, offset, "the file ends before the record does"))
+        }
         Err(e) => Err(LogError::io("read", &segment.path)(e)),
     }
 }
@@ -155,19 +125,12 @@ impl Scan {
             };
             match window.record_at(at.offset)? {
                 Found::End => {
-                    self.at = End {
-                        segment: at.segment + 1,
-                        offset: SEGMENT_HEAD,
-                    };
+                    self.at = End { segment: at.segment + 1, offset: SEGMENT_HEAD };
                     self.window = None;
                 }
                 Found::Good { frame, body } => {
                     let len = frame.record_len() as u32;
-                    let position = Position {
-                        segment: at.segment,
-                        offset: at.offset,
-                        len,
-                    };
+                    let position = Position { segment: at.segment, offset: at.offset, len };
                     self.at = position.end();
                     // Copied, so that a record that is kept doesn't hold on to a MiB.
                     let record = decode(frame.kind, Bytes::copy_from_slice(body))
@@ -188,11 +151,7 @@ impl Scan {
 fn open_window(reader: &LogReader, number: u64, end: End) -> Result<Window, LogError> {
     let segment = reader.segment(number)?;
     segment.require_head(&reader.shared.store)?;
-    let len = if number == end.segment {
-        end.offset
-    } else {
-        segment.len()?
-    };
+    let len = if number == end.segment { end.offset } else { segment.len()? };
     Ok(segment.window(len))
 }
 

@@ -49,9 +49,11 @@ pub(super) fn write_durably(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Resul
 }
 
 pub(super) fn read_root(path: &Path) -> Result<StoreId> {
-    let text = fs::read_to_string(path)
-        .map_err(NodeError::io(format!("cannot read {}", path.display())))?;
+    let text = fs::read_to_string(path).map_err(NodeError::io(format!("cannot read {}", path.display())))?;
     text.trim().parse().map_err(|e| {
-        NodeError::Refused(format!("{} should name the root store, but {e}: put the file back from a backup", path.display()))
+        NodeError::Refused(format!(
+            "{} should name the root store, but {e}: put the file back from a backup",
+            path.display()
+        ))
     })
 }

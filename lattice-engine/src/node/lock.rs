@@ -23,7 +23,8 @@ impl Lock {
     /// Takes the lock, by reading alone where the directory can't be written.
     pub fn take(dir: &Path) -> Result<Self> {
         let path = dir.join("lock");
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let opened =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         match opened {
             Ok(mut file) => {
                 if !try_lock(&file, &path)? {

@@ -132,7 +132,9 @@ impl Node {
         let header = store::read_bundle_header(bundle)?;
         let genesis = store::read_bundle_genesis(&header, bundle)?;
         if header.store == self.0.root.id() {
-            return Err(NodeError::Refused("this bundle is of the root store, which peers sync and files don't".into()));
+            return Err(NodeError::Refused(
+                "this bundle is of the root store, which peers sync and files don't".into(),
+            ));
         }
         let handle = match self.store(header.store) {
             Some(handle) => handle,

@@ -31,8 +31,7 @@ pub const AUTHORS: TableDefinition<'_, u32, &[u8; 32]> = TableDefinition::new("a
 pub const TIPS: TableDefinition<'_, u32, (u64, u64, &[u8; 32])> = TableDefinition::new("tips");
 
 /// Chunk id -> (pack, offset, stored length, plain length, flags).
-pub const CHUNKS: TableDefinition<'_, &[u8; 32], (u64, u64, u32, u32, u8)> =
-    TableDefinition::new("chunks");
+pub const CHUNKS: TableDefinition<'_, &[u8; 32], (u64, u64, u32, u32, u8)> = TableDefinition::new("chunks");
 
 /// Pack -> how far its records are in `CHUNKS`.
 pub const PACKS: TableDefinition<'_, u64, u64> = TableDefinition::new("packs");

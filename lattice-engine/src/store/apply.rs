@@ -56,9 +56,7 @@ impl<'a> Applier<'a> {
                 Op::Put { key, node, new_name, parents } => {
                     let node = self.place(node, entry, position);
                     let file = Some(node.file_id);
-                    self.change(key, file, at, *new_name, |record| {
-                        record.apply_put(at, node, parents)
-                    })?;
+                    self.change(key, file, at, *new_name, |record| record.apply_put(at, node, parents))?;
                 }
                 Op::Delete { key, parents } => {
                     self.change(key, None, at, true, |record| record.apply_delete(at, parents))?;
@@ -168,9 +166,8 @@ impl<'a> Applier<'a> {
         let mut record = self.load(&row)?;
         let was = Shape::of(&record);
         let below = &mut Arc::make_mut(&mut record).below;
-        let count = |n: u64, before: bool, after: bool| {
-            n.saturating_add_signed(i64::from(after) - i64::from(before))
-        };
+        let count =
+            |n: u64, before: bool, after: bool| n.saturating_add_signed(i64::from(after) - i64::from(before));
         below.children = count(below.children, before.exists, after.exists);
         below.dirs = count(below.dirs, before.dir, after.dir);
         if let Some(at) = named {

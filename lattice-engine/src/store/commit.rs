@@ -122,10 +122,7 @@ impl Store {
         drop(applier);
         self.announce(&entries, &positions, origin, bytes);
         // `build` makes an entry of every part, and there was one.
-        entries
-            .last()
-            .map(Entry::entry_ref)
-            .ok_or_else(|| StoreError::Refused("nothing to commit".into()))
+        entries.last().map(Entry::entry_ref).ok_or_else(|| StoreError::Refused("nothing to commit".into()))
     }
 }
 

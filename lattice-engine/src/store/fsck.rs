@@ -154,9 +154,8 @@ impl Store {
 }
 
 fn log_problems(report: &log::Report) -> Vec<String> {
-    let missing = report.missing.iter().map(|path| {
-        format!("{} is missing: put it back from a backup", path.display())
-    });
+    let missing =
+        report.missing.iter().map(|path| format!("{} is missing: put it back from a backup", path.display()));
     let bad = report.segments.iter().flat_map(|s| s.bad.iter().map(move |b| (s, b)));
     let bad = bad.filter(|(_, b)| !b.torn_tail).map(|(s, b)| {
         format!(

@@ -97,12 +97,7 @@ impl Handle {
     }
 
     /// The children of `dir` that exist, by name, after `after`, at most `limit`.
-    pub fn list(
-        &self,
-        dir: &Key,
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Arc<Record>)>> {
+    pub fn list(&self, dir: &Key, after: Option<&[u8]>, limit: usize) -> Result<Vec<(Bytes, Arc<Record>)>> {
         self.store.view.list(dir, after, limit)
     }
 

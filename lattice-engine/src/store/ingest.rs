@@ -86,8 +86,7 @@ impl Store {
             return Ok(Ingested::Missing(missing));
         }
         writer.clock.observe(entry.header.hlc, now);
-        let positions =
-            writer.append(std::slice::from_ref(entry)).inspect_err(|e| self.freeze_on(e))?;
+        let positions = writer.append(std::slice::from_ref(entry)).inspect_err(|e| self.freeze_on(e))?;
         self.place(writer, decoded, positions[0])?;
         Ok(Ingested::New)
     }
@@ -122,13 +121,7 @@ impl Store {
         Ok(())
     }
 
-    fn time_of(
-        &self,
-        writer: &Writer,
-        id: &EntryId,
-        author: &crate::id::NodeId,
-        seq: u64,
-    ) -> Option<Hlc> {
+    fn time_of(&self, writer: &Writer, id: &EntryId, author: &crate::id::NodeId, seq: u64) -> Option<Hlc> {
         if *id == writer.genesis.id {
             return Some(writer.genesis.hlc);
         }

@@ -47,14 +47,7 @@ impl Handle {
     }
 
     /// Logs that the staged file is to become this key's value: from now on that survives a kill.
-    pub fn stage(
-        &self,
-        file: PathBuf,
-        key: Key,
-        node: Node,
-        cites: Cites,
-        size: u64,
-    ) -> Result<Intent> {
+    pub fn stage(&self, file: PathBuf, key: Key, node: Node, cites: Cites, size: u64) -> Result<Intent> {
         let store = &self.store;
         store.writable()?;
         let mut writer = store.writer.lock();
@@ -104,9 +97,10 @@ impl Handle {
         let Some(record) = self.get(&intent.key)? else { return Ok(None) };
         let ours = |head: &&Head| {
             head.entry.author == self.author()
-                && head.node.as_ref().is_some_and(|n| {
-                    n.file_id == intent.node.file_id && n.content() == Some(content)
-                })
+                && head
+                    .node
+                    .as_ref()
+                    .is_some_and(|n| n.file_id == intent.node.file_id && n.content() == Some(content))
         };
         Ok(record.heads.iter().find(ours).map(|h| h.entry))
     }
@@ -179,9 +173,7 @@ impl Handle {
 fn encode(intent: &Intent) -> Vec<u8> {
     let (cites_all, cites) = match &intent.cites {
         Cites::All => (true, Vec::new()),
-        Cites::Heads(ids) => {
-            (false, ids.iter().map(|id| Bytes::copy_from_slice(id.as_bytes())).collect())
-        }
+        Cites::Heads(ids) => (false, ids.iter().map(|id| Bytes::copy_from_slice(id.as_bytes())).collect()),
     };
     let node = Node { value: Value::File(Content::EMPTY), ..intent.node.clone() };
     v1::IntentRow {

@@ -86,9 +86,8 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         .collect();
     let next_intent = read.intents()?.last().map_or(1, |(id, _)| id + 1);
     drop(read);
-    let (log, recovery) =
-        Log::open(disk.clone(), &dir.join("log"), id, LogOptions::default(), applied.to)
-            .map_err(StoreError::Log)?;
+    let (log, recovery) = Log::open(disk.clone(), &dir.join("log"), id, LogOptions::default(), applied.to)
+        .map_err(StoreError::Log)?;
     if let Some(cut) = recovery.cut {
         tracing::warn!(store = %id, segment = cut.segment, bytes = cut.bytes, "cut the log's torn tail");
     }
@@ -153,7 +152,9 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
 /// The log's first record, which names the store.
 fn read_genesis(view: &View, id: StoreId) -> Result<Entry> {
     let damaged = |why: &str| {
-        StoreError::Refused(format!("the log of store {id} doesn't begin with its genesis ({why}): run `lattice fsck`"))
+        StoreError::Refused(format!(
+            "the log of store {id} doesn't begin with its genesis ({why}): run `lattice fsck`"
+        ))
     };
     match view.log.scan(None).next() {
         Some(Ok((_, LogRecord::Entry { header, payload, signature }))) => {
@@ -302,12 +303,7 @@ fn stall(entry: &Entry, why: &dyn std::fmt::Display) -> String {
 
 /// Applies an entry that is in the log: at once, or with the rest of its group. A group whose author goes on without
 /// ending it (a torn write) is void.
-pub(super) fn project(
-    view: &View,
-    chains: &mut Chains,
-    entry: Entry,
-    position: Position,
-) -> Result<()> {
+pub(super) fn project(view: &View, chains: &mut Chains, entry: Entry, position: Position) -> Result<()> {
     let header = &entry.header;
     chains.tips.insert(header.author, Tip::of(&entry));
     let mut group = chains.open_groups.remove(&header.author).unwrap_or_default();

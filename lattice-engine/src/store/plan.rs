@@ -10,9 +10,9 @@ use crate::key::Key;
 use crate::merge::{EntryRef, FileAttrs, Head, Record};
 use crate::state::RowKey;
 
+use super::apply::Known;
 use super::change::{Change, Cites, Expect, MAX_RENAME, RenameHow};
 use super::error::{Result, StoreError};
-use super::apply::Known;
 use super::view::View;
 
 /// The operations of one commit, each with where the entries stand that it cites.

@@ -22,7 +22,9 @@ impl Store {
             .map_err(StoreError::Content)
             .and_then(|()| self.syncer.sync_to(end).map_err(StoreError::Log));
         synced.inspect_err(|e| {
-            self.freeze(format!("a sync failed ({e}). Reopen the store (unmount and mount) once the disk is well"));
+            self.freeze(format!(
+                "a sync failed ({e}). Reopen the store (unmount and mount) once the disk is well"
+            ));
         })
     }
 }

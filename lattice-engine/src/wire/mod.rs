@@ -7,10 +7,7 @@ use bytes::{Buf, Bytes};
 use prost::Message;
 
 /// The messages of `proto/lattice/v1`, generated.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "generated; the large variant, Put, is also the common one"
-)]
+#[allow(clippy::large_enum_variant, reason = "generated; the large variant, Put, is also the common one")]
 pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/lattice.v1.rs"));
 }
@@ -28,16 +25,12 @@ pub enum WireError {
 
 /// Decodes a message and checks that encoding it again gives the same bytes: no unknown field, no other order, no
 /// padded number, no default written out. Accepts a `&[u8]`, or a `Bytes` whose parts the message then shares.
-pub fn decode_strict<M: Message + Default>(
-    bytes: impl Buf + AsRef<[u8]> + Clone,
-) -> Result<M, WireError> {
+pub fn decode_strict<M: Message + Default>(bytes: impl Buf + AsRef<[u8]> + Clone) -> Result<M, WireError> {
     let message = M::decode(bytes.clone())?;
     if is_canonical(&message, bytes.as_ref()) {
         Ok(message)
     } else {
-        Err(WireError::NotCanonical {
-            len: bytes.as_ref().len(),
-        })
+        Err(WireError::NotCanonical { len: bytes.as_ref().len() })
     }
 }
 
@@ -80,10 +73,7 @@ pub fn split_payload(mut payload: Bytes, max_ops: usize) -> Result<RawPayload, W
         if tag == NONCE_TAG {
             raw.nonce = part;
         } else if raw.ops.len() == max_ops {
-            return Err(WireError::TooMany {
-                have: max_ops + 1,
-                limit: max_ops,
-            });
+            return Err(WireError::TooMany { have: max_ops + 1, limit: max_ops });
         } else {
             raw.ops.push(part);
         }
@@ -117,10 +107,7 @@ mod tests {
             let refused = decode_strict::<v1::U32Register>(other);
             assert_eq!(refused, Err(WireError::NotCanonical { len }));
         }
-        assert!(matches!(
-            decode_strict::<v1::U32Register>(&[0x08][..]),
-            Err(WireError::Malformed(_))
-        ));
+        assert!(matches!(decode_strict::<v1::U32Register>(&[0x08][..]), Err(WireError::Malformed(_))));
     }
 
     #[test]

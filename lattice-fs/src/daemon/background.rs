@@ -61,7 +61,9 @@ pub fn detach() {
 /// The log, or nowhere at all on a read-only file system.
 fn open_log(paths: &Paths) -> io::Result<File> {
     match make_private_dir(&paths.state).and_then(|()| open_writable_log(&paths.log)) {
-        Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => File::options().append(true).open("/dev/null"),
+        Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            File::options().append(true).open("/dev/null")
+        }
         opened => opened,
     }
 }

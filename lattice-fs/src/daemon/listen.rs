@@ -19,7 +19,10 @@ use crate::socket;
 pub async fn bind_where_possible(dir: &Path, path: &Path) -> Result<Option<UnixListener>> {
     match bind(dir, path).await {
         Err(DaemonError::Io { source, .. }) if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-            tracing::warn!("{} can't be made, so no other command reaches this one: {source}", path.display());
+            tracing::warn!(
+                "{} can't be made, so no other command reaches this one: {source}",
+                path.display()
+            );
             Ok(None)
         }
         bound => bound.map(Some),

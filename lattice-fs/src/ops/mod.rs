@@ -38,9 +38,9 @@ mod table;
 mod tests;
 mod top;
 pub mod volume;
+mod waits;
 mod watch;
 mod write;
-mod waits;
 mod xattr;
 
 pub use attr::{Attr, SetAttr, SetTime};

@@ -162,7 +162,9 @@ fn a_sealed_disk_refuses_every_change_and_keeps_those_before() {
         assert_eq!(e.map(|e| e.kind()), Some(io::ErrorKind::ReadOnlyFilesystem));
     }
     assert_eq!(contents(&*file), before);
-    assert!(disk.exists(Path::new("/b")) && !disk.exists(Path::new("/new")) && !disk.exists(Path::new("/made")));
+    assert!(
+        disk.exists(Path::new("/b")) && !disk.exists(Path::new("/new")) && !disk.exists(Path::new("/made"))
+    );
     disk.create_dir_all(Path::new("/d")).expect("is there already");
     file.sync_data().expect("has nothing to do");
 }

@@ -10,26 +10,14 @@ const GOLDEN: &str = include_str!("../../../tests/golden/entries.txt");
 
 fn genesis_entry() -> Entry {
     let author = Identity::from_seed([1; 32]);
-    genesis_from(
-        &author,
-        Hlc::new(1_790_000_000_000, 0),
-        [0x42; NONCE_LEN],
-        vec![],
-    )
-    .expect("valid")
+    genesis_from(&author, Hlc::new(1_790_000_000_000, 0), [0x42; NONCE_LEN], vec![]).expect("valid")
 }
 
 fn attrs() -> Attrs {
     Attrs {
         mode: Some(0o644),
-        mtime: Some(Time {
-            s: -1,
-            ns: 999_999_999,
-        }),
-        atime: Some(Time {
-            s: 1_790_000_000,
-            ns: 0,
-        }),
+        mtime: Some(Time { s: -1, ns: 999_999_999 }),
+        atime: Some(Time { s: 1_790_000_000, ns: 0 }),
         uid: Some(0),
         gid: Some(1000),
         xattrs: vec![
@@ -40,20 +28,11 @@ fn attrs() -> Attrs {
 }
 
 fn node(id: u8, value: Value, attrs: Attrs) -> Node {
-    Node {
-        file_id: FileId([id; 16]),
-        value,
-        attrs,
-    }
+    Node { file_id: FileId([id; 16]), value, attrs }
 }
 
 fn put_of(path: &str, node: Node, new_name: bool, parents: Vec<EntryId>) -> Op {
-    Op::Put {
-        key: key(path),
-        node,
-        new_name,
-        parents,
-    }
+    Op::Put { key: key(path), node, new_name, parents }
 }
 
 /// One entry of every kind and one op of every form.
@@ -71,93 +50,35 @@ fn entries() -> Vec<(&'static str, u8, Entry)> {
     };
     let build = |seed: u8, draft: Draft| {
         let mut entry = draft.build().expect("valid");
-        entry
-            .sign(&Identity::from_seed([seed; 32]))
-            .expect("its author");
+        entry.sign(&Identity::from_seed([seed; 32])).expect("its author");
         entry
     };
-    let hello = put_of(
-        "notes/hello.txt",
-        node(1, file(b"hello\n"), attrs()),
-        true,
-        vec![],
-    );
+    let hello = put_of("notes/hello.txt", node(1, file(b"hello\n"), attrs()), true, vec![]);
     let first = build(1, next(1, 1, &genesis, &[], vec![hello]));
-    let edit = put_of(
-        "notes/hello.txt",
-        node(1, file(b"hullo\n"), Attrs::default()),
-        false,
-        vec![first.id],
-    );
+    let edit = put_of("notes/hello.txt", node(1, file(b"hullo\n"), Attrs::default()), false, vec![first.id]);
     let other = build(2, next(2, 1, &genesis, &[&first], vec![edit]));
     let id = Some(ChunkId([0xcc; 32]));
-    let chunks = vec![
-        Chunk { id, len: 65_536 },
-        Chunk {
-            id: None,
-            len: 1 << 31,
-        },
-    ];
+    let chunks = vec![Chunk { id, len: 65_536 }, Chunk { id: None, len: 1 << 31 }];
     let manifest = Chunk { id, len: 700 };
     let symlink = Value::Symlink(Bytes::from_static(b"../hello"));
-    let big = Value::File(Content::Manifest {
-        manifest,
-        size: 5 << 30,
-    });
+    let big = Value::File(Content::Manifest { manifest, size: 5 << 30 });
     let mut both = vec![first.id, other.id];
     both.sort();
     let every = vec![
-        put_of(
-            "notes/hello.txt",
-            node(1, file(b"hallo\n"), Attrs::default()),
-            false,
-            both,
-        ),
-        put_of(
-            "chunks",
-            node(2, Value::File(Content::Chunks(chunks)), Attrs::default()),
-            true,
-            vec![],
-        ),
+        put_of("notes/hello.txt", node(1, file(b"hallo\n"), Attrs::default()), false, both),
+        put_of("chunks", node(2, Value::File(Content::Chunks(chunks)), Attrs::default()), true, vec![]),
         put_of("manifest", node(3, big, Attrs::default()), true, vec![]),
         put_of("dir", node(4, Value::Dir, Attrs::default()), true, vec![]),
         put_of("dir/link", node(5, symlink, Attrs::default()), true, vec![]),
-        put_of(
-            "dir/fifo",
-            node(6, Value::Fifo, Attrs::default()),
-            true,
-            vec![],
-        ),
-        put_of(
-            "dir/socket",
-            node(7, Value::Socket, Attrs::default()),
-            true,
-            vec![],
-        ),
-        Op::Delete {
-            key: key("gone"),
-            parents: vec![first.id],
-        },
-        Op::Attr {
-            key: Key::ROOT,
-            file_id: FileId([0; 16]),
-            attrs: attrs(),
-        },
-        Op::Instruction {
-            program_id: "sys".into(),
-            payload: Bytes::from_static(b"\x01\x02"),
-        },
+        put_of("dir/fifo", node(6, Value::Fifo, Attrs::default()), true, vec![]),
+        put_of("dir/socket", node(7, Value::Socket, Attrs::default()), true, vec![]),
+        Op::Delete { key: key("gone"), parents: vec![first.id] },
+        Op::Attr { key: Key::ROOT, file_id: FileId([0; 16]), attrs: attrs() },
+        Op::Instruction { program_id: "sys".into(), payload: Bytes::from_static(b"\x01\x02") },
     ];
-    let every = Draft {
-        group_first: 2,
-        group_more: true,
-        ..next(1, 2, &first, &[&other], every)
-    };
+    let every = Draft { group_first: 2, group_more: true, ..next(1, 2, &first, &[&other], every) };
     let every = build(1, every);
-    let ack = Draft {
-        kind: Kind::Ack,
-        ..next(2, 2, &other, &[&every], vec![])
-    };
+    let ack = Draft { kind: Kind::Ack, ..next(2, 2, &other, &[&every], vec![]) };
     let ack = build(2, ack);
     vec![
         ("genesis", 1, genesis),
@@ -203,9 +124,7 @@ fn what_is_checked_in_decodes_and_verifies() {
     let sections: Vec<_> = GOLDEN.split("\n[").skip(1).collect();
     for (section, (name, _, made)) in sections.iter().zip(entries()) {
         let field = |name: &str| {
-            let line = section
-                .lines()
-                .find_map(|l| l.strip_prefix(&format!("{name} = ")));
+            let line = section.lines().find_map(|l| l.strip_prefix(&format!("{name} = ")));
             line.unwrap_or_default()
         };
         let hex = |name| HEXLOWER.decode(field(name).as_bytes()).expect("hex");
@@ -244,10 +163,7 @@ fn two_stores_never_share_an_id() {
 fn only_the_author_signs() {
     let mut entry = blank_entry();
     let stranger = Identity::from_seed([2; 32]);
-    assert!(matches!(
-        entry.sign(&stranger),
-        Err(EntryError::NotTheAuthor { .. })
-    ));
+    assert!(matches!(entry.sign(&stranger), Err(EntryError::NotTheAuthor { .. })));
     assert_eq!(entry.verify(), Err(EntryError::Unsigned(entry.id)));
 }
 

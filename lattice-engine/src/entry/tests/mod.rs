@@ -37,17 +37,8 @@ pub(super) fn key(path: &str) -> Key {
 }
 
 pub(super) fn put(path: &str, value: Value) -> Op {
-    let node = Node {
-        file_id: FileId([5; 16]),
-        value,
-        attrs: Attrs::default(),
-    };
-    Op::Put {
-        key: key(path),
-        node,
-        new_name: false,
-        parents: vec![],
-    }
+    let node = Node { file_id: FileId([5; 16]), value, attrs: Attrs::default() };
+    Op::Put { key: key(path), node, new_name: false, parents: vec![] }
 }
 
 pub(super) fn file(bytes: &'static [u8]) -> Value {
@@ -65,12 +56,7 @@ pub(super) fn known(decoded: Decoded) -> Entry {
 pub(super) fn rebuild(entry: &Entry) -> Entry {
     let h = entry.header.clone();
     let cited = |d: &Dep| {
-        let at = EntryRef {
-            hlc: Hlc::ZERO,
-            author: d.author,
-            id: d.id,
-            seq: d.seq,
-        };
+        let at = EntryRef { hlc: Hlc::ZERO, author: d.author, id: d.id, seq: d.seq };
         (d.id, at)
     };
     let draft = Draft {
@@ -93,10 +79,7 @@ fn any_bytes(len: std::ops::Range<usize>) -> impl Strategy<Value = Bytes> {
 }
 
 fn any_chunk() -> impl Strategy<Value = Chunk> {
-    (option::of(any::<[u8; 32]>()), 1..1u64 << 40).prop_map(|(id, len)| Chunk {
-        id: id.map(ChunkId),
-        len,
-    })
+    (option::of(any::<[u8; 32]>()), 1..1u64 << 40).prop_map(|(id, len)| Chunk { id: id.map(ChunkId), len })
 }
 
 fn any_value() -> impl Strategy<Value = Value> {

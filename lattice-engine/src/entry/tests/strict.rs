@@ -7,22 +7,12 @@ use prost::Message;
 
 fn signed(draft: Draft) -> Entry {
     let mut entry = draft.build().expect("a valid draft");
-    entry
-        .sign(&Identity::from_seed([1; 32]))
-        .expect("its author");
+    entry.sign(&Identity::from_seed([1; 32])).expect("its author");
     entry
 }
 
-fn decode(
-    header: &[u8],
-    payload: &[u8],
-    signature: Option<Signature>,
-) -> Result<Decoded, EntryError> {
-    Entry::decode(
-        Bytes::copy_from_slice(header),
-        Bytes::copy_from_slice(payload),
-        signature,
-    )
+fn decode(header: &[u8], payload: &[u8], signature: Option<Signature>) -> Result<Decoded, EntryError> {
+    Entry::decode(Bytes::copy_from_slice(header), Bytes::copy_from_slice(payload), signature)
 }
 
 /// The header of `entry` for another payload: what an author could sign on purpose.
@@ -35,21 +25,12 @@ fn header_for(entry: &Entry, payload: &[u8]) -> Vec<u8> {
 
 #[test]
 fn every_flipped_bit_of_an_entry_is_noticed() {
-    let parent = EntryRef {
-        hlc: Hlc(9),
-        author: NodeId([3; 32]),
-        id: EntryId([2; 32]),
-        seq: 4,
-    };
+    let parent = EntryRef { hlc: Hlc(9), author: NodeId([3; 32]), id: EntryId([2; 32]), seq: 4 };
     let mut op = put("notes/a.txt", file(b"hello"));
     if let Op::Put { parents, .. } = &mut op {
         parents.push(parent.id);
     }
-    let entry = signed(Draft {
-        ops: vec![op],
-        parents: [(parent.id, parent)].into(),
-        ..blank()
-    });
+    let entry = signed(Draft { ops: vec![op], parents: [(parent.id, parent)].into(), ..blank() });
     let signature = entry.signature.expect("signed");
     let flip = |bytes: &[u8], bit: usize| {
         let mut bytes = bytes.to_vec();
@@ -66,10 +47,7 @@ fn every_flipped_bit_of_an_entry_is_noticed() {
     }
     for bit in 0..entry.payload_bytes.len() * 8 {
         let payload = flip(&entry.payload_bytes, bit);
-        assert_eq!(
-            decode(&entry.header_bytes, &payload, None),
-            Err(EntryError::WrongPayload)
-        );
+        assert_eq!(decode(&entry.header_bytes, &payload, None), Err(EntryError::WrongPayload));
     }
     for bit in 0..signature.len() * 8 {
         let signature = flip(&signature, bit).try_into().expect("64 bytes");
@@ -146,17 +124,11 @@ fn other_ops(op: &[u8]) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_payload_full_of_tiny_ops_is_refused_before_it_is_decoded() {
-    let entry = signed(Draft {
-        ops: vec![put("a", Value::Dir)],
-        ..blank()
-    });
+    let entry = signed(Draft { ops: vec![put("a", Value::Dir)], ..blank() });
     let payload = [0x0a, 0].repeat(MAX_PAYLOAD / 2);
     let refused = decode(&header_for(&entry, &payload), &payload, None).expect_err("too many");
     let limit = MAX_OPS;
-    let too_many = crate::wire::WireError::TooMany {
-        have: limit + 1,
-        limit,
-    };
+    let too_many = crate::wire::WireError::TooMany { have: limit + 1, limit };
     assert_eq!(refused, EntryError::Payload(too_many));
 }
 

@@ -12,12 +12,7 @@ use crate::id::{EntryId, FileId, NodeId};
 use super::*;
 
 pub(super) fn at(hlc: u64, author: u8, id: u8) -> EntryRef {
-    EntryRef {
-        hlc: Hlc(hlc),
-        author: NodeId([author; 32]),
-        id: EntryId([id; 32]),
-        seq: 0,
-    }
+    EntryRef { hlc: Hlc(hlc), author: NodeId([author; 32]), id: EntryId([id; 32]), seq: 0 }
 }
 
 pub(super) fn text(text: &'static str) -> Value {
@@ -25,37 +20,21 @@ pub(super) fn text(text: &'static str) -> Value {
 }
 
 pub(super) fn node(file_id: u8, value: Value) -> Node {
-    Node {
-        file_id: FileId([file_id; 16]),
-        value,
-        attrs: Attrs::default(),
-    }
+    Node { file_id: FileId([file_id; 16]), value, attrs: Attrs::default() }
 }
 
 /// Attributes told apart by `n`: each value of `n` sets others, and no two set a field to the same.
 pub(super) fn attrs(n: u8) -> Attrs {
     let number = u32::from(n);
-    let time = Time {
-        s: number.into(),
-        ns: 0,
-    };
-    let xattr = |name: &'static str| {
-        (
-            name.as_bytes().into(),
-            (!n.is_multiple_of(3)).then(|| vec![n].into()),
-        )
-    };
+    let time = Time { s: number.into(), ns: 0 };
+    let xattr = |name: &'static str| (name.as_bytes().into(), (!n.is_multiple_of(3)).then(|| vec![n].into()));
     Attrs {
         mode: n.is_multiple_of(2).then_some(number),
         mtime: n.is_multiple_of(3).then_some(time),
         atime: n.is_multiple_of(4).then_some(time),
         uid: (n % 5 < 2).then_some(number),
         gid: (n % 3 == 1).then_some(number),
-        xattrs: if n % 4 < 2 {
-            vec![xattr("user.a")]
-        } else {
-            vec![xattr("user.b"), xattr("user.c")]
-        },
+        xattrs: if n % 4 < 2 { vec![xattr("user.a")] } else { vec![xattr("user.b"), xattr("user.c")] },
     }
 }
 
@@ -100,16 +79,10 @@ pub(super) fn oracle(events: &[Event]) -> Record {
         let live = match &event.act {
             Act::Attr(..) => continue,
             Act::Delete => None,
-            Act::Put(node) => Some(HeadNode {
-                file_id: node.file_id,
-                value: node.value.clone(),
-            }),
+            Act::Put(node) => Some(HeadNode { file_id: node.file_id, value: node.value.clone() }),
         };
         if !cited.contains(&event.at.id) {
-            record.heads.push(Head {
-                entry: event.at,
-                node: live,
-            });
+            record.heads.push(Head { entry: event.at, node: live });
         }
     }
     record.heads.sort_by_key(|h| h.entry);

@@ -23,24 +23,9 @@ struct Step {
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
-    (
-        0..3u8,
-        any::<u8>(),
-        0..10u8,
-        0..3u8,
-        any::<u8>(),
-        0..3usize,
-        1..3u64,
+    (0..3u8, any::<u8>(), 0..10u8, 0..3u8, any::<u8>(), 0..3usize, 1..3u64).prop_map(
+        |(author, sync, act, file, attrs, stale, tick)| Step { author, sync, act, file, attrs, stale, tick },
     )
-        .prop_map(|(author, sync, act, file, attrs, stale, tick)| Step {
-            author,
-            sync,
-            act,
-            file,
-            attrs,
-            stale,
-            tick,
-        })
 }
 
 /// One author's view: what has reached it, and the heads at each of its steps.
@@ -69,10 +54,7 @@ fn history(steps: &[Step]) -> Vec<Event> {
         let parents = replica.views[view].clone();
         let floor = held.iter().map(|e| e.at.hlc.0).max().unwrap_or(0);
         let mut act = match step.act {
-            0..5 => Act::Put(Node {
-                attrs: attrs(step.attrs),
-                ..node(step.file, text(""))
-            }),
+            0..5 => Act::Put(Node { attrs: attrs(step.attrs), ..node(step.file, text("")) }),
             5..8 => Act::Delete,
             _ => Act::Attr(FileId([step.file; 16]), attrs(step.attrs)),
         };
@@ -80,11 +62,7 @@ fn history(steps: &[Step]) -> Vec<Event> {
             // Few values, so that some concurrent heads agree.
             node.value = [text("a"), text("b"), Value::Dir][usize::from(step.attrs) % 3].clone();
         }
-        let parents = if matches!(act, Act::Attr(..)) {
-            vec![]
-        } else {
-            parents
-        };
+        let parents = if matches!(act, Act::Attr(..)) { vec![] } else { parents };
         // An id unrelated to the order of arrival, as hashes are.
         let id = (n as u8).wrapping_mul(167).wrapping_add(step.attrs);
         let mut at = at(floor + step.tick, step.author, id);
@@ -98,10 +76,7 @@ fn history(steps: &[Step]) -> Vec<Event> {
 /// Marks `event` as arrived, after the entries that it cites.
 fn see(event: usize, events: &[Event], seen: &mut Vec<usize>) {
     for parent in &events[event].parents {
-        let place = events
-            .iter()
-            .position(|e| e.at.id == *parent)
-            .expect("cited entries exist");
+        let place = events.iter().position(|e| e.at.id == *parent).expect("cited entries exist");
         if !seen.contains(&place) {
             see(place, events, seen);
         }
@@ -114,9 +89,7 @@ fn see(event: usize, events: &[Event], seen: &mut Vec<usize>) {
 /// The events not yet in `order` whose parents all are.
 fn ready(events: &[Event], order: &[usize]) -> Vec<usize> {
     let done = |id: &EntryId| order.iter().any(|i| events[*i].at.id == *id);
-    (0..events.len())
-        .filter(|i| !order.contains(i) && events[*i].parents.iter().all(done))
-        .collect()
+    (0..events.len()).filter(|i| !order.contains(i) && events[*i].parents.iter().all(done)).collect()
 }
 
 fn apply_all(events: &[Event], order: &[usize]) -> Record {
@@ -166,17 +139,8 @@ impl Counts {
         let heads = &record.heads;
         let live = record.live_heads().count();
         bump(&self.concurrent, (heads.len() > 1).into());
-        bump(
-            &self.equal_times,
-            heads
-                .windows(2)
-                .any(|w| w[0].entry.hlc == w[1].entry.hlc)
-                .into(),
-        );
-        bump(
-            &self.edit_beside_delete,
-            (0 < live && live < heads.len()).into(),
-        );
+        bump(&self.equal_times, heads.windows(2).any(|w| w[0].entry.hlc == w[1].entry.hlc).into());
+        bump(&self.edit_beside_delete, (0 < live && live < heads.len()).into());
         bump(&self.conflicts, (record.conflict() > 0).into());
     }
 
@@ -189,26 +153,14 @@ impl Counts {
             self.edit_beside_delete.get(),
             self.conflicts.get(),
         );
-        for count in [
-            &self.concurrent,
-            &self.equal_times,
-            &self.edit_beside_delete,
-            &self.conflicts,
-        ] {
-            assert!(
-                count.get() > 20,
-                "the histories are too tame to show anything"
-            );
+        for count in [&self.concurrent, &self.equal_times, &self.edit_beside_delete, &self.conflicts] {
+            assert!(count.get() > 20, "the histories are too tame to show anything");
         }
     }
 }
 
 fn runner(cases: u32) -> TestRunner {
-    TestRunner::new(Config {
-        cases,
-        failure_persistence: None,
-        ..Config::default()
-    })
+    TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
 }
 
 #[test]
@@ -232,11 +184,7 @@ fn small_histories_in_every_order() {
     });
     run.expect("one record for all orders");
     counts.print("small");
-    assert!(
-        counts.orders.get() > 6_000,
-        "{} orders",
-        counts.orders.get()
-    );
+    assert!(counts.orders.get() > 6_000, "{} orders", counts.orders.get());
 }
 
 #[test]
@@ -279,11 +227,7 @@ fn registers_that_sleep_are_not_forgotten() {
             for (id, attrs) in record.take_dormant() {
                 prop_assert_eq!(asleep.insert(id, attrs), None);
             }
-            let is_head = |id| {
-                record
-                    .live_heads()
-                    .any(|h| h.node.as_ref().is_some_and(|n| n.file_id == id))
-            };
+            let is_head = |id| record.live_heads().any(|h| h.node.as_ref().is_some_and(|n| n.file_id == id));
             prop_assert!(record.attrs.keys().all(|id| is_head(*id)));
         }
         for (id, attrs) in asleep {
@@ -304,8 +248,7 @@ fn an_entry_that_is_a_head_can_be_applied_again() {
         let want = oracle(&events);
         let mut record = want.clone();
         for event in &events {
-            if want.heads.iter().any(|h| h.entry == event.at) || matches!(event.act, Act::Attr(..))
-            {
+            if want.heads.iter().any(|h| h.entry == event.at) || matches!(event.act, Act::Attr(..)) {
                 event.apply(&mut record);
             }
         }

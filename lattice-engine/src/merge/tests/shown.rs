@@ -34,10 +34,7 @@ fn live_beats_a_tombstone_and_then_the_greatest_wins() {
         (at(2, 1, 1), None, at(1, 9, 9), None),
     ];
     for (first, a, second, b) in cases {
-        for heads in [
-            [(first, a.clone()), (second, b.clone())],
-            [(second, b), (first, a)],
-        ] {
+        for heads in [[(first, a.clone()), (second, b.clone())], [(second, b), (first, a)]] {
             let record = record(&heads);
             assert_eq!(winner(&record), Some(first));
             assert_eq!(record.head_ids().len(), 2);
@@ -60,24 +57,14 @@ fn attributes_never_resurrect() {
     let mut r = record(&[(at(1, 1, 1), None)]);
     r.apply_attr(at(2, 1, 2), FileId([1; 16]), attrs(0));
     assert!(!r.exists() && r.shown().is_none() && r.attrs().is_none());
-    assert!(
-        r.attrs_of(FileId([1; 16])).is_some(),
-        "but they wait for an edit that does"
-    );
+    assert!(r.attrs_of(FileId([1; 16])).is_some(), "but they wait for an edit that does");
 }
 
 #[test]
 fn a_chmod_beside_a_write_is_kept_and_no_conflict() {
     let mut r = record(&[(at(1, 1, 1), Some(node(1, text("x"))))]);
     let mode = Some(0o600);
-    r.apply_attr(
-        at(3, 2, 2),
-        FileId([1; 16]),
-        Attrs {
-            mode,
-            ..Attrs::default()
-        },
-    );
+    r.apply_attr(at(3, 2, 2), FileId([1; 16]), Attrs { mode, ..Attrs::default() });
     r.apply_put(at(2, 1, 3), node(1, text("y")), &[at(1, 1, 1).id]);
     assert_eq!((r.heads.len(), r.conflict()), (1, 0));
     let register = r.attrs().and_then(|a| a.mode.as_ref()).expect("set");
@@ -87,63 +74,35 @@ fn a_chmod_beside_a_write_is_kept_and_no_conflict() {
 #[test]
 fn within_one_entry_the_later_op_wins() {
     let file_id = FileId([1; 16]);
-    let mode = |mode| Attrs {
-        mode: Some(mode),
-        ..Attrs::default()
-    };
+    let mode = |mode| Attrs { mode: Some(mode), ..Attrs::default() };
     let mut r = Record::default();
-    r.apply_put(
-        at(1, 1, 1),
-        Node {
-            attrs: mode(1),
-            ..node(1, text("x"))
-        },
-        &[],
-    );
+    r.apply_put(at(1, 1, 1), Node { attrs: mode(1), ..node(1, text("x")) }, &[]);
     r.apply_attr(at(1, 1, 1), file_id, mode(2));
-    assert_eq!(
-        r.attrs().and_then(|a| a.mode.as_ref()).map(|m| m.value),
-        Some(2)
-    );
+    assert_eq!(r.attrs().and_then(|a| a.mode.as_ref()).map(|m| m.value), Some(2));
 }
 
 #[test]
 fn different_live_values_are_a_conflict() {
     let count = |values: &[Option<Value>]| {
         let head = |(i, value): (usize, &Option<Value>)| {
-            (
-                at(1, 1, i as u8),
-                value.clone().map(|value| node(i as u8, value)),
-            )
+            (at(1, 1, i as u8), value.clone().map(|value| node(i as u8, value)))
         };
         record(&values.iter().enumerate().map(head).collect::<Vec<_>>()).conflict()
     };
     let (a, b) = (|| Some(text("a")), || Some(text("b")));
     assert_eq!(count(&[]), 0);
     assert_eq!(count(&[a()]), 0);
-    assert_eq!(
-        count(&[a(), a()]),
-        0,
-        "the same content, though in two files"
-    );
+    assert_eq!(count(&[a(), a()]), 0, "the same content, though in two files");
     assert_eq!(count(&[Some(Value::Dir), Some(Value::Dir)]), 0);
     assert_eq!(count(&[a(), None]), 0, "an edit beside a delete");
     assert_eq!(count(&[a(), b()]), 2);
-    assert_eq!(
-        count(&[a(), b(), a(), None]),
-        2,
-        "different values, not heads"
-    );
+    assert_eq!(count(&[a(), b(), a(), None]), 2, "different values, not heads");
     assert_eq!(count(&[a(), b(), Some(Value::Dir)]), 3);
 }
 
 #[test]
 fn a_key_with_children_is_a_directory() {
-    let children = Below {
-        children: 1,
-        dirs: 0,
-        changed: Hlc::new(7_000, 0),
-    };
+    let children = Below { children: 1, dirs: 0, changed: Hlc::new(7_000, 0) };
     let mut r = record(&[(at(9, 1, 1), Some(node(1, text("bytes"))))]);
     assert!(!r.is_dir());
     r.below = children;
@@ -153,16 +112,9 @@ fn a_key_with_children_is_a_directory() {
     assert_eq!((r.mtime(), r.ctime()), (seconds(7), seconds(7)));
     r.apply_put(at(2, 2, 2), node(2, Value::Dir), &[]);
     assert_eq!(r.shown().map(|h| h.entry), Some(at(2, 2, 2)));
-    assert_eq!(
-        winner(&r),
-        Some(at(9, 1, 1)),
-        "the winner is over heads alone"
-    );
+    assert_eq!(winner(&r), Some(at(9, 1, 1)), "the winner is over heads alone");
     assert_eq!(r.conflict(), 2);
-    let deleted = Record {
-        below: children,
-        ..record(&[(at(9, 1, 1), None)])
-    };
+    let deleted = Record { below: children, ..record(&[(at(9, 1, 1), None)]) };
     assert!(deleted.is_dir() && deleted.exists() && !deleted.is_live());
     assert_eq!(deleted.conflict(), 0);
 }
@@ -170,68 +122,32 @@ fn a_key_with_children_is_a_directory() {
 #[test]
 fn a_files_times() {
     let file_id = FileId([1; 16]);
-    let written = EntryRef {
-        hlc: Hlc::new(5_000, 0),
-        ..at(0, 1, 1)
-    };
+    let written = EntryRef { hlc: Hlc::new(5_000, 0), ..at(0, 1, 1) };
     let mut r = record(&[(written, Some(node(1, text("x"))))]);
     assert_eq!((r.mtime(), r.ctime()), (seconds(5), seconds(5)));
-    let touched = EntryRef {
-        hlc: Hlc::new(6_000, 2),
-        ..at(0, 1, 2)
-    };
+    let touched = EntryRef { hlc: Hlc::new(6_000, 2), ..at(0, 1, 2) };
     let mtime = Some(seconds(-100));
-    r.apply_attr(
-        touched,
-        file_id,
-        Attrs {
-            mtime,
-            ..Attrs::default()
-        },
-    );
+    r.apply_attr(touched, file_id, Attrs { mtime, ..Attrs::default() });
     assert_eq!(r.mtime(), seconds(-100), "utimes may set any time");
-    assert_eq!(
-        (r.changed(), r.ctime()),
-        (touched.hlc, Time { s: 6, ns: 2 })
-    );
+    assert_eq!((r.changed(), r.ctime()), (touched.hlc, Time { s: 6, ns: 2 }));
     // Another file's registers say nothing about this one.
-    let later = EntryRef {
-        hlc: Hlc::new(9_000, 0),
-        ..at(0, 1, 3)
-    };
+    let later = EntryRef { hlc: Hlc::new(9_000, 0), ..at(0, 1, 3) };
     r.apply_attr(later, FileId([2; 16]), attrs(0));
     assert_eq!(r.changed(), touched.hlc);
     r.below.changed = later.hlc;
-    assert_eq!(
-        (r.mtime(), r.changed()),
-        (seconds(-100), touched.hlc),
-        "names are a directory's"
-    );
+    assert_eq!((r.mtime(), r.changed()), (seconds(-100), touched.hlc), "names are a directory's");
 }
 
 #[test]
 fn a_directorys_mtime_follows_its_names_unless_set_later() {
-    let made = EntryRef {
-        hlc: Hlc::new(5_000, 0),
-        ..at(0, 1, 1)
-    };
+    let made = EntryRef { hlc: Hlc::new(5_000, 0), ..at(0, 1, 1) };
     let mut r = record(&[(made, Some(node(1, Value::Dir)))]);
     assert_eq!(r.mtime(), seconds(5));
     r.below.changed = Hlc::new(8_000, 0);
     assert_eq!((r.mtime(), r.ctime()), (seconds(8), seconds(8)));
-    let touched = EntryRef {
-        hlc: Hlc::new(9_000, 0),
-        ..at(0, 1, 2)
-    };
+    let touched = EntryRef { hlc: Hlc::new(9_000, 0), ..at(0, 1, 2) };
     let mtime = Some(seconds(1));
-    r.apply_attr(
-        touched,
-        FileId([1; 16]),
-        Attrs {
-            mtime,
-            ..Attrs::default()
-        },
-    );
+    r.apply_attr(touched, FileId([1; 16]), Attrs { mtime, ..Attrs::default() });
     assert_eq!((r.mtime(), r.ctime()), (seconds(1), seconds(9)));
     r.below.changed = Hlc::new(10_000, 0);
     assert_eq!(r.mtime(), seconds(10));
