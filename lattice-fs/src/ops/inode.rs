@@ -1,5 +1,5 @@
 //! One file of the mount: what it was loaded from, what was changed since, who has it open.
-//! Where it stands in the tree is the [`table`](super::table)'s business.
+//! Where it stands in the tree is the `table`'s business.
 
 use std::sync::Arc;
 
