@@ -1,7 +1,7 @@
 //! What a record shows: one rule for every door.
 //!
 //! The winner is taken over all heads: live beats tombstone, so that an edit is never hidden by a concurrent delete, then
-//! the greatest [`EntryRef`]. A key with children is shown as a directory whatever its heads say, because hiding the
+//! the greatest [`EntryRef`](super::EntryRef). A key with children is shown as a directory whatever its heads say, because hiding the
 //! children would be worse; a file there stays among its conflicts.
 
 use crate::entry::{Time, Value};
