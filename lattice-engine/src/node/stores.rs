@@ -218,7 +218,7 @@ impl Node {
         let state = dir.join("state.redb");
         options
             .disk
-            .rename(&state, &dir.join("state.redb.aside"))
+            .rename(&state, &state.with_extension("redb.aside"))
             .map_err(NodeError::io(format!("cannot move {} aside", state.display())))?;
         let handle = open_store(&dir, id, options, self.0.read_only)?;
         self.0.stores.write().insert(id, Opened::Open(handle.clone()));

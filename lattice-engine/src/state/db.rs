@@ -88,18 +88,22 @@ pub struct State {
 }
 
 impl State {
-    /// Opens the file, or makes an empty one. An older version is emptied, to be rebuilt by a replay.
+    /// Opens the file, or makes an empty one. It is only a cache: an older version is moved aside, and so is what is not
+    /// a state file at all, for a replay to make it anew. One of a newer version is refused.
     pub fn open(disk: &Arc<dyn Disk>, path: &Path) -> Result<Self> {
-        match Self::open_existing(disk, path)? {
-            Some(state) => Ok(state),
-            None => {
-                disk.remove(path).map_err(|source| StateError::Io { path: path.into(), source })?;
-                Self::open_existing(disk, path)?.ok_or_else(|| StateError::Damaged {
-                    path: path.into(),
-                    why: "a new file has an old version".into(),
-                })
-            }
-        }
+        let why = match Self::open_existing(disk, path) {
+            Ok(Some(state)) => return Ok(state),
+            Ok(None) => "an older version".to_owned(),
+            Err(StateError::Damaged { why, .. }) => why,
+            Err(e) => return Err(e),
+        };
+        let aside = path.with_extension("redb.aside");
+        tracing::warn!(state = %path.display(), aside = %aside.display(), why, "made anew from the log");
+        disk.rename(path, &aside).map_err(|source| StateError::Io { path: path.into(), source })?;
+        Self::open_existing(disk, path)?.ok_or_else(|| StateError::Damaged {
+            path: path.into(),
+            why: "a new file has an old version".into(),
+        })
     }
 
     /// `None`: an older version.
@@ -109,9 +113,9 @@ impl State {
         let db = Database::builder()
             .set_cache_size(CACHE_BYTES)
             .create_with_backend(Backend(file.clone()))
-            .map_err(|e| damaged(path, &e))?;
+            .map_err(|e| open_failed(path, e.into()))?;
         let mut state = Self { db, path: path.into(), file, authors: RwLock::default() };
-        let found = state.prepare().map_err(|e| damaged(path, &e))?;
+        let found = state.prepare().map_err(|e| open_failed(path, e))?;
         if found > STATE_VERSION {
             return Err(StateError::Future { path: path.into(), found });
         }
@@ -255,6 +259,14 @@ fn add(
     let old = meta.get(name)?.map_or(0, |v| v.value());
     meta.insert(name, old.saturating_add_signed(change))?;
     Ok(())
+}
+
+/// A disk that doesn't answer is not a damaged file.
+fn open_failed(path: &Path, e: redb::Error) -> StateError {
+    match e {
+        redb::Error::Io(source) => StateError::Io { path: path.into(), source },
+        e => damaged(path, &e),
+    }
 }
 
 fn damaged(path: &Path, e: &dyn std::fmt::Display) -> StateError {

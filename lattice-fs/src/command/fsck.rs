@@ -24,7 +24,7 @@ pub struct FsckArgs {
 pub async fn run(ctx: &Context, args: FsckArgs) -> Result<()> {
     let client = ctx.client().await?;
     let mut problems = 0;
-    for store in task::stores(ctx, args.store.as_deref()).await? {
+    for store in task::stores_and_broken_ones(ctx, args.store.as_deref()).await? {
         let rebuild = if args.rebuild { "true" } else { "false" };
         let request = client.post(store_route(&store, "fsck")).query("rebuild", rebuild);
         let done = task::run(request, "fsck").await?;

@@ -35,10 +35,19 @@ pub async fn run(request: Request<'_>, what: &str) -> Result<TaskLine> {
 
 /// The stores that a command works on: the named one, or all that are open.
 pub async fn stores(ctx: &Context, named: Option<&OsStr>) -> Result<Vec<String>> {
+    list(ctx, named, false).await
+}
+
+/// The same, with those that can't be opened.
+pub async fn stores_and_broken_ones(ctx: &Context, named: Option<&OsStr>) -> Result<Vec<String>> {
+    list(ctx, named, true).await
+}
+
+async fn list(ctx: &Context, named: Option<&OsStr>, broken: bool) -> Result<Vec<String>> {
     if let Some(store) = named {
         return Ok(vec![Target::store(store)?]);
     }
     let list: StoreList = ctx.client().await?.get("/stores").send().await?.json().await?;
-    let open = list.stores.into_iter().filter(|s| s.broken.is_none());
-    Ok(open.map(|s| s.id).collect())
+    let wanted = list.stores.into_iter().filter(|s| broken || s.broken.is_none());
+    Ok(wanted.map(|s| s.id).collect())
 }
