@@ -113,8 +113,20 @@ fn renaming_back_and_forth_keeps_files_and_leaves_nothing_behind() {
     store.commit(vec![put("a/b/c", "deep")]).expect("put");
     let set = |value: Option<&'static [u8]>| Change::Attr {
         key: key("a/b/c"),
-        file_id: store.get(&key("a/b/c")).expect("get").expect("there").winner().expect("live").node.as_ref().expect("live").file_id,
-        attrs: Attrs { xattrs: vec![(Bytes::from_static(b"user.x"), value.map(Bytes::from_static))], ..Attrs::default() },
+        file_id: store
+            .get(&key("a/b/c"))
+            .expect("get")
+            .expect("there")
+            .winner()
+            .expect("live")
+            .node
+            .as_ref()
+            .expect("live")
+            .file_id,
+        attrs: Attrs {
+            xattrs: vec![(Bytes::from_static(b"user.x"), value.map(Bytes::from_static))],
+            ..Attrs::default()
+        },
     };
     let xattr = |path: &str| {
         let record = store.get(&key(path)).expect("get").expect("there");
@@ -182,7 +194,8 @@ fn two_nodes_that_edit_apart_both_keep_both_versions_until_one_resolves() {
     carry(&on_a, &b);
     let on_b = b.find("home").expect("home on b");
     assert_eq!(get(&on_b, "notes").as_deref(), Some("base"));
-    on_a.commit(vec![put("notes", "from a"), put("same", "equal"), delete("same")]).expect_err("one op per key");
+    on_a.commit(vec![put("notes", "from a"), put("same", "equal"), delete("same")])
+        .expect_err("one op per key");
     on_a.commit(vec![put("notes", "from a"), put("same", "equal")]).expect("put");
     on_b.commit(vec![put("notes", "from b"), put("same", "equal")]).expect("put");
     assert_eq!(carry(&on_a, &b).new_entries, 1);
@@ -236,7 +249,16 @@ fn times_follow_what_happens_in_a_directory() {
     assert!(grown > made);
     store.commit(vec![put("d/x", "2")]).expect("overwrite");
     assert_eq!(time(), grown, "a change of a file is none of its directory");
-    let id = store.get(&key("d")).expect("get").expect("there").winner().expect("live").node.as_ref().expect("live").file_id;
+    let id = store
+        .get(&key("d"))
+        .expect("get")
+        .expect("there")
+        .winner()
+        .expect("live")
+        .node
+        .as_ref()
+        .expect("live")
+        .file_id;
     let set = Time { s: 1, ns: 2 };
     let attrs = Attrs { mtime: Some(set), ..Attrs::default() };
     store.commit(vec![Change::Attr { key: key("d"), file_id: id, attrs }]).expect("utimens");

@@ -18,11 +18,7 @@ pub struct Tip {
 impl Tip {
     /// The tip once `entry` is appended.
     pub fn of(entry: &Entry) -> Self {
-        Self {
-            seq: entry.header.seq,
-            id: entry.id,
-            hlc: entry.header.hlc,
-        }
+        Self { seq: entry.header.seq, id: entry.id, hlc: entry.header.hlc }
     }
 }
 
@@ -47,9 +43,7 @@ pub enum Outcome {
 pub enum Invalid {
     #[error("it was written for store {other}, not {store}")]
     OtherStore { other: StoreId, store: StoreId },
-    #[error(
-        "it is the first of its author and names {prev} before it, not the store's genesis {genesis}"
-    )]
+    #[error("it is the first of its author and names {prev} before it, not the store's genesis {genesis}")]
     NotFromGenesis { prev: EntryId, genesis: EntryId },
     #[error("its time {hlc} is not after {before}, the time of the entry before it")]
     NotAfterPrev { hlc: Hlc, before: Hlc },
@@ -71,45 +65,27 @@ pub fn check(
     }
     let store = StoreId::of_genesis(&genesis.id);
     if entry.store() != store || header.kind == Kind::Genesis {
-        return Outcome::Invalid(Invalid::OtherStore {
-            other: entry.store(),
-            store,
-        });
+        return Outcome::Invalid(Invalid::OtherStore { other: entry.store(), store });
     }
     if header.seq == 1 && header.prev != genesis.id {
-        return Outcome::Invalid(Invalid::NotFromGenesis {
-            prev: header.prev,
-            genesis: genesis.id,
-        });
+        return Outcome::Invalid(Invalid::NotFromGenesis { prev: header.prev, genesis: genesis.id });
     }
     let tip = tip.unwrap_or(genesis);
     if header.seq > tip.seq + 1 {
-        return Outcome::Gap {
-            have: tip.seq,
-            need: header.seq - 1,
-        };
+        return Outcome::Gap { have: tip.seq, need: header.seq - 1 };
     }
     if header.seq <= tip.seq {
         return match held(header.seq) {
-            Some(existing) if existing != entry.id => Outcome::Fork {
-                existing,
-                seq: header.seq,
-            },
+            Some(existing) if existing != entry.id => Outcome::Fork { existing, seq: header.seq },
             // Up to the tip everything is held, so what can't be named any more has been pruned.
             _ => Outcome::Duplicate,
         };
     }
     if header.prev != tip.id {
-        return Outcome::Fork {
-            existing: tip.id,
-            seq: tip.seq,
-        };
+        return Outcome::Fork { existing: tip.id, seq: tip.seq };
     }
     if header.hlc <= tip.hlc {
-        return Outcome::Invalid(Invalid::NotAfterPrev {
-            hlc: header.hlc,
-            before: tip.hlc,
-        });
+        return Outcome::Invalid(Invalid::NotAfterPrev { hlc: header.hlc, before: tip.hlc });
     }
     Outcome::Append
 }
@@ -126,14 +102,13 @@ pub fn check_deps(
         match time_of(&dep.id, &dep.author, dep.seq) {
             None => missing.push(dep.id),
             Some(before) if before >= hlc => {
-                return Err(Invalid::NotAfterDep {
-                    hlc,
-                    before,
-                    dep: dep.id,
-                });
+                return Err(Invalid::NotAfterDep { hlc, before, dep: dep.id });
             }
             Some(_) => {}
         }
     }
     Ok(missing)
 }
+
+#[cfg(test)]
+mod tests;

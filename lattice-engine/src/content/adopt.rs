@@ -49,22 +49,15 @@ impl Drop for Contiguous {
 }
 
 impl ContentStore {
-    /// Stores a file of `staging/` that holds `size` bytes and that nobody writes any more. The file is gone after: it
-    /// has become a pack, or, where at least half of it was stored already or it is small, its new chunks were copied.
+    /// Stores a file of `staging/` that holds `size` bytes and that nobody writes any more. It becomes a pack, or, where
+    /// at least half of it was stored already or it is small, its new chunks are copied. Its name in `staging/` stays
+    /// for the caller to remove, once what it is adopted for is logged: a kill before that must find it again.
     pub fn adopt(&self, file: &Path, size: u64) -> Result<Content> {
         self.inner.syncer.check()?;
-        let handle = self
-            .inner
-            .disk
-            .open(file, Open::Read)
-            .map_err(io_at("open", file))?;
+        let handle = self.inner.disk.open(file, Open::Read).map_err(io_at("open", file))?;
         let found = handle.len().map_err(io_at("measure", file))?;
         if found != size {
-            return Err(ContentError::WrongSize {
-                path: file.into(),
-                found,
-                expected: size,
-            });
+            return Err(ContentError::WrongSize { path: file.into(), found, expected: size });
         }
         let _pin = self.pin();
         let content = if size < self.inner.tuning.min_adopt {
@@ -76,20 +69,15 @@ impl ContentStore {
             if data == 0 || new.bytes < data.div_ceil(2) {
                 self.copy_new(&handle, runs, &new.ids)?
             } else {
-                return self.take(file, &handle, runs, &new.ids);
+                self.take(file, &handle, runs, &new.ids)?
             }
         };
-        self.inner
-            .disk
-            .remove(file)
-            .map_err(io_at("remove", file))?;
         Ok(content)
     }
 
     fn copy(&self, file: &Arc<dyn DiskFile>, size: u64) -> Result<Content> {
         let mut bytes = vec![0; size as usize];
-        file.read_exact_at(&mut bytes, 0)
-            .map_err(|source| ContentError::Source { offset: 0, source })?;
+        file.read_exact_at(&mut bytes, 0).map_err(|source| ContentError::Source { offset: 0, source })?;
         self.put(&bytes)
     }
 
@@ -106,8 +94,7 @@ impl ContentStore {
                 file.read_exact_at(&mut bytes, offset)
                     .map_err(|source| ContentError::Source { offset, source })?;
                 if manifest::name(&bytes) != id {
-                    let source =
-                        std::io::Error::other("the file changed while it was being stored");
+                    let source = std::io::Error::other("the file changed while it was being stored");
                     return Err(ContentError::Source { offset, source });
                 }
                 batch.add_named(&self.inner, id, &bytes)?;
@@ -136,9 +123,9 @@ impl ContentStore {
         let list = sidecar.publish(inner.disk.as_ref(), &beside)?;
         let pack = Pack::new(id, true, sidecar.size, 0);
         let to = pack.path(&inner.packs.dir);
-        inner.disk.rename(path, &to).map_err(|e| {
+        inner.disk.link(path, &to).map_err(|e| {
             let _ = inner.disk.remove(&beside);
-            io_at("move to the packs", path)(e)
+            io_at("link into the packs", path)(e)
         })?;
         inner.syncer.wrote(&pack, &list, true);
         inner.syncer.wrote(&pack, file, true);
@@ -159,8 +146,7 @@ impl ContentStore {
         if content.size() < self.inner.tuning.min_adopt {
             return Ok(None);
         }
-        self.inner
-            .contiguous(&self.inner.resolve(content)?.1, manifest::digest(content))
+        self.inner.contiguous(&self.inner.resolve(content)?.1, manifest::digest(content))
     }
 }
 
@@ -192,10 +178,7 @@ pub(super) struct Unknown {
 
 impl Inner {
     fn unknown<'a>(&self, chunks: impl Iterator<Item = &'a Chunk>) -> Result<Unknown> {
-        let mut out = Unknown {
-            ids: HashSet::new(),
-            bytes: 0,
-        };
+        let mut out = Unknown { ids: HashSet::new(), bytes: 0 };
         for chunk in chunks {
             let Some(id) = chunk.id.filter(|id| !out.ids.contains(id)) else {
                 continue;
@@ -235,9 +218,7 @@ impl Contiguous {
             return Ok(None);
         }
         let Some(fd) = file.fd() else { return Ok(None) };
-        let fd = fd
-            .try_clone_to_owned()
-            .map_err(io_at("duplicate the handle of", &path))?;
+        let fd = fd.try_clone_to_owned().map_err(io_at("duplicate the handle of", &path))?;
         Ok(Some(Self { fd, pack }))
     }
 }
@@ -249,11 +230,7 @@ pub(super) fn sidecar_of(chunks: &[Chunk]) -> Sidecar {
         .filter_map(|i| Some((chunks[i].id?, layout.range(i).start, chunks[i].len as u32)))
         .collect();
     let digest = Some(manifest::name(&manifest::encode(chunks)));
-    Sidecar {
-        size: layout.size(),
-        digest,
-        chunks: rows,
-    }
+    Sidecar { size: layout.size(), digest, chunks: rows }
 }
 
 /// Cuts and names a whole file.
@@ -261,9 +238,7 @@ pub(super) fn survey(file: &Arc<dyn DiskFile>, size: u64) -> Result<Vec<Chunk>> 
     let zeros = known_zeros(file, size);
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
     let threads = (size / PER_THREAD).clamp(1, cores.min(MAX_THREADS));
-    let starts: Vec<u64> = (0..threads)
-        .map(|i| size / threads * i / BLOCK as u64 * BLOCK as u64)
-        .collect();
+    let starts: Vec<u64> = (0..threads).map(|i| size / threads * i / BLOCK as u64 * BLOCK as u64).collect();
     let parts = std::thread::scope(|scope| {
         let zeros = &zeros;
         let handles: Vec<_> = starts
@@ -276,10 +251,7 @@ pub(super) fn survey(file: &Arc<dyn DiskFile>, size: u64) -> Result<Vec<Chunk>> 
             .collect();
         handles
             .into_iter()
-            .map(|h| {
-                h.join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
+            .map(|h| h.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect::<Result<Vec<_>>>()
     })?;
     let mut runs = Runs::default();
@@ -291,21 +263,12 @@ pub(super) fn survey(file: &Arc<dyn DiskFile>, size: u64) -> Result<Vec<Chunk>> 
 }
 
 /// The runs from the cut at `start` on until one ends at or after `end`.
-fn cut_part(
-    file: &Arc<dyn DiskFile>,
-    zeros: &Zeros,
-    size: u64,
-    start: u64,
-    end: u64,
-) -> Result<Vec<Chunk>> {
+fn cut_part(file: &Arc<dyn DiskFile>, zeros: &Zeros, size: u64, start: u64, end: u64) -> Result<Vec<Chunk>> {
     let mut scanner = Scanner::new(file, zeros, size, start, true);
     let mut out = Vec::new();
     while scanner.pos() < end {
         let Some(piece) = scanner.next()? else { break };
-        out.push(Chunk {
-            id: piece.bytes.map(manifest::name),
-            len: piece.len,
-        });
+        out.push(Chunk { id: piece.bytes.map(manifest::name), len: piece.len });
     }
     Ok(out)
 }
@@ -324,13 +287,9 @@ fn stitch(
     let mut at = start;
     for chunk in part {
         while pos < at {
-            let scanner =
-                scanner.get_or_insert_with(|| Scanner::new(file, zeros, size, pos, false));
+            let scanner = scanner.get_or_insert_with(|| Scanner::new(file, zeros, size, pos, false));
             let Some(piece) = scanner.next()? else { break };
-            runs.push(Chunk {
-                id: piece.bytes.map(manifest::name),
-                len: piece.len,
-            })?;
+            runs.push(Chunk { id: piece.bytes.map(manifest::name), len: piece.len })?;
             pos += piece.len;
         }
         if pos == at {
@@ -344,10 +303,7 @@ fn stitch(
     while pos < at {
         let scanner = scanner.get_or_insert_with(|| Scanner::new(file, zeros, size, pos, false));
         let Some(piece) = scanner.next()? else { break };
-        runs.push(Chunk {
-            id: piece.bytes.map(manifest::name),
-            len: piece.len,
-        })?;
+        runs.push(Chunk { id: piece.bytes.map(manifest::name), len: piece.len })?;
         pos += piece.len;
     }
     Ok(pos)

@@ -54,9 +54,7 @@ impl Cache {
     }
 
     pub fn is_verified(&self, location: &Location) -> bool {
-        self.verified
-            .read()
-            .contains(&(location.pack, location.offset))
+        self.verified.read().contains(&(location.pack, location.offset))
     }
 
     pub fn set_verified(&self, location: &Location) {
@@ -88,12 +86,7 @@ struct Lru<V> {
 
 impl<V: Clone> Lru<V> {
     fn new(limit: usize) -> Self {
-        Self {
-            map: HashMap::new(),
-            clock: 0,
-            cost: 0,
-            limit,
-        }
+        Self { map: HashMap::new(), clock: 0, cost: 0, limit }
     }
 
     fn get(&mut self, id: &ChunkId) -> Option<V> {
@@ -114,11 +107,7 @@ impl<V: Clone> Lru<V> {
             self.cost -= old;
         }
         while self.cost > self.limit {
-            let Some(oldest) = self
-                .map
-                .iter()
-                .min_by_key(|(_, (_, _, used))| *used)
-                .map(|(id, _)| *id)
+            let Some(oldest) = self.map.iter().min_by_key(|(_, (_, _, used))| *used).map(|(id, _)| *id)
             else {
                 break;
             };

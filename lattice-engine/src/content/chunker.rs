@@ -92,9 +92,7 @@ fn cut(bytes: &[u8]) -> usize {
 
 /// Looks at a page first: almost every block that isn't zero shows it there.
 fn is_zero(block: &[u8]) -> bool {
-    block
-        .chunks(4096)
-        .all(|page| page.iter().fold(0, |all, byte| all | byte) == 0)
+    block.chunks(4096).all(|page| page.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
 /// Sorted, disjoint ranges of a file that are known to be zero without reading.
@@ -105,10 +103,7 @@ impl Zeros {
     /// How many bytes from `pos` on are known to be zero.
     fn from(&self, pos: u64) -> u64 {
         let i = self.0.partition_point(|r| r.end <= pos);
-        self.0
-            .get(i)
-            .filter(|r| r.start <= pos)
-            .map_or(0, |r| r.end - pos)
+        self.0.get(i).filter(|r| r.start <= pos).map_or(0, |r| r.end - pos)
     }
 }
 
@@ -140,15 +135,7 @@ impl<'a, R: ReadAt + ?Sized> Scanner<'a, R> {
     pub fn new(source: &'a R, zeros: &'a Zeros, size: u64, pos: u64, ahead: bool) -> Self {
         let capacity = if ahead { READ + LOOKAHEAD } else { LOOKAHEAD };
         let capacity = capacity.min(usize::try_from(size - pos).unwrap_or(usize::MAX));
-        Self {
-            source,
-            zeros,
-            size,
-            pos,
-            buffer: vec![0; capacity],
-            used: 0,
-            filled: 0,
-        }
+        Self { source, zeros, size, pos, buffer: vec![0; capacity], used: 0, filled: 0 }
     }
 
     pub fn pos(&self) -> u64 {
@@ -188,10 +175,7 @@ impl<'a, R: ReadAt + ?Sized> Scanner<'a, R> {
         self.used += len;
         self.pos += len as u64;
         let bytes = matches!(step, Step::Data(_)).then(|| &self.buffer[start..start + len]);
-        Ok(Some(Piece {
-            len: len as u64,
-            bytes,
-        }))
+        Ok(Some(Piece { len: len as u64, bytes }))
     }
 
     fn fill(&mut self, left: u64) -> Result<()> {
@@ -201,9 +185,7 @@ impl<'a, R: ReadAt + ?Sized> Scanner<'a, R> {
         }
         self.buffer.copy_within(self.used..self.filled, 0);
         (self.used, self.filled) = (0, have);
-        let want = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(self.buffer.len());
+        let want = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
         let offset = self.pos + have as u64;
         self.source
             .read_exact_at(&mut self.buffer[have..want], offset)
@@ -245,8 +227,8 @@ mod tests {
     }
 
     const GOLDEN: &[i64] = &[
-        28128, 87550, 64925, 67788, 30364, 38273, 50371, 101085, 100168, 79822, 94750, 68129,
-        37731, 77250, 65957, 56285,
+        28128, 87550, 64925, 67788, 30364, 38273, 50371, 101085, 100168, 79822, 94750, 68129, 37731, 77250,
+        65957, 56285,
     ];
 
     #[test]
@@ -260,17 +242,10 @@ mod tests {
         let mut bytes = noise(2, 5 * BLOCK);
         bytes[BLOCK..3 * BLOCK].fill(0);
         let all = steps(&bytes);
-        assert!(
-            all.contains(&(BLOCK as u64, Step::Hole(2 * BLOCK))),
-            "{all:?}"
-        );
+        assert!(all.contains(&(BLOCK as u64, Step::Hole(2 * BLOCK))), "{all:?}");
         bytes[BLOCK] = 1;
         bytes[2 * BLOCK + 7] = 1;
-        assert!(
-            steps(&bytes)
-                .iter()
-                .all(|(_, s)| matches!(s, Step::Data(_)))
-        );
+        assert!(steps(&bytes).iter().all(|(_, s)| matches!(s, Step::Data(_))));
     }
 
     proptest! {

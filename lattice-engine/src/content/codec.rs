@@ -35,11 +35,7 @@ impl Codec {
         saved
     }
 
-    fn try_compress(
-        compressor: &mut Compressor<'_>,
-        plain: &[u8],
-        out: &mut Vec<u8>,
-    ) -> io::Result<bool> {
+    fn try_compress(compressor: &mut Compressor<'_>, plain: &[u8], out: &mut Vec<u8>) -> io::Result<bool> {
         out.clear();
         out.reserve(zstd::zstd_safe::compress_bound(plain.len()));
         if plain.len() > 4 * SAMPLE {
@@ -61,10 +57,6 @@ impl Codec {
         let mut decompressor = pooled.map_or_else(Decompressor::new, Ok)?;
         let result = decompressor.decompress_to_buffer(stored, out);
         self.decompressors.lock().push(decompressor);
-        if result? == out.len() {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::InvalidData.into())
-        }
+        if result? == out.len() { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
     }
 }

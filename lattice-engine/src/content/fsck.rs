@@ -38,8 +38,7 @@ impl ContentStore {
         let mut rows = Vec::new();
         {
             let _one = self.inner.index_lock.lock();
-            self.inner
-                .each_row(&mut |id, location| rows.push((id, location)))?;
+            self.inner.each_row(&mut |id, location| rows.push((id, location)))?;
         }
         rows.sort_unstable_by_key(|(_, l)| (l.pack, l.offset));
         let mut report = FsckReport::default();
@@ -86,17 +85,10 @@ impl ContentStore {
 
 impl Inner {
     fn check(&self, id: &ChunkId, location: &Location, read: bool) -> Result<()> {
-        let pack = self
-            .packs
-            .get(location.pack)
-            .ok_or(ContentError::Missing { chunk: *id })?;
+        let pack = self.packs.get(location.pack).ok_or(ContentError::Missing { chunk: *id })?;
         if location.end() > pack.len() {
             let path = pack.path(&self.packs.dir);
-            return Err(ContentError::Truncated {
-                pack: path,
-                len: pack.len(),
-                expected: location.end(),
-            });
+            return Err(ContentError::Truncated { pack: path, len: pack.len(), expected: location.end() });
         }
         if !pack.raw {
             let mut header = [0; RECORD_HEADER];

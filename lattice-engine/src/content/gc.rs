@@ -64,9 +64,7 @@ impl ContentStore {
         if !self.inner.pins.begin() {
             return Err(ContentError::GcRunning);
         }
-        Ok(GcToken {
-            inner: self.inner.clone(),
-        })
+        Ok(GcToken { inner: self.inner.clone() })
     }
 
     /// Removes every chunk that is not in `live` (ids of manifests included: [`ContentStore::ids_of`]), was stored
@@ -78,10 +76,7 @@ impl ContentStore {
         inner.index_all(false)?;
         inner.condemn(live, &mut report)?;
         // A crash must not bring rows back whose bytes are destroyed next.
-        inner
-            .index
-            .apply(&IndexBatch::default(), true)
-            .map_err(index_err("flush"))?;
+        inner.index.apply(&IndexBatch::default(), true).map_err(index_err("flush"))?;
         inner.reclaim(&mut report)?;
         inner.sync()?;
         Ok(report)
@@ -114,8 +109,7 @@ impl Inner {
             loop {
                 let add = |spared, spare: &mut _| self.spare(spared, spare);
                 let one = self.index_lock.lock();
-                let now: Option<&dyn Fn(_, &mut _) -> _> =
-                    if patience == 0 { Some(&add) } else { None };
+                let now: Option<&dyn Fn(_, &mut _) -> _> = if patience == 0 { Some(&add) } else { None };
                 match self.pins.condemn(&mut seen, batch, &mut spare, now)? {
                     Ok(dead) => {
                         self.bury(dead, report)?;
@@ -157,13 +151,8 @@ impl Inner {
                 overlay.map.remove(id);
             }
         }
-        let batch = IndexBatch {
-            removes: dead,
-            ..IndexBatch::default()
-        };
-        self.index
-            .apply(&batch, false)
-            .map_err(index_err("remove rows"))?;
+        let batch = IndexBatch { removes: dead, ..IndexBatch::default() };
+        self.index.apply(&batch, false).map_err(index_err("remove rows"))?;
         self.cache.forget(&batch.removes);
         self.pins.executed();
         Ok(())
@@ -189,16 +178,12 @@ impl Inner {
         for (pack, rows) in self.with_dead()? {
             let path = pack.path(&self.packs.dir);
             let before = self.allocated(&pack)?;
-            let live: u64 = rows
-                .values()
-                .map(|(_, l)| u64::from(l.stored_len) + RECORD_HEADER as u64)
-                .sum();
+            let live: u64 = rows.values().map(|(_, l)| u64::from(l.stored_len) + RECORD_HEADER as u64).sum();
             let outcome = if rows.is_empty() {
                 report.packs_removed += 1;
                 self.remove_pack(&pack)
             } else if live < pack.len() / 2 {
-                self.rewrite(&pack, &rows)
-                    .map(|()| report.packs_rewritten += 1)
+                self.rewrite(&pack, &rows).map(|()| report.packs_rewritten += 1)
             } else if pack.raw {
                 self.punch_raw(&pack, &rows)
             } else {
@@ -211,11 +196,7 @@ impl Inner {
                 }
                 Err(e) => return Err(e),
             }
-            let after = if self.packs.get(pack.id).is_some() {
-                self.allocated(&pack)?
-            } else {
-                0
-            };
+            let after = if self.packs.get(pack.id).is_some() { self.allocated(&pack)? } else { 0 };
             let freed = before.saturating_sub(after);
             tracing::debug!("freed {freed} bytes of {}", path.display());
             report.freed_bytes += freed;
@@ -225,8 +206,7 @@ impl Inner {
 
     fn allocated(&self, pack: &Pack) -> Result<u64> {
         let file = self.packs.file(self.disk.as_ref(), pack)?;
-        file.allocated()
-            .map_err(io_at("measure", &pack.path(&self.packs.dir)))
+        file.allocated().map_err(io_at("measure", &pack.path(&self.packs.dir)))
     }
 
     /// The packs that hold dead bytes, but for the one that takes appends, and what is live in them.
@@ -282,11 +262,7 @@ impl Inner {
         if sidecar.digest.is_none() {
             // Punched before, or lent when it should have been: is there more than the ends of punched ranges?
             let spare = self.allocated(pack)?.saturating_sub(live);
-            return Ok(if spare > (chunks + 1) * 2 * PAGE {
-                spare
-            } else {
-                0
-            });
+            return Ok(if spare > (chunks + 1) * 2 * PAGE { spare } else { 0 });
         }
         for (id, _, _) in &sidecar.chunks {
             if self.locate(id)?.is_none() {
@@ -302,13 +278,8 @@ impl Inner {
 
     /// Removes a pack that no row names. Whoever has it open reads on.
     fn remove_pack(&self, pack: &Pack) -> Result<()> {
-        let marks = IndexBatch {
-            marks: vec![(pack.id, None)],
-            ..IndexBatch::default()
-        };
-        self.index
-            .apply(&marks, true)
-            .map_err(index_err("remove a pack's mark"))?;
+        let marks = IndexBatch { marks: vec![(pack.id, None)], ..IndexBatch::default() };
+        self.index.apply(&marks, true).map_err(index_err("remove a pack's mark"))?;
         self.packs.forget(pack.id);
         self.syncer.forget(pack.id);
         let path = pack.path(&self.packs.dir);
@@ -360,15 +331,8 @@ impl Inner {
     /// Frees the payloads of dead records. Their headers stay, so that the pack can still be scanned.
     fn punch(&self, pack: &Pack, rows: &Rows) -> Result<()> {
         let path = pack.path(&self.packs.dir);
-        let file = self
-            .disk
-            .open(&path, Open::Write)
-            .map_err(io_at("open", &path))?;
-        let scan = Scan {
-            file: &file,
-            codec: &self.codec,
-            len: pack.len(),
-        };
+        let file = self.disk.open(&path, Open::Write).map_err(io_at("open", &path))?;
+        let scan = Scan { file: &file, codec: &self.codec, len: pack.len() };
         let walk = || {
             let mut pos = PACK_HEADER;
             while pos + RECORD_HEADER as u64 <= scan.len {
@@ -391,15 +355,8 @@ impl Inner {
 
     /// Frees what is dead of an adopted file. Its list says so first, durably: nobody takes it for whole after that.
     fn punch_raw(&self, pack: &Arc<Pack>, rows: &Rows) -> Result<()> {
-        let chunks = rows
-            .iter()
-            .map(|(offset, (id, l))| (*id, *offset, l.len))
-            .collect();
-        let sidecar = Sidecar {
-            size: pack.len(),
-            digest: None,
-            chunks,
-        };
+        let chunks = rows.iter().map(|(offset, (id, l))| (*id, *offset, l.len)).collect();
+        let sidecar = Sidecar { size: pack.len(), digest: None, chunks };
         let list = sidecar.publish(self.disk.as_ref(), &self.list_path(pack))?;
         self.syncer.wrote(pack, &list, true);
         self.sync()?;
@@ -408,19 +365,12 @@ impl Inner {
             return Ok(());
         }
         let path = pack.path(&self.packs.dir);
-        let file = self
-            .disk
-            .open(&path, Open::Write)
-            .map_err(io_at("open", &path))?;
+        let file = self.disk.open(&path, Open::Write).map_err(io_at("open", &path))?;
         let mut start = 0;
-        let ends = rows
-            .values()
-            .map(|(_, l)| (l.offset, l.end()))
-            .chain([(pack.len(), pack.len())]);
+        let ends = rows.values().map(|(_, l)| (l.offset, l.end())).chain([(pack.len(), pack.len())]);
         for (live, end) in ends {
             if let Some((from, len)) = whole_blocks(start, live) {
-                file.punch(from, len)
-                    .map_err(io_at("free parts of", &path))?;
+                file.punch(from, len).map_err(io_at("free parts of", &path))?;
             }
             start = end;
         }

@@ -40,11 +40,7 @@ impl Layout {
                 start
             })
             .collect();
-        Self {
-            chunks,
-            starts,
-            size,
-        }
+        Self { chunks, starts, size }
     }
 
     pub fn chunks(&self) -> &[Chunk] {
@@ -112,9 +108,7 @@ pub(super) fn encode(chunks: &[Chunk]) -> Vec<u8> {
     let chunks = chunks
         .iter()
         .map(|chunk| v1::Chunk {
-            hash: chunk
-                .id
-                .map_or_else(Bytes::new, |id| Bytes::copy_from_slice(&id.0)),
+            hash: chunk.id.map_or_else(Bytes::new, |id| Bytes::copy_from_slice(&id.0)),
             len: chunk.len,
         })
         .collect();
@@ -124,10 +118,7 @@ pub(super) fn encode(chunks: &[Chunk]) -> Vec<u8> {
 /// What names a list whether it is a chunk or not: for a long one, the manifest's own chunk id.
 pub(super) fn digest(content: &Content) -> ChunkId {
     match content {
-        Content::Manifest {
-            manifest: Chunk { id: Some(id), .. },
-            ..
-        } => *id,
+        Content::Manifest { manifest: Chunk { id: Some(id), .. }, .. } => *id,
         Content::Chunks(chunks) => name(&encode(chunks)),
         Content::Inline(_) | Content::InLog(_) | Content::Manifest { .. } => name(&[]),
     }
@@ -149,10 +140,7 @@ pub(super) fn decode(id: ChunkId, bytes: Bytes, size: u64) -> Result<Layout> {
     for chunk in &manifest.chunks {
         let id = match chunk.hash.len() {
             0 => None,
-            _ => Some(
-                ChunkId::from_slice(&chunk.hash)
-                    .ok_or_else(|| bad("a chunk's hash is not 32 bytes"))?,
-            ),
+            _ => Some(ChunkId::from_slice(&chunk.hash).ok_or_else(|| bad("a chunk's hash is not 32 bytes"))?),
         };
         chunks.push(Chunk { id, len: chunk.len });
     }
@@ -194,12 +182,7 @@ mod tests {
     use super::*;
 
     fn list(n: usize) -> Vec<Chunk> {
-        (0..n)
-            .map(|i| Chunk {
-                id: Some(name(&i.to_le_bytes())),
-                len: 20_000 + i as u64,
-            })
-            .collect()
+        (0..n).map(|i| Chunk { id: Some(name(&i.to_le_bytes())), len: 20_000 + i as u64 }).collect()
     }
 
     #[test]
@@ -216,36 +199,15 @@ mod tests {
 
     #[test]
     fn a_list_that_nobody_writes_is_refused() {
-        let hole = Chunk {
-            id: None,
-            len: 1 << 20,
-        };
+        let hole = Chunk { id: None, len: 1 << 20 };
         let cases: [(&str, Vec<Chunk>); 4] = [
             ("so short", list(3)),
             (
                 "out of range",
-                list(20)
-                    .into_iter()
-                    .chain([Chunk {
-                        len: MAX_CHUNK_LEN + 1,
-                        ..list(1)[0]
-                    }])
-                    .collect(),
+                list(20).into_iter().chain([Chunk { len: MAX_CHUNK_LEN + 1, ..list(1)[0] }]).collect(),
             ),
-            (
-                "out of range",
-                list(20)
-                    .into_iter()
-                    .chain([Chunk {
-                        len: 0,
-                        ..list(1)[0]
-                    }])
-                    .collect(),
-            ),
-            (
-                "adjacent",
-                list(20).into_iter().chain([hole, hole]).collect(),
-            ),
+            ("out of range", list(20).into_iter().chain([Chunk { len: 0, ..list(1)[0] }]).collect()),
+            ("adjacent", list(20).into_iter().chain([hole, hole]).collect()),
         ];
         for (why, chunks) in cases {
             let size = chunks.iter().map(|c| c.len).sum();
@@ -263,11 +225,7 @@ mod tests {
 
     #[test]
     fn the_longest_list_fits_its_limit() {
-        let one = encode(&[Chunk {
-            id: Some(name(b"x")),
-            len: MAX_CHUNK_LEN,
-        }])
-        .len() as u64;
+        let one = encode(&[Chunk { id: Some(name(b"x")), len: MAX_CHUNK_LEN }]).len() as u64;
         assert!(one * MAX_CHUNKS as u64 <= MAX_MANIFEST_LEN);
     }
 }

@@ -30,10 +30,7 @@ mod update;
 mod writer;
 
 #[cfg(test)]
-#[allow(
-    clippy::single_range_in_vec_init,
-    reason = "lists of one range are meant"
-)]
+#[allow(clippy::single_range_in_vec_init, reason = "lists of one range are meant")]
 mod tests;
 
 use std::path::Path;
@@ -78,11 +75,7 @@ impl Drop for Pin {
 impl ContentStore {
     /// Opens `dir`, which holds `packs/` and `staging/` (made if missing), and reads what `index` doesn't know of the
     /// packs. Damage doesn't fail it: see [`Recovery::findings`]. A format from the future does.
-    pub fn open(
-        disk: Arc<dyn Disk>,
-        dir: &Path,
-        index: Arc<dyn ChunkIndex>,
-    ) -> Result<(Self, Recovery)> {
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, index: Arc<dyn ChunkIndex>) -> Result<(Self, Recovery)> {
         Self::open_with(disk, dir, index, Tuning::default())
     }
 
@@ -93,12 +86,7 @@ impl ContentStore {
         tuning: Tuning,
     ) -> Result<(Self, Recovery)> {
         let (inner, recovery) = open::open(&disk, dir, index, tuning)?;
-        Ok((
-            Self {
-                inner: Arc::new(inner),
-            },
-            recovery,
-        ))
+        Ok((Self { inner: Arc::new(inner) }, recovery))
     }
 
     /// Where files to [`ContentStore::adopt`] are made.
@@ -114,10 +102,7 @@ impl ContentStore {
 
     /// Spares what this caller stores from now on; see [`Pin`].
     pub fn pin(&self) -> Pin {
-        Pin {
-            inner: self.inner.clone(),
-            hold: self.inner.pins.hold(),
-        }
+        Pin { inner: self.inner.clone(), hold: self.inner.pins.hold() }
     }
 
     /// Locations that wait to be moved to the index: some 100 bytes of memory each.

@@ -57,23 +57,16 @@ impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (path, offset, len) = (self.path.display(), self.offset, self.len);
         match self.kind {
-            FindingKind::TornTail => write!(
-                f,
-                "{path}: cut {len} bytes of an unfinished append at offset {offset}"
-            ),
-            FindingKind::Damaged => write!(
-                f,
-                "{path}: {len} bytes at offset {offset} are damaged; run fsck"
-            ),
+            FindingKind::TornTail => {
+                write!(f, "{path}: cut {len} bytes of an unfinished append at offset {offset}")
+            }
+            FindingKind::Damaged => write!(f, "{path}: {len} bytes at offset {offset} are damaged; run fsck"),
             FindingKind::Truncated => write!(
                 f,
                 "{path} is truncated: {offset} bytes are left, {len} are lost; restore it from a copy, or run fsck"
             ),
             FindingKind::Missing => {
-                write!(
-                    f,
-                    "{path} is missing, {len} bytes are lost; restore it from a copy, or run fsck"
-                )
+                write!(f, "{path} is missing, {len} bytes are lost; restore it from a copy, or run fsck")
             }
         }
     }
@@ -109,14 +102,9 @@ pub(super) fn open(
 ) -> Result<(Inner, Recovery)> {
     let (packs_dir, staging) = (dir.join("packs"), dir.join("staging"));
     for dir in [&packs_dir, &staging] {
-        disk.create_dir_all(dir)
-            .map_err(io_at("create the directory", dir))?;
+        disk.create_dir_all(dir).map_err(io_at("create the directory", dir))?;
     }
-    let marks = index
-        .marks()
-        .map_err(index_err("list the packs' marks"))?
-        .into_iter()
-        .collect();
+    let marks = index.marks().map_err(index_err("list the packs' marks"))?.into_iter().collect();
     let mut opening = Opening {
         disk,
         dir: packs_dir.clone(),
@@ -137,11 +125,7 @@ pub(super) fn open(
         }
     }
     opening.missing(&names);
-    let last = names
-        .iter()
-        .map(|(id, _)| *id)
-        .chain(opening.marks.keys().copied())
-        .max();
+    let last = names.iter().map(|(id, _)| *id).chain(opening.marks.keys().copied()).max();
     opening.recovery.packs = opening.packs.len();
     let inner = Inner {
         disk: disk.clone(),
@@ -164,10 +148,7 @@ pub(super) fn open(
 impl Opening<'_> {
     /// Numbers and extensions of what is ours; half-written lists go.
     fn names(&self) -> Result<BTreeSet<(u64, String)>> {
-        let names = self
-            .disk
-            .list(&self.dir)
-            .map_err(io_at("list", &self.dir))?;
+        let names = self.disk.list(&self.dir).map_err(io_at("list", &self.dir))?;
         let mut out = BTreeSet::new();
         for name in &names {
             match packs::parse(name) {
@@ -189,12 +170,7 @@ impl Opening<'_> {
     }
 
     fn find(&mut self, path: PathBuf, offset: u64, len: u64, kind: FindingKind) {
-        self.recovery.findings.push(Finding {
-            path,
-            offset,
-            len,
-            kind,
-        });
+        self.recovery.findings.push(Finding { path, offset, len, kind });
     }
 
     /// An ordinary pack. Returns it if it can take appends.
@@ -212,22 +188,14 @@ impl Opening<'_> {
         let from = mark.unwrap_or(PACK_HEADER).max(PACK_HEADER);
         let pack = Pack::new(id, false, from, from);
         let mut found = 0;
-        let scan = Scan {
-            file: &file,
-            codec: &self.codec,
-            len,
-        };
+        let scan = Scan { file: &file, codec: &self.codec, len };
         let overlay = &mut self.overlay;
         let scanned = scan
             .run(from.min(len), &mut |offset, record| {
                 let location = record.location(id, offset);
                 found += 1;
                 overlay.map.insert(record.id, location);
-                overlay.queue.push_back(Pending {
-                    id: record.id,
-                    location,
-                    mark: Some(record.next(offset)),
-                });
+                overlay.queue.push_back(Pending { id: record.id, location, mark: Some(record.next(offset)) });
             })
             .map_err(io_at("scan", &path))?;
         self.recovery.scanned_bytes += len - from.min(len);
@@ -254,28 +222,18 @@ impl Opening<'_> {
         if len < PACK_HEADER {
             return Ok(false);
         }
-        file.read_exact_at(&mut header, 0)
-            .map_err(io_at("read", path))?;
+        file.read_exact_at(&mut header, 0).map_err(io_at("read", path))?;
         match check_header(&header, PACK_MAGIC) {
             Header::Valid => Ok(true),
             Header::Invalid => Ok(false),
-            Header::Version(found) => Err(ContentError::Version {
-                path: path.into(),
-                found,
-                known: record::VERSION,
-            }),
+            Header::Version(found) => {
+                Err(ContentError::Version { path: path.into(), found, known: record::VERSION })
+            }
         }
     }
 
     /// Cuts the tail that holds no record and lists the pack.
-    fn settle(
-        &mut self,
-        path: &Path,
-        file: &Arc<dyn DiskFile>,
-        len: u64,
-        pack: &Arc<Pack>,
-        end: u64,
-    ) {
+    fn settle(&mut self, path: &Path, file: &Arc<dyn DiskFile>, len: u64, pack: &Arc<Pack>, end: u64) {
         pack.set_len(end);
         if end < len {
             self.find(path.into(), end, len - end, FindingKind::TornTail);
@@ -297,14 +255,8 @@ impl Opening<'_> {
             self.packs.push(Pack::new(id, true, *mark, *mark));
             return Ok(());
         }
-        let (path, beside) = (
-            packs::path(&self.dir, id, "raw"),
-            packs::path(&self.dir, id, "idx"),
-        );
-        let file = self
-            .disk
-            .open(&path, Open::Read)
-            .map_err(io_at("open", &path))?;
+        let (path, beside) = (packs::path(&self.dir, id, "raw"), packs::path(&self.dir, id, "idx"));
+        let file = self.disk.open(&path, Open::Read).map_err(io_at("open", &path))?;
         let len = file.len().map_err(io_at("measure", &path))?;
         let listed = Sidecar::read(self.disk.as_ref(), &beside)?;
         let mut sidecar = match &listed {
@@ -351,15 +303,10 @@ impl Opening<'_> {
             let mut intact = offset + u64::from(size) <= len;
             if intact {
                 buffer.resize(size as usize, 0);
-                file.read_exact_at(&mut buffer, offset)
-                    .map_err(io_at("read", path))?;
+                file.read_exact_at(&mut buffer, offset).map_err(io_at("read", path))?;
                 intact = manifest::name(&buffer) == id;
             }
-            if intact {
-                kept.push(*row)
-            } else {
-                bad.push((offset, u64::from(size)))
-            }
+            if intact { kept.push(*row) } else { bad.push((offset, u64::from(size))) }
         }
         sidecar.chunks = kept;
         for (offset, size) in bad {
@@ -369,17 +316,10 @@ impl Opening<'_> {
     }
 
     fn missing(&mut self, names: &BTreeSet<(u64, String)>) {
-        let here: BTreeSet<u64> = names
-            .iter()
-            .filter(|(_, e)| e == "pack" || e == "raw")
-            .map(|(id, _)| *id)
-            .collect();
-        let lost: Vec<_> = self
-            .marks
-            .iter()
-            .filter(|(id, _)| !here.contains(id))
-            .map(|(id, m)| (*id, *m))
-            .collect();
+        let here: BTreeSet<u64> =
+            names.iter().filter(|(_, e)| e == "pack" || e == "raw").map(|(id, _)| *id).collect();
+        let lost: Vec<_> =
+            self.marks.iter().filter(|(id, _)| !here.contains(id)).map(|(id, m)| (*id, *m)).collect();
         for (id, mark) in lost {
             let adopted = names.contains(&(id, "idx".to_owned()));
             let path = packs::path(&self.dir, id, if adopted { "raw" } else { "pack" });
@@ -396,12 +336,7 @@ impl Opening<'_> {
 /// For writing, so that it can be cut and flushed; for reading where that is all the disk allows.
 fn open_to_write(disk: &dyn Disk, path: &Path) -> Result<Arc<dyn DiskFile>> {
     match disk.open(path, Open::Write) {
-        Err(e)
-            if matches!(
-                e.kind(),
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
-            ) =>
-        {
+        Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
             disk.open(path, Open::Read)
         }
         other => other,

@@ -80,10 +80,7 @@ pub(super) fn path(dir: &Path, id: u64, extension: &str) -> PathBuf {
 pub(super) fn parse(name: &Path) -> Option<(u64, &str)> {
     let (stem, extension) = name.file_name()?.to_str()?.split_once('.')?;
     let digits = stem.len() == 16 && stem.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    Some((
-        u64::from_str_radix(digits.then_some(stem)?, 16).ok()?,
-        extension,
-    ))
+    Some((u64::from_str_radix(digits.then_some(stem)?, 16).ok()?, extension))
 }
 
 #[derive(Debug)]
@@ -103,12 +100,7 @@ struct Files {
 impl Packs {
     pub fn new(dir: PathBuf, packs: Vec<Arc<Pack>>, next: u64) -> Self {
         let table = packs.into_iter().map(|p| (p.id, p)).collect();
-        Self {
-            dir,
-            table: RwLock::new(table),
-            files: Mutex::default(),
-            next: AtomicU64::new(next),
-        }
+        Self { dir, table: RwLock::new(table), files: Mutex::default(), next: AtomicU64::new(next) }
     }
 
     /// A number that no pack has had.
@@ -152,11 +144,7 @@ impl Packs {
         }
         let files = &mut *self.files.lock();
         if files.open.len() >= MAX_OPEN {
-            let oldest = files
-                .open
-                .iter()
-                .min_by_key(|(_, (_, used))| *used)
-                .map(|(id, _)| *id);
+            let oldest = files.open.iter().min_by_key(|(_, (_, used))| *used).map(|(id, _)| *id);
             oldest.map(|id| files.open.remove(&id));
         }
         files.open.insert(pack.id, (file.clone(), files.clock));

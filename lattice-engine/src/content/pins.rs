@@ -127,16 +127,8 @@ impl Pins {
         let state = &mut *self.state.lock();
         let from = state.manifests.partition_point(|(at, _)| at <= seen);
         let spared = Spared {
-            manifests: state.manifests[from..]
-                .iter()
-                .map(|(_, root)| *root)
-                .collect(),
-            layouts: state
-                .readers
-                .iter()
-                .filter(|(at, _)| *at > seen)
-                .map(|(_, r)| r.clone())
-                .collect(),
+            manifests: state.manifests[from..].iter().map(|(_, root)| *root).collect(),
+            layouts: state.readers.iter().filter(|(at, _)| *at > seen).map(|(_, r)| r.clone()).collect(),
         };
         *seen = state.clock;
         if !spared.is_empty() {

@@ -37,19 +37,14 @@ impl Inner {
     fn at_location<T>(&self, id: &ChunkId, read: impl Fn(&Location) -> Result<T>) -> Result<T> {
         let mut tried = None;
         for _ in 0..RETRIES {
-            let location = self
-                .locate(id)?
-                .ok_or(ContentError::Missing { chunk: *id })?;
+            let location = self.locate(id)?.ok_or(ContentError::Missing { chunk: *id })?;
             let e = match read(&location) {
                 Ok(out) => return Ok(out),
                 Err(e) => e,
             };
             // The same place twice: it is not a move.
             if tried.replace(location) == Some(location) {
-                if matches!(
-                    e,
-                    ContentError::Corrupt { .. } | ContentError::Truncated { .. }
-                ) {
+                if matches!(e, ContentError::Corrupt { .. } | ContentError::Truncated { .. }) {
                     self.damaged.lock().insert(*id);
                 }
                 return Err(e);
@@ -59,10 +54,7 @@ impl Inner {
     }
 
     pub fn load_from(&self, id: &ChunkId, location: &Location) -> Result<Bytes> {
-        let pack = self
-            .packs
-            .get(location.pack)
-            .ok_or(ContentError::Missing { chunk: *id })?;
+        let pack = self.packs.get(location.pack).ok_or(ContentError::Missing { chunk: *id })?;
         let mut stored = vec![0; location.stored_len as usize];
         self.read_pack(&pack, &mut stored, location.offset)?;
         let corrupt = |what| self.corrupt(id, location, what);
@@ -70,9 +62,7 @@ impl Inner {
             stored
         } else {
             let mut plain = vec![0; location.len as usize];
-            self.codec
-                .decompress(&stored, &mut plain)
-                .map_err(|_| corrupt("it does not decompress"))?;
+            self.codec.decompress(&stored, &mut plain).map_err(|_| corrupt("it does not decompress"))?;
             plain
         };
         if manifest::name(&plain) != *id {
@@ -83,40 +73,23 @@ impl Inner {
     }
 
     pub fn corrupt(&self, id: &ChunkId, location: &Location, what: &'static str) -> ContentError {
-        let pack = self
-            .packs
-            .get(location.pack)
-            .map(|p| p.path(&self.packs.dir))
-            .unwrap_or_default();
-        ContentError::Corrupt {
-            chunk: *id,
-            pack,
-            offset: location.offset,
-            what,
-        }
+        let pack = self.packs.get(location.pack).map(|p| p.path(&self.packs.dir)).unwrap_or_default();
+        ContentError::Corrupt { chunk: *id, pack, offset: location.offset, what }
     }
 
     /// Fills `out` with the chunk's bytes from `skip` on.
     fn read_chunk(&self, id: &ChunkId, len: u64, skip: usize, out: &mut [u8]) -> Result<()> {
         if let Some(bytes) = self.cache.chunk(id) {
-            let part = bytes
-                .get(skip..skip + out.len())
-                .ok_or(ContentError::BadManifest {
-                    chunk: *id,
-                    what: "it gives this chunk a length that it doesn't have",
-                })?;
+            let part = bytes.get(skip..skip + out.len()).ok_or(ContentError::BadManifest {
+                chunk: *id,
+                what: "it gives this chunk a length that it doesn't have",
+            })?;
             out.copy_from_slice(part);
             return Ok(());
         }
-        let location = self
-            .locate(id)?
-            .ok_or(ContentError::Missing { chunk: *id })?;
+        let location = self.locate(id)?.ok_or(ContentError::Missing { chunk: *id })?;
         if u64::from(location.len) != len {
-            return Err(self.corrupt(
-                id,
-                &location,
-                "its length is not the one that the file gives it",
-            ));
+            return Err(self.corrupt(id, &location, "its length is not the one that the file gives it"));
         }
         if location.flags & FLAG_ZSTD == 0 && self.read_plain(id, &location, skip, out) {
             return Ok(());
@@ -133,10 +106,7 @@ impl Inner {
         let Some(pack) = self.packs.get(location.pack).filter(|_| verified || whole) else {
             return false;
         };
-        if self
-            .read_pack(&pack, out, location.offset + skip as u64)
-            .is_err()
-        {
+        if self.read_pack(&pack, out, location.offset + skip as u64).is_err() {
             return false;
         }
         if !verified {
@@ -165,14 +135,12 @@ impl Inner {
         match content {
             Content::Inline(_) | Content::InLog(_) => Ok((None, Arc::new(Layout::new(Vec::new())))),
             Content::Chunks(chunks) => Ok((None, Arc::new(Layout::new(chunks.clone())))),
-            Content::Manifest {
-                manifest: Chunk { id: Some(id), .. },
-                size,
-            } => Ok((Some((*id, *size)), self.layout(id, *size)?)),
-            Content::Manifest { .. } => Err(ContentError::BadManifest {
-                chunk: ChunkId([0; 32]),
-                what: "it has no name",
-            }),
+            Content::Manifest { manifest: Chunk { id: Some(id), .. }, size } => {
+                Ok((Some((*id, *size)), self.layout(id, *size)?))
+            }
+            Content::Manifest { .. } => {
+                Err(ContentError::BadManifest { chunk: ChunkId([0; 32]), what: "it has no name" })
+            }
         }
     }
 
@@ -180,17 +148,13 @@ impl Inner {
         if offset >= layout.size() || buf.is_empty() {
             return Ok(0);
         }
-        let len = buf
-            .len()
-            .min(usize::try_from(layout.size() - offset).unwrap_or(usize::MAX));
+        let len = buf.len().min(usize::try_from(layout.size() - offset).unwrap_or(usize::MAX));
         let (mut run, mut done) = (layout.find(offset), 0);
         while done < len {
             let chunk = layout.chunks()[run];
             let range = layout.range(run);
             let skip = offset + done as u64 - range.start;
-            let part = usize::try_from(chunk.len - skip)
-                .unwrap_or(usize::MAX)
-                .min(len - done);
+            let part = usize::try_from(chunk.len - skip).unwrap_or(usize::MAX).min(len - done);
             let out = &mut buf[done..done + part];
             match &chunk.id {
                 None => out.fill(0),
@@ -205,10 +169,7 @@ impl Inner {
 
 impl Inner {
     fn must_have(&self, root: Option<Root>, layout: &Layout) -> Result<()> {
-        let ids = root
-            .map(|(id, _)| id)
-            .into_iter()
-            .chain(layout.chunks().iter().filter_map(|c| c.id));
+        let ids = root.map(|(id, _)| id).into_iter().chain(layout.chunks().iter().filter_map(|c| c.id));
         for id in ids {
             if self.pins.is_condemned(&id) || self.locate(&id)?.is_none() {
                 return Err(ContentError::Missing { chunk: id });
@@ -219,10 +180,7 @@ impl Inner {
 }
 
 fn read_inline(bytes: &[u8], buf: &mut [u8], offset: u64) -> usize {
-    let rest = usize::try_from(offset)
-        .ok()
-        .and_then(|at| bytes.get(at..))
-        .unwrap_or_default();
+    let rest = usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
     let len = rest.len().min(buf.len());
     buf[..len].copy_from_slice(&rest[..len]);
     len
@@ -268,35 +226,22 @@ impl ContentReader {
     /// What is data and not a hole.
     pub fn data_ranges(&self) -> Vec<Range<u64>> {
         if self.layout().is_empty() {
-            return (self.size() > 0)
-                .then_some(0..self.size())
-                .into_iter()
-                .collect();
+            return (self.size() > 0).then_some(0..self.size()).into_iter().collect();
         }
-        self.layout()
-            .extents()
-            .into_iter()
-            .filter(|(_, hole)| !hole)
-            .map(|(range, _)| range)
-            .collect()
+        self.layout().extents().into_iter().filter(|(_, hole)| !hole).map(|(range, _)| range).collect()
     }
 
     /// A file that the kernel may read directly, byte for byte this content, if an adopted file is that. It is valid as
     /// long as a clone of this reader lives.
     pub fn contiguous(&self) -> Option<File> {
         let lent = self.opened.lent.get_or_init(|| {
-            let found = self
-                .opened
-                .digest
-                .map(|digest| self.opened.inner.contiguous(self.layout(), digest));
+            let found = self.opened.digest.map(|digest| self.opened.inner.contiguous(self.layout(), digest));
             found.transpose().map(Option::flatten).unwrap_or_else(|e| {
                 tracing::warn!("reading through the daemon: {e}");
                 None
             })
         });
-        lent.as_ref()
-            .and_then(|lent| lent.fd().try_clone().ok())
-            .map(File::from)
+        lent.as_ref().and_then(|lent| lent.fd().try_clone().ok()).map(File::from)
     }
 
     /// The first byte of data at or after `offset`; `None` if there is none (`ENXIO`).
@@ -355,9 +300,7 @@ impl ContentStore {
         match content {
             Content::Inline(bytes) => Ok(read_inline(bytes, buf, offset)),
             Content::InLog(_) => Err(ContentError::InLog),
-            _ => self
-                .inner
-                .read_layout(&self.inner.resolve(content)?.1, buf, offset),
+            _ => self.inner.read_layout(&self.inner.resolve(content)?.1, buf, offset),
         }
     }
 
@@ -370,16 +313,9 @@ impl ContentStore {
             _ => Bytes::new(),
         };
         let (root, layout) = self.inner.resolve(content)?;
-        let digest =
-            (content.size() >= self.inner.tuning.min_adopt).then(|| manifest::digest(content));
-        let mut opened = Opened {
-            inner: self.inner.clone(),
-            inline,
-            layout,
-            digest,
-            pinned: None,
-            lent: OnceLock::new(),
-        };
+        let digest = (content.size() >= self.inner.tuning.min_adopt).then(|| manifest::digest(content));
+        let mut opened =
+            Opened { inner: self.inner.clone(), inline, layout, digest, pinned: None, lent: OnceLock::new() };
         if !opened.layout.is_empty() {
             let (number, collecting) = self.inner.pins.open_reader(root, opened.layout.clone());
             opened.pinned = Some(number);
@@ -387,10 +323,7 @@ impl ContentStore {
                 self.inner.must_have(root, &opened.layout)?;
             }
         }
-        Ok(ContentReader {
-            opened: Arc::new(opened),
-            pos: 0,
-        })
+        Ok(ContentReader { opened: Arc::new(opened), pos: 0 })
     }
 
     /// The runs of a content, its manifest resolved.
@@ -411,10 +344,7 @@ impl ContentStore {
     pub fn ids_of(&self, content: &Content) -> Result<Vec<ChunkId>> {
         let (root, layout) = self.inner.resolve(content)?;
         let manifest = root.map(|(id, _)| id);
-        Ok(manifest
-            .into_iter()
-            .chain(layout.chunks().iter().filter_map(|c| c.id))
-            .collect())
+        Ok(manifest.into_iter().chain(layout.chunks().iter().filter_map(|c| c.id)).collect())
     }
 
     /// Chunks of a content that are not here. With a manifest that is not here, that one alone: what it names is known
@@ -429,11 +359,7 @@ impl ContentStore {
             }
             Ok(here)
         };
-        if let Content::Manifest {
-            manifest: Chunk { id: Some(id), .. },
-            size,
-        } = content
-        {
+        if let Content::Manifest { manifest: Chunk { id: Some(id), .. }, size } = content {
             if !want(*id)? {
                 return Ok(out);
             }

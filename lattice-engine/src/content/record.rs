@@ -131,13 +131,8 @@ mod tests {
 
     #[test]
     fn a_record_reads_back_and_no_flipped_bit_passes() {
-        let record = Record {
-            id: ChunkId([7; 32]),
-            stored_len: 100,
-            len: 300,
-            flags: FLAG_ZSTD,
-            payload_crc: 9,
-        };
+        let record =
+            Record { id: ChunkId([7; 32]), stored_len: 100, len: 300, flags: FLAG_ZSTD, payload_crc: 9 };
         let bytes = record.encode();
         assert_eq!(Record::decode(&bytes), Some(record));
         for bit in 0..bytes.len() * 8 {

@@ -38,18 +38,11 @@ pub(super) struct Scan<'a> {
 impl Scan<'_> {
     /// Visits the intact records from offset `from` on, in order.
     pub fn run(&self, from: u64, visit: &mut dyn FnMut(u64, Record)) -> io::Result<Scanned> {
-        let mut out = Scanned {
-            end: from,
-            gaps: Vec::new(),
-        };
+        let mut out = Scanned { end: from, gaps: Vec::new() };
         let mut pos = from;
         while pos + RECORD_HEADER as u64 <= self.len {
-            let record = self
-                .header(pos)?
-                .filter(|record| record.next(pos) <= self.len);
-            let payload = record
-                .map(|record| self.payload(pos, &record))
-                .transpose()?;
+            let record = self.header(pos)?.filter(|record| record.next(pos) <= self.len);
+            let payload = record.map(|record| self.payload(pos, &record)).transpose()?;
             match (record, payload) {
                 (Some(record), Some(state @ (Payload::Intact | Payload::Punched))) => {
                     if out.end < pos {
@@ -82,16 +75,11 @@ impl Scan<'_> {
         if crc32fast::hash(&stored) == record.payload_crc && self.is_named(record, &stored) {
             return Ok(Payload::Intact);
         }
-        let punched =
-            whole_blocks(start, start + stored.len() as u64).is_some_and(|(from, len)| {
-                let from = (from - start) as usize;
-                stored[from..from + len as usize].iter().all(|b| *b == 0)
-            });
-        Ok(if punched {
-            Payload::Punched
-        } else {
-            Payload::Damaged
-        })
+        let punched = whole_blocks(start, start + stored.len() as u64).is_some_and(|(from, len)| {
+            let from = (from - start) as usize;
+            stored[from..from + len as usize].iter().all(|b| *b == 0)
+        });
+        Ok(if punched { Payload::Punched } else { Payload::Damaged })
     }
 
     fn is_named(&self, record: &Record, stored: &[u8]) -> bool {
@@ -108,9 +96,7 @@ impl Scan<'_> {
         while pos + RECORD_HEADER as u64 <= self.len {
             let mut window = vec![0; WINDOW.min((self.len - pos) as usize)];
             self.file.read_exact_at(&mut window, pos)?;
-            let found = window
-                .chunks_exact(ALIGN as usize)
-                .position(looks_like_record);
+            let found = window.chunks_exact(ALIGN as usize).position(looks_like_record);
             if let Some(i) = found {
                 return Ok(pos + i as u64 * ALIGN);
             }

@@ -57,15 +57,9 @@ impl Sidecar {
         }
         let mut free = 0;
         for row in bytes[FIXED..end].chunks_exact(ROW) {
-            let (id, offset, len) = (
-                ChunkId::from_slice(&row[..32]),
-                u64_at(row, 32),
-                u32_at(row, 40),
-            );
+            let (id, offset, len) = (ChunkId::from_slice(&row[..32]), u64_at(row, 32), u32_at(row, 40));
             let Some(id) = id else { return Ok(None) };
-            let fits = offset
-                .checked_add(u64::from(len))
-                .is_some_and(|end| end <= sidecar.size);
+            let fits = offset.checked_add(u64::from(len)).is_some_and(|end| end <= sidecar.size);
             if offset < free || !fits {
                 return Ok(None);
             }
@@ -87,28 +81,15 @@ impl Sidecar {
             Header::Invalid => return Ok(None),
             Header::Version(found) => {
                 let known = super::record::VERSION;
-                return Err(ContentError::Version {
-                    path: path.into(),
-                    found,
-                    known,
-                });
+                return Err(ContentError::Version { path: path.into(), found, known });
             }
         }
         let count = u32_at(fixed, FIXED - 8) as usize;
-        if u32_at(fixed, FIXED - 4) != crc32fast::hash(&fixed[start..FIXED - 4])
-            || count > MAX_CHUNKS
-        {
+        if u32_at(fixed, FIXED - 4) != crc32fast::hash(&fixed[start..FIXED - 4]) || count > MAX_CHUNKS {
             return Ok(None);
         }
         let digest = ChunkId::from_slice(&fixed[start + 8..start + 40]).filter(|d| d.0 != [0; 32]);
-        Ok(Some((
-            Self {
-                size: u64_at(fixed, start),
-                digest,
-                chunks: Vec::new(),
-            },
-            count,
-        )))
+        Ok(Some((Self { size: u64_at(fixed, start), digest, chunks: Vec::new() }, count)))
     }
 
     /// Writes it beside its place and renames it there. Not flushed: what a crash leaves half written doesn't check and
@@ -159,16 +140,7 @@ impl Sidecar {
     /// Where each chunk stands in pack `pack`.
     pub fn locations(&self, pack: u64) -> impl Iterator<Item = (ChunkId, Location)> + '_ {
         self.chunks.iter().map(move |(id, offset, len)| {
-            (
-                *id,
-                Location {
-                    pack,
-                    offset: *offset,
-                    stored_len: *len,
-                    len: *len,
-                    flags: 0,
-                },
-            )
+            (*id, Location { pack, offset: *offset, stored_len: *len, len: *len, flags: 0 })
         })
     }
 }
@@ -186,22 +158,12 @@ mod tests {
         };
         let path = Path::new("x.idx");
         let bytes = sidecar.encode();
-        assert_eq!(
-            Sidecar::decode(path, &bytes).expect("version 1"),
-            Some(sidecar)
-        );
+        assert_eq!(Sidecar::decode(path, &bytes).expect("version 1"), Some(sidecar));
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(
-                Sidecar::decode(path, &flipped).expect("damage, not a version"),
-                None,
-                "bit {bit}"
-            );
+            assert_eq!(Sidecar::decode(path, &flipped).expect("damage, not a version"), None, "bit {bit}");
         }
-        assert_eq!(
-            Sidecar::decode(path, &bytes[..bytes.len() - 1]).expect("damage"),
-            None
-        );
+        assert_eq!(Sidecar::decode(path, &bytes[..bytes.len() - 1]).expect("damage"), None);
     }
 }

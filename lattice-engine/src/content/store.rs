@@ -30,10 +30,7 @@ pub(super) struct Tuning {
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self {
-            pack_target: 256 << 20,
-            min_adopt: MIN_ADOPT,
-        }
+        Self { pack_target: 256 << 20, min_adopt: MIN_ADOPT }
     }
 }
 
@@ -92,28 +89,18 @@ pub(super) struct Item {
 
 impl Overlay {
     /// Gives those chunks of an adopted file that `wanted` names their place in it; how many.
-    pub fn list_raw(
-        &mut self,
-        sidecar: &Sidecar,
-        pack: u64,
-        wanted: impl Fn(&ChunkId) -> bool,
-    ) -> u64 {
+    pub fn list_raw(&mut self, sidecar: &Sidecar, pack: u64, wanted: impl Fn(&ChunkId) -> bool) -> u64 {
         let mut seen = HashSet::new();
         let mut rows: Vec<_> = sidecar
             .locations(pack)
             .filter(|(id, _)| wanted(id) && seen.insert(*id))
-            .map(|(id, location)| Pending {
-                id,
-                location,
-                mark: None,
-            })
+            .map(|(id, location)| Pending { id, location, mark: None })
             .collect();
         // Only with the last one is the file done: until then the next open looks at all of it.
         if let Some(last) = rows.last_mut() {
             last.mark = Some(sidecar.size);
         }
-        self.map
-            .extend(rows.iter().map(|row| (row.id, row.location)));
+        self.map.extend(rows.iter().map(|row| (row.id, row.location)));
         self.queue.extend(&rows);
         rows.len() as u64
     }
@@ -145,9 +132,7 @@ impl Inner {
 
     /// False where the pack is gone or ends before the chunk does: storing it again heals.
     pub fn usable(&self, location: &Location) -> bool {
-        self.packs
-            .get(location.pack)
-            .is_some_and(|pack| location.end() <= pack.len())
+        self.packs.get(location.pack).is_some_and(|pack| location.end() <= pack.len())
     }
 
     /// Appends records. `force` makes these the chunks' places even where they have one.
@@ -175,22 +160,15 @@ impl Inner {
         let mut damaged = self.damaged.lock();
         let mut overlay = self.overlay.write();
         for item in items {
-            let location = Location {
-                pack: active.pack.id,
-                offset: base + item.location.offset,
-                ..item.location
-            };
+            let location =
+                Location { pack: active.pack.id, offset: base + item.location.offset, ..item.location };
             let mark = Some(base + item.next);
             let heals = damaged.remove(&item.id);
             // Two writers of the same chunk: the first one's place stands, the other's bytes are dead.
             if force || heals || !overlay.map.contains_key(&item.id) {
                 overlay.map.insert(item.id, location);
             }
-            overlay.queue.push_back(Pending {
-                id: item.id,
-                location,
-                mark,
-            });
+            overlay.queue.push_back(Pending { id: item.id, location, mark });
         }
         Ok(())
     }
@@ -201,10 +179,9 @@ impl Inner {
         let path = packs::path(&self.packs.dir, id, "pack");
         let make = || {
             let file = self.disk.open(&path, Open::CreateNew)?;
-            file.write_all_at(&file_header(PACK_MAGIC), 0)
-                .inspect_err(|_| {
-                    let _ = self.disk.remove(&path);
-                })?;
+            file.write_all_at(&file_header(PACK_MAGIC), 0).inspect_err(|_| {
+                let _ = self.disk.remove(&path);
+            })?;
             Ok(file)
         };
         let file = make().map_err(io_at("create", &path))?;
@@ -228,9 +205,7 @@ impl Inner {
         if count == 0 {
             return Ok(0);
         }
-        self.index
-            .apply(&batch, durable)
-            .map_err(index_err("store rows"))?;
+        self.index.apply(&batch, durable).map_err(index_err("store rows"))?;
         let overlay = &mut *self.overlay.write();
         overlay.queue.drain(..count);
         for (id, location) in &batch.inserts {
@@ -265,32 +240,22 @@ impl Inner {
                 marks.insert(pending.location.pack, mark);
             }
         }
-        batch.marks = marks
-            .into_iter()
-            .map(|(pack, mark)| (pack, Some(mark)))
-            .collect();
+        batch.marks = marks.into_iter().map(|(pack, mark)| (pack, Some(mark))).collect();
         (batch, count)
     }
 
     pub fn read_pack(&self, pack: &Pack, buf: &mut [u8], offset: u64) -> Result<()> {
         let file = self.packs.file(self.disk.as_ref(), pack)?;
-        file.read_exact_at(buf, offset)
-            .map_err(|e| self.read_error(pack, offset + buf.len() as u64, e))
+        file.read_exact_at(buf, offset).map_err(|e| self.read_error(pack, offset + buf.len() as u64, e))
     }
 
     /// Says "truncated" where that is what it is.
     fn read_error(&self, pack: &Pack, needed: u64, e: std::io::Error) -> ContentError {
         let path = pack.path(&self.packs.dir);
-        let len = self
-            .packs
-            .file(self.disk.as_ref(), pack)
-            .and_then(|f| f.len().map_err(io_at("measure", &path)));
+        let len =
+            self.packs.file(self.disk.as_ref(), pack).and_then(|f| f.len().map_err(io_at("measure", &path)));
         match len {
-            Ok(len) if len < needed => ContentError::Truncated {
-                pack: path,
-                len,
-                expected: needed,
-            },
+            Ok(len) if len < needed => ContentError::Truncated { pack: path, len, expected: needed },
             _ => io_at("read", &path)(e),
         }
     }

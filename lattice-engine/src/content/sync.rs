@@ -40,10 +40,7 @@ impl Syncer {
         let mut state = self.state.lock();
         state.written += 1;
         state.dir |= dir;
-        let (_, files) = state
-            .dirty
-            .entry(pack.id)
-            .or_insert_with(|| (pack.clone(), Vec::new()));
+        let (_, files) = state.dirty.entry(pack.id).or_insert_with(|| (pack.clone(), Vec::new()));
         if !files.iter().any(|f| Arc::ptr_eq(f, file)) {
             files.push(file.clone());
         }
@@ -90,11 +87,8 @@ impl Syncer {
             self.done.wait(&mut state);
         }
         state.running = true;
-        let (dirty, dirs, target) = (
-            std::mem::take(&mut state.dirty),
-            std::mem::take(&mut state.dir),
-            state.written,
-        );
+        let (dirty, dirs, target) =
+            (std::mem::take(&mut state.dirty), std::mem::take(&mut state.dir), state.written);
         drop(state);
         let result = flush(disk, dir, &dirty, dirs);
         let mut state = self.state.lock();
@@ -120,8 +114,7 @@ fn flush(disk: &dyn Disk, dir: &Path, dirty: &Dirty, dirs: bool) -> Result<()> {
         flushed.push((pack, len));
     }
     if dirs {
-        disk.sync_dir(dir)
-            .map_err(io_at("flush the directory", dir))?;
+        disk.sync_dir(dir).map_err(io_at("flush the directory", dir))?;
     }
     // Only now: a pack whose name is not on disk is not durable.
     for (pack, len) in flushed {

@@ -26,8 +26,7 @@ impl ContentStore {
     ) -> Result<Content> {
         if new_size <= MAX_INLINE as u64 {
             let mut bytes = vec![0; new_size as usize];
-            read.read_exact_at(&mut bytes, 0)
-                .map_err(|source| ContentError::Source { offset: 0, source })?;
+            read.read_exact_at(&mut bytes, 0).map_err(|source| ContentError::Source { offset: 0, source })?;
             return Ok(Content::Inline(Bytes::from(bytes)));
         }
         let _pin = self.pin();
@@ -51,10 +50,7 @@ impl ContentStore {
             while next < layout.len() && layout.range(next).start < pos {
                 next += 1;
             }
-            if next < layout.len()
-                && layout.range(next).start == pos
-                && plan.keeps(&layout.range(next))
-            {
+            if next < layout.len() && layout.range(next).start == pos && plan.keeps(&layout.range(next)) {
                 runs.push(layout.chunks()[next])?;
                 scanner.seek(layout.range(next).end);
             } else if let Some(piece) = scanner.next()? {
@@ -75,54 +71,35 @@ struct Plan {
 
 impl Plan {
     fn new(old: &Layout, old_size: u64, new_size: u64, dirty: Vec<Range<u64>>) -> Self {
-        let mut known: Vec<_> = old
-            .extents()
-            .into_iter()
-            .filter(|(_, hole)| *hole)
-            .map(|(range, _)| range)
-            .collect();
+        let mut known: Vec<_> =
+            old.extents().into_iter().filter(|(_, hole)| *hole).map(|(range, _)| range).collect();
         known.push(old_size.min(new_size)..new_size);
         let zeros = Zeros(without(&merged(&known, new_size), &dirty));
         let mut affected = dirty;
         if old_size != new_size {
             affected.push(old_size.min(new_size)..old_size.max(new_size));
         }
-        Self {
-            affected: merged(&affected, u64::MAX),
-            zeros,
-            new_size,
-        }
+        Self { affected: merged(&affected, u64::MAX), zeros, new_size }
     }
 
     /// Whether an old chunk is what cutting from its start would give. That depends on its bytes, on one byte after it,
     /// and on whether the aligned blocks that it touches or ends at are zero.
     fn keeps(&self, chunk: &Range<u64>) -> bool {
         let block = |at: u64| at - at % BLOCK as u64;
-        let i = self
-            .affected
-            .partition_point(|range| range.end <= chunk.start);
-        chunk.end <= self.new_size
-            && self
-                .affected
-                .get(i)
-                .is_none_or(|range| chunk.end < block(range.start))
+        let i = self.affected.partition_point(|range| range.end <= chunk.start);
+        chunk.end <= self.new_size && self.affected.get(i).is_none_or(|range| chunk.end < block(range.start))
     }
 
     /// Whether so much changed that reading ahead pays.
     fn is_long(&self) -> bool {
-        self.affected
-            .iter()
-            .any(|range| range.end - range.start > 4 << 20)
+        self.affected.iter().any(|range| range.end - range.start > 4 << 20)
     }
 }
 
 /// Sorted, disjoint, not empty, below `size`.
 fn merged(ranges: &[Range<u64>], size: u64) -> Vec<Range<u64>> {
-    let mut sorted: Vec<_> = ranges
-        .iter()
-        .map(|r| r.start..r.end.min(size))
-        .filter(|r| r.start < r.end)
-        .collect();
+    let mut sorted: Vec<_> =
+        ranges.iter().map(|r| r.start..r.end.min(size)).filter(|r| r.start < r.end).collect();
     sorted.sort_unstable_by_key(|r| r.start);
     let mut out: Vec<Range<u64>> = Vec::with_capacity(sorted.len());
     for range in sorted {
@@ -140,10 +117,7 @@ fn without(ranges: &[Range<u64>], holes: &[Range<u64>]) -> Vec<Range<u64>> {
     for range in ranges {
         let mut start = range.start;
         let first = holes.partition_point(|hole| hole.end <= start);
-        for hole in holes[first..]
-            .iter()
-            .take_while(|hole| hole.start < range.end)
-        {
+        for hole in holes[first..].iter().take_while(|hole| hole.start < range.end) {
             out.push(start..hole.start.max(start));
             start = hole.end;
         }
@@ -160,9 +134,6 @@ mod tests {
     #[test]
     fn ranges_are_merged_and_cut_out() {
         assert_eq!(merged(&[5..9, 0..2, 2..3, 8..20, 7..7], 15), [0..3, 5..15]);
-        assert_eq!(
-            without(&[0..10, 20..30], &[2..4, 8..22, 29..40]),
-            [0..2, 4..8, 22..29]
-        );
+        assert_eq!(without(&[0..10, 20..30], &[2..4, 8..22, 29..40]), [0..2, 4..8, 22..29]);
     }
 }

@@ -73,10 +73,7 @@ impl Batch {
 
     /// Stores what is new of a piece and lists it.
     pub fn add_piece(&mut self, inner: &Inner, runs: &mut Runs, piece: &Piece<'_>) -> Result<()> {
-        let id = piece
-            .bytes
-            .map(|bytes| self.add(inner, bytes))
-            .transpose()?;
+        let id = piece.bytes.map(|bytes| self.add(inner, bytes)).transpose()?;
         runs.push(Chunk { id, len: piece.len })
     }
 
@@ -85,10 +82,7 @@ impl Batch {
         let chunks = runs.into_vec();
         if chunks.len() <= MAX_DIRECT_CHUNKS {
             // Those that an update took over are pinned by its reader only until it returns.
-            chunks
-                .iter()
-                .filter_map(|c| c.id)
-                .for_each(|id| inner.pins.touch(id));
+            chunks.iter().filter_map(|c| c.id).for_each(|id| inner.pins.touch(id));
             self.flush(inner)?;
             return Ok(Content::Chunks(chunks));
         }
@@ -100,37 +94,19 @@ impl Batch {
         inner.cache.keep_layout(id, layout);
         // After the flush, because a collection reads the manifest; before that an update's reader pins what it names.
         inner.pins.touch_manifest((id, size));
-        Ok(Content::Manifest {
-            manifest: Chunk {
-                id: Some(id),
-                len: list.len() as u64,
-            },
-            size,
-        })
+        Ok(Content::Manifest { manifest: Chunk { id: Some(id), len: list.len() as u64 }, size })
     }
 }
 
 /// One record at the end of a buffer that will be appended.
-pub(super) fn push_record(
-    buffer: &mut Vec<u8>,
-    items: &mut Vec<Item>,
-    record: Record,
-    payload: &[u8],
-) {
+pub(super) fn push_record(buffer: &mut Vec<u8>, items: &mut Vec<Item>, record: Record, payload: &[u8]) {
     let start = buffer.len() as u64;
     buffer.extend_from_slice(&record.encode());
     buffer.extend_from_slice(payload);
     let next = record.next(start);
     buffer.resize(next as usize, 0);
-    let location = Location {
-        offset: start + RECORD_HEADER as u64,
-        ..record.location(0, start)
-    };
-    items.push(Item {
-        id: record.id,
-        location,
-        next,
-    });
+    let location = Location { offset: start + RECORD_HEADER as u64, ..record.location(0, start) };
+    items.push(Item { id: record.id, location, next });
 }
 
 /// Takes a file's bytes in order. Dropped before [`ContentWriter::finish`], it leaves chunks that no content names.
@@ -186,24 +162,11 @@ impl ContentWriter {
     }
 }
 
-fn cut_one(
-    inner: &Inner,
-    batch: &mut Batch,
-    runs: &mut Runs,
-    bytes: &[u8],
-    offset: u64,
-) -> Result<usize> {
+fn cut_one(inner: &Inner, batch: &mut Batch, runs: &mut Runs, bytes: &[u8], offset: u64) -> Result<usize> {
     let step = chunker::step(bytes, offset);
     let (Step::Hole(len) | Step::Data(len)) = step;
     let bytes = matches!(step, Step::Data(_)).then(|| &bytes[..len]);
-    batch.add_piece(
-        inner,
-        runs,
-        &Piece {
-            len: len as u64,
-            bytes,
-        },
-    )?;
+    batch.add_piece(inner, runs, &Piece { len: len as u64, bytes })?;
     Ok(len)
 }
 
@@ -216,13 +179,7 @@ impl ContentStore {
         let _pin = self.pin();
         let (mut batch, mut runs, mut pos) = (Batch::default(), Runs::default(), 0);
         while pos < bytes.len() {
-            pos += cut_one(
-                &self.inner,
-                &mut batch,
-                &mut runs,
-                &bytes[pos..],
-                pos as u64,
-            )?;
+            pos += cut_one(&self.inner, &mut batch, &mut runs, &bytes[pos..], pos as u64)?;
         }
         batch.finish(&self.inner, runs)
     }
@@ -243,17 +200,11 @@ impl ContentStore {
     pub fn put_chunk(&self, id: &ChunkId, bytes: &[u8]) -> Result<()> {
         let len = bytes.len() as u64;
         if len > MAX_MANIFEST_LEN {
-            return Err(ContentError::ChunkTooLarge {
-                len,
-                max: MAX_MANIFEST_LEN,
-            });
+            return Err(ContentError::ChunkTooLarge { len, max: MAX_MANIFEST_LEN });
         }
         let found = manifest::name(bytes);
         if found != *id {
-            return Err(ContentError::WrongHash {
-                expected: *id,
-                found,
-            });
+            return Err(ContentError::WrongHash { expected: *id, found });
         }
         let _pin = self.pin();
         let mut batch = Batch::default();

@@ -28,31 +28,15 @@ pub const MAX_PROGRAM_ID: usize = 255;
 pub const MAX_FILE_SIZE: u64 = i64::MAX as u64;
 
 pub(super) fn limit(what: &'static str, have: usize, limit: usize) -> Result<(), EntryError> {
-    if have > limit {
-        Err(EntryError::Limit { what, have, limit })
-    } else {
-        Ok(())
-    }
+    if have > limit { Err(EntryError::Limit { what, have, limit }) } else { Ok(()) }
 }
 
 fn op_limit(what: &'static str, have: usize, limit: usize) -> Result<(), OpError> {
-    if have > limit {
-        Err(OpError::Limit {
-            what,
-            have: have as u64,
-            limit: limit as u64,
-        })
-    } else {
-        Ok(())
-    }
+    if have > limit { Err(OpError::Limit { what, have: have as u64, limit: limit as u64 }) } else { Ok(()) }
 }
 
 fn rule(holds: bool, why: &'static str) -> Result<(), OpError> {
-    if holds {
-        Ok(())
-    } else {
-        Err(OpError::Malformed(why))
-    }
+    if holds { Ok(()) } else { Err(OpError::Malformed(why)) }
 }
 
 /// The rules of a header by itself.
@@ -75,11 +59,7 @@ pub(super) fn header(h: &Header) -> Result<(), EntryError> {
         return wrong("group_first", "a group begins at this entry or before it");
     }
     limit("number of deps", h.deps.len(), MAX_DEPS)?;
-    limit(
-        "payload length",
-        usize::try_from(h.payload_len).unwrap_or(usize::MAX),
-        MAX_PAYLOAD,
-    )?;
+    limit("payload length", usize::try_from(h.payload_len).unwrap_or(usize::MAX), MAX_PAYLOAD)?;
     if !h.deps.is_sorted_by(|a, b| a.id < b.id) {
         return wrong("deps", "they must be sorted and unique");
     }
@@ -88,10 +68,7 @@ pub(super) fn header(h: &Header) -> Result<(), EntryError> {
             return wrong("deps", "prev_hash is a dep already");
         }
         if dep.author == h.author && dep.seq >= h.seq {
-            return wrong(
-                "deps",
-                "an entry can't come after a later one of its own author",
-            );
+            return wrong("deps", "an entry can't come after a later one of its own author");
         }
     }
     Ok(())
@@ -102,16 +79,10 @@ pub(super) fn ops(kind: Kind, ops: &[Op]) -> Result<(), EntryError> {
     limit("number of ops", ops.len(), MAX_OPS)?;
     match kind {
         Kind::Data if ops.is_empty() => {
-            return Err(EntryError::Field {
-                field: "kind",
-                why: "a data entry has at least one op",
-            });
+            return Err(EntryError::Field { field: "kind", why: "a data entry has at least one op" });
         }
         Kind::Ack if !ops.is_empty() => {
-            return Err(EntryError::Field {
-                field: "kind",
-                why: "an ack has no ops",
-            });
+            return Err(EntryError::Field { field: "kind", why: "an ack has no ops" });
         }
         _ => {}
     }
@@ -139,10 +110,7 @@ fn facet(op: &Op) -> Option<(&[u8], Option<FileId>)> {
 }
 
 fn op(op: &Op) -> Result<(), OpError> {
-    rule(
-        op.parents().is_sorted_by(|a, b| a < b),
-        "its parents must be sorted and unique",
-    )?;
+    rule(op.parents().is_sorted_by(|a, b| a < b), "its parents must be sorted and unique")?;
     match op {
         Op::Put { key, node, .. } => {
             rule(!key.is_root(), "the root holds no value")?;
@@ -164,10 +132,7 @@ fn node(node: &Node) -> Result<(), OpError> {
         Value::File(content) => self::content(content),
         Value::Symlink(target) => {
             op_limit("symlink target", target.len(), MAX_TARGET)?;
-            rule(
-                !target.is_empty() && !target.contains(&0),
-                "a symlink's target is not empty and has no NUL",
-            )
+            rule(!target.is_empty() && !target.contains(&0), "a symlink's target is not empty and has no NUL")
         }
         Value::Dir | Value::Fifo | Value::Socket => Ok(()),
     }
@@ -181,59 +146,31 @@ fn content(content: &Content) -> Result<(), OpError> {
             rule(!chunks.is_empty(), "a file without chunks is inline")?;
             op_limit("number of chunks", chunks.len(), MAX_DIRECT_CHUNKS)?;
             rule(chunks.iter().all(|c| c.len > 0), "a chunk is not empty")?;
-            rule(
-                total(chunks).is_some(),
-                "a file holds at most 2^63 - 1 bytes",
-            )
+            rule(total(chunks).is_some(), "a file holds at most 2^63 - 1 bytes")
         }
         Content::Manifest { manifest, size } => {
-            rule(
-                manifest.id.is_some() && manifest.len > 0,
-                "a manifest is a chunk, not a hole",
-            )?;
-            rule(
-                (1..=MAX_FILE_SIZE).contains(size),
-                "a file holds 1 to 2^63 - 1 bytes",
-            )
+            rule(manifest.id.is_some() && manifest.len > 0, "a manifest is a chunk, not a hole")?;
+            rule((1..=MAX_FILE_SIZE).contains(size), "a file holds 1 to 2^63 - 1 bytes")
         }
     }
 }
 
 /// The bytes in all of `chunks`, if a file can be that long.
 pub(super) fn total(chunks: &[Chunk]) -> Option<u64> {
-    chunks
-        .iter()
-        .try_fold(0u64, |sum, c| sum.checked_add(c.len))
-        .filter(|sum| *sum <= MAX_FILE_SIZE)
+    chunks.iter().try_fold(0u64, |sum, c| sum.checked_add(c.len)).filter(|sum| *sum <= MAX_FILE_SIZE)
 }
 
 fn attrs(attrs: &Attrs) -> Result<(), OpError> {
+    rule(attrs.mode.is_none_or(|m| m <= 0o7777), "a mode is permission bits only")?;
     rule(
-        attrs.mode.is_none_or(|m| m <= 0o7777),
-        "a mode is permission bits only",
-    )?;
-    rule(
-        [attrs.mtime, attrs.atime]
-            .iter()
-            .flatten()
-            .all(|t| t.ns < 1_000_000_000),
+        [attrs.mtime, attrs.atime].iter().flatten().all(|t| t.ns < 1_000_000_000),
         "a time has less than 10^9 nanoseconds",
     )?;
-    rule(
-        attrs.xattrs.is_sorted_by(|(a, _), (b, _)| a < b),
-        "xattrs must be sorted and unique",
-    )?;
+    rule(attrs.xattrs.is_sorted_by(|(a, _), (b, _)| a < b), "xattrs must be sorted and unique")?;
     for (name, value) in &attrs.xattrs {
         op_limit("xattr name", name.len(), MAX_XATTR_NAME)?;
-        rule(
-            !name.is_empty() && !name.contains(&0),
-            "an xattr's name is not empty and has no NUL",
-        )?;
-        op_limit(
-            "xattr value",
-            value.as_ref().map_or(0, |v| v.len()),
-            MAX_XATTR_VALUE,
-        )?;
+        rule(!name.is_empty() && !name.contains(&0), "an xattr's name is not empty and has no NUL")?;
+        op_limit("xattr value", value.as_ref().map_or(0, |v| v.len()), MAX_XATTR_VALUE)?;
     }
     Ok(())
 }

@@ -23,9 +23,7 @@ impl Header {
         for id in [&self.author.0, &self.prev.0, &self.payload_hash] {
             ids.extend_from_slice(id);
         }
-        self.deps
-            .iter()
-            .for_each(|d| ids.extend_from_slice(&d.id.0));
+        self.deps.iter().for_each(|d| ids.extend_from_slice(&d.id.0));
         authors.iter().for_each(|a| ids.extend_from_slice(&a.0));
         let mut ids = Bytes::from(ids);
         let mut next = |len| ids.split_to(len);
@@ -59,11 +57,7 @@ impl Header {
 
     pub(super) fn from_wire(h: &v1::Header) -> Result<Self, EntryError> {
         let wrong = |field, why| EntryError::Field { field, why };
-        let hash = |field, bytes: &[u8]| {
-            bytes
-                .try_into()
-                .map_err(|_| wrong(field, "it must have 32 bytes"))
-        };
+        let hash = |field, bytes: &[u8]| bytes.try_into().map_err(|_| wrong(field, "it must have 32 bytes"));
         check::limit("number of deps", h.deps.len(), MAX_DEPS)?;
         let authors = h
             .dep_authors
@@ -74,21 +68,13 @@ impl Header {
         let mut deps = Vec::with_capacity(h.deps.len());
         for dep in &h.deps {
             let index = dep.author_index as usize;
-            let author = *authors
-                .get(index)
-                .ok_or_else(|| wrong("deps", "an author's index is out of range"))?;
+            let author =
+                *authors.get(index).ok_or_else(|| wrong("deps", "an author's index is out of range"))?;
             used[index] = true;
-            deps.push(Dep {
-                id: EntryId(hash("deps", &dep.hash)?),
-                author,
-                seq: dep.seq,
-            });
+            deps.push(Dep { id: EntryId(hash("deps", &dep.hash)?), author, seq: dep.seq });
         }
         if used.contains(&false) || !authors.is_sorted_by(|a, b| a < b) {
-            return Err(wrong(
-                "dep_authors",
-                "they must be sorted, unique and each the author of a dep",
-            ));
+            return Err(wrong("dep_authors", "they must be sorted, unique and each the author of a dep"));
         }
         Ok(Self {
             store: StoreId::from_slice(&h.store_id)
@@ -119,20 +105,14 @@ impl Header {
             return Ok(0);
         }
         let found = self.deps.binary_search_by(|d| d.id.cmp(parent));
-        found
-            .map(|i| i as u32 + 1)
-            .map_err(|_| OpError::UnknownParent(*parent))
+        found.map(|i| i as u32 + 1).map_err(|_| OpError::UnknownParent(*parent))
     }
 
     /// The entry that an op's parent index stands for.
     fn parent_at(&self, index: u32) -> Result<EntryId, OpError> {
         match index.checked_sub(1) {
             None => Ok(self.prev),
-            Some(i) => self
-                .deps
-                .get(i as usize)
-                .map(|d| d.id)
-                .ok_or(OpError::ParentIndex(index)),
+            Some(i) => self.deps.get(i as usize).map(|d| d.id).ok_or(OpError::ParentIndex(index)),
         }
     }
 }
@@ -141,46 +121,22 @@ impl Header {
 pub(super) fn op_to_wire(op: &Op, header: &Header) -> Result<v1::Op, OpError> {
     use v1::op::Kind;
     let kind = match op {
-        Op::Put {
-            key,
-            node,
-            new_name,
-            ..
-        } => Kind::Put(v1::Put {
-            key: key.to_bytes(),
-            node: Some(node.into()),
-            new_name: *new_name,
-        }),
-        Op::Delete { key, .. } => Kind::Delete(v1::Delete {
-            key: key.to_bytes(),
-        }),
-        Op::Attr {
-            key,
-            file_id,
-            attrs,
-        } => Kind::Attr(v1::Attr {
+        Op::Put { key, node, new_name, .. } => {
+            Kind::Put(v1::Put { key: key.to_bytes(), node: Some(node.into()), new_name: *new_name })
+        }
+        Op::Delete { key, .. } => Kind::Delete(v1::Delete { key: key.to_bytes() }),
+        Op::Attr { key, file_id, attrs } => Kind::Attr(v1::Attr {
             key: key.to_bytes(),
             file_id: Bytes::copy_from_slice(&file_id.0),
             attrs: attrs_to_wire(attrs),
         }),
-        Op::Instruction {
-            program_id,
-            payload,
-        } => Kind::Instruction(v1::Instruction {
-            program_id: program_id.clone(),
-            payload: payload.clone(),
-        }),
+        Op::Instruction { program_id, payload } => {
+            Kind::Instruction(v1::Instruction { program_id: program_id.clone(), payload: payload.clone() })
+        }
     };
-    let mut parent_index = op
-        .parents()
-        .iter()
-        .map(|p| header.index_of(p))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut parent_index = op.parents().iter().map(|p| header.index_of(p)).collect::<Result<Vec<_>, _>>()?;
     parent_index.sort_unstable();
-    Ok(v1::Op {
-        kind: Some(kind),
-        parent_index,
-    })
+    Ok(v1::Op { kind: Some(kind), parent_index })
 }
 
 /// The op that stands in the payload of an entry with `header`.
@@ -190,61 +146,36 @@ pub(super) fn op_from_wire(op: v1::Op, header: &Header) -> Result<Op, OpError> {
         return Err(OpError::ParentIndex(w[1]));
     }
     let parents = || {
-        let mut ids = op
-            .parent_index
-            .iter()
-            .map(|i| header.parent_at(*i))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut ids = op.parent_index.iter().map(|i| header.parent_at(*i)).collect::<Result<Vec<_>, _>>()?;
         ids.sort_unstable();
         Ok::<_, OpError>(ids)
     };
-    let no_parents = || {
-        op.parent_index
-            .first()
-            .map_or(Ok(()), |i| Err(OpError::ParentIndex(*i)))
-    };
+    let no_parents = || op.parent_index.first().map_or(Ok(()), |i| Err(OpError::ParentIndex(*i)));
     match op.kind.ok_or(OpError::Empty)? {
         Kind::Put(put) => Ok(Op::Put {
             key: Key::from_wire(put.key)?,
-            node: put
-                .node
-                .ok_or(OpError::Malformed("a put has a node"))?
-                .try_into()?,
+            node: put.node.ok_or(OpError::Malformed("a put has a node"))?.try_into()?,
             new_name: put.new_name,
             parents: parents()?,
         }),
-        Kind::Delete(delete) => Ok(Op::Delete {
-            key: Key::from_wire(delete.key)?,
-            parents: parents()?,
-        }),
+        Kind::Delete(delete) => Ok(Op::Delete { key: Key::from_wire(delete.key)?, parents: parents()? }),
         Kind::Attr(attr) => {
             no_parents()?;
             Ok(Op::Attr {
-                key: if attr.key.is_empty() {
-                    Key::ROOT
-                } else {
-                    Key::from_wire(attr.key)?
-                },
+                key: if attr.key.is_empty() { Key::ROOT } else { Key::from_wire(attr.key)? },
                 file_id: file_id(&attr.file_id)?,
                 attrs: attrs_from_wire(attr.attrs)?,
             })
         }
         Kind::Instruction(i) => {
             no_parents()?;
-            Ok(Op::Instruction {
-                program_id: i.program_id,
-                payload: i.payload,
-            })
+            Ok(Op::Instruction { program_id: i.program_id, payload: i.payload })
         }
     }
 }
 
 fn file_id(bytes: &[u8]) -> Result<FileId, OpError> {
-    FileId::from_slice(bytes).ok_or(OpError::Length {
-        field: "file_id",
-        have: bytes.len(),
-        want: 16,
-    })
+    FileId::from_slice(bytes).ok_or(OpError::Length { field: "file_id", have: bytes.len(), want: 16 })
 }
 
 impl From<&Node> for v1::Node {
@@ -259,9 +190,7 @@ impl From<&Node> for v1::Node {
                 wire.size = content.size();
                 match content {
                     Content::Inline(bytes) => wire.inline = bytes.clone(),
-                    Content::Chunks(chunks) => {
-                        wire.chunks = chunks.iter().map(Into::into).collect()
-                    }
+                    Content::Chunks(chunks) => wire.chunks = chunks.iter().map(Into::into).collect(),
                     Content::Manifest { manifest, .. } => wire.manifest = Some(manifest.into()),
                     // Refused by `check` before it comes here in an entry; a row keeps the range beside the node.
                     Content::InLog(_) => {}
@@ -285,12 +214,10 @@ impl TryFrom<v1::Node> for Node {
     type Error = OpError;
 
     fn try_from(wire: v1::Node) -> Result<Self, OpError> {
-        let kind = v1::NodeKind::try_from(wire.kind).map_err(|_| OpError::NodeKind(wire.kind))?;
+        let kind = v1::NodeKind::try_from(wire.kind).unwrap_or_default();
         let file_id = file_id(&wire.file_id)?;
-        let bare = wire.size == 0
-            && wire.inline.is_empty()
-            && wire.chunks.is_empty()
-            && wire.manifest.is_none();
+        let bare =
+            wire.size == 0 && wire.inline.is_empty() && wire.chunks.is_empty() && wire.manifest.is_none();
         if kind != v1::NodeKind::File && !bare {
             return Err(OpError::Malformed("only a file has content"));
         }
@@ -298,23 +225,14 @@ impl TryFrom<v1::Node> for Node {
             return Err(OpError::Malformed("only a symlink has a target"));
         }
         let value = match kind {
-            v1::NodeKind::Unspecified => return Err(OpError::NodeKind(wire.kind)),
-            v1::NodeKind::File => Value::File(content(
-                wire.size,
-                wire.inline,
-                &wire.chunks,
-                wire.manifest,
-            )?),
+            v1::NodeKind::File => Value::File(content(wire.size, wire.inline, &wire.chunks, wire.manifest)?),
             v1::NodeKind::Dir => Value::Dir,
             v1::NodeKind::Symlink => Value::Symlink(wire.target),
             v1::NodeKind::Fifo => Value::Fifo,
             v1::NodeKind::Socket => Value::Socket,
+            v1::NodeKind::Unspecified => return Err(OpError::NodeKind(wire.kind)),
         };
-        Ok(Self {
-            file_id,
-            value,
-            attrs: attrs_from_wire(wire.attrs)?,
-        })
+        Ok(Self { file_id, value, attrs: attrs_from_wire(wire.attrs)? })
     }
 }
 
@@ -324,24 +242,16 @@ fn content(
     chunks: &[v1::Chunk],
     manifest: Option<v1::Chunk>,
 ) -> Result<Content, OpError> {
-    let chunks = chunks
-        .iter()
-        .map(Chunk::try_from)
-        .collect::<Result<Vec<_>, _>>()?;
+    let chunks = chunks.iter().map(Chunk::try_from).collect::<Result<Vec<_>, _>>()?;
     let content = match (inline.is_empty(), chunks.is_empty(), manifest) {
-        (true, true, Some(manifest)) => Content::Manifest {
-            manifest: Chunk::try_from(&manifest)?,
-            size,
-        },
+        (true, true, Some(manifest)) => Content::Manifest { manifest: Chunk::try_from(&manifest)?, size },
         (true, false, None) if check::total(&chunks) == Some(size) => Content::Chunks(chunks),
         (_, true, None) if inline.len() as u64 == size => Content::Inline(inline),
         (_, true, None) | (true, false, None) => {
             return Err(OpError::Malformed("a file's size is that of its content"));
         }
         _ => {
-            return Err(OpError::Malformed(
-                "a file is inline, chunks or a manifest, and only one of them",
-            ));
+            return Err(OpError::Malformed("a file is inline, chunks or a manifest, and only one of them"));
         }
     };
     Ok(content)
@@ -349,14 +259,8 @@ fn content(
 
 impl From<&Chunk> for v1::Chunk {
     fn from(chunk: &Chunk) -> Self {
-        let hash = chunk
-            .id
-            .map(|id| Bytes::copy_from_slice(&id.0))
-            .unwrap_or_default();
-        Self {
-            hash,
-            len: chunk.len,
-        }
+        let hash = chunk.id.map(|id| Bytes::copy_from_slice(&id.0)).unwrap_or_default();
+        Self { hash, len: chunk.len }
     }
 }
 
@@ -368,11 +272,7 @@ impl TryFrom<&v1::Chunk> for Chunk {
             0 => None,
             have => {
                 let id = ChunkId::from_slice(&wire.hash);
-                Some(id.ok_or(OpError::Length {
-                    field: "chunk hash",
-                    have,
-                    want: 32,
-                })?)
+                Some(id.ok_or(OpError::Length { field: "chunk hash", have, want: 32 })?)
             }
         };
         Ok(Self { id, len: wire.len })
@@ -381,19 +281,13 @@ impl TryFrom<&v1::Chunk> for Chunk {
 
 impl From<Time> for v1::Time {
     fn from(time: Time) -> Self {
-        Self {
-            s: time.s,
-            ns: time.ns,
-        }
+        Self { s: time.s, ns: time.ns }
     }
 }
 
 impl From<v1::Time> for Time {
     fn from(wire: v1::Time) -> Self {
-        Self {
-            s: wire.s,
-            ns: wire.ns,
-        }
+        Self { s: wire.s, ns: wire.ns }
     }
 }
 
@@ -402,10 +296,8 @@ fn attrs_to_wire(attrs: &Attrs) -> Option<v1::Attrs> {
     if attrs.is_empty() {
         return None;
     }
-    let xattr = |(name, value): &(Bytes, Option<Bytes>)| v1::Xattr {
-        name: name.clone(),
-        value: value.clone(),
-    };
+    let xattr =
+        |(name, value): &(Bytes, Option<Bytes>)| v1::Xattr { name: name.clone(), value: value.clone() };
     Some(v1::Attrs {
         mode: attrs.mode,
         mtime: attrs.mtime.map(Into::into),
@@ -429,9 +321,7 @@ fn attrs_from_wire(wire: Option<v1::Attrs>) -> Result<Attrs, OpError> {
         xattrs: wire.xattrs.into_iter().map(|x| (x.name, x.value)).collect(),
     };
     if attrs.is_empty() {
-        Err(OpError::Malformed(
-            "attributes that set nothing are left out",
-        ))
+        Err(OpError::Malformed("attributes that set nothing are left out"))
     } else {
         Ok(attrs)
     }

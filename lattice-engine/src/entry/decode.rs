@@ -34,9 +34,7 @@ impl Decoded {
 /// What a later version of this program would know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    #[error(
-        "it is of format version {0}, and this program knows version {VERSION}: upgrade lattice"
-    )]
+    #[error("it is of format version {0}, and this program knows version {VERSION}: upgrade lattice")]
     Version(u32),
     #[error("its op {index} is of a kind that this program doesn't know: upgrade lattice")]
     OpKind { index: usize },
@@ -52,27 +50,19 @@ impl Entry {
     ) -> Result<Decoded, EntryError> {
         check::limit("header length", header.len(), MAX_HEADER)?;
         check::limit("payload length", payload.len(), MAX_PAYLOAD)?;
-        let message =
-            v1::Header::decode(header.clone()).map_err(|e| EntryError::Header(e.into()))?;
+        let message = v1::Header::decode(header.clone()).map_err(|e| EntryError::Header(e.into()))?;
         match message.version {
             0 => {
-                return Err(EntryError::Field {
-                    field: "version",
-                    why: "there is no version 0",
-                });
+                return Err(EntryError::Field { field: "version", why: "there is no version 0" });
             }
             VERSION if !wire::is_canonical(&message, &header) => {
-                return Err(EntryError::Header(wire::WireError::NotCanonical {
-                    len: header.len(),
-                }));
+                return Err(EntryError::Header(wire::WireError::NotCanonical { len: header.len() }));
             }
             _ => {}
         }
         let fields = Header::from_wire(&message)?;
         check::header(&fields)?;
-        if fields.payload_len != payload.len() as u64
-            || fields.payload_hash != payload_hash(&payload)
-        {
+        if fields.payload_len != payload.len() as u64 || fields.payload_hash != payload_hash(&payload) {
             return Err(EntryError::WrongPayload);
         }
         let ops = match message.version {
@@ -84,14 +74,7 @@ impl Entry {
             Err(why) => (Vec::new(), Some(why)),
         };
         let id = entry_id(&header);
-        let entry = Self {
-            id,
-            header: fields,
-            header_bytes: header,
-            payload_bytes: payload,
-            signature,
-            ops,
-        };
+        let entry = Self { id, header: fields, header_bytes: header, payload_bytes: payload, signature, ops };
         Ok(match why {
             None => Decoded::Known(entry),
             Some(why) => Decoded::Unknown { entry, why },
@@ -102,11 +85,7 @@ impl Entry {
 /// The ops; the inner error is an op of an unknown kind in a payload that is otherwise well formed.
 fn decode_ops(header: &Header, payload: Bytes) -> Result<Result<Vec<Op>, Unreadable>, EntryError> {
     let raw = wire::split_payload(payload, MAX_OPS).map_err(EntryError::Payload)?;
-    let nonce_len = if header.kind == Kind::Genesis {
-        NONCE_LEN
-    } else {
-        0
-    };
+    let nonce_len = if header.kind == Kind::Genesis { NONCE_LEN } else { 0 };
     if raw.nonce.len() != nonce_len {
         return Err(EntryError::Field {
             field: "payload",
@@ -123,9 +102,7 @@ fn decode_ops(header: &Header, payload: Bytes) -> Result<Result<Vec<Op>, Unreada
         if op.kind.is_none() && !canonical {
             unknown.get_or_insert(Unreadable::OpKind { index });
         } else if !canonical {
-            return Err(fail(OpError::Wire(wire::WireError::NotCanonical {
-                len: bytes.len(),
-            })));
+            return Err(fail(OpError::Wire(wire::WireError::NotCanonical { len: bytes.len() })));
         } else {
             ops.push(codec::op_from_wire(op, header).map_err(fail)?);
         }

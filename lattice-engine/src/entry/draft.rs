@@ -40,10 +40,7 @@ impl Draft {
     /// Checks, encodes and hashes it. The entry is not signed.
     pub fn build(self) -> Result<Entry, EntryError> {
         if self.kind == Kind::Genesis {
-            return Err(EntryError::Field {
-                field: "kind",
-                why: "a genesis is made by genesis()",
-            });
+            return Err(EntryError::Field { field: "kind", why: "a genesis is made by genesis()" });
         }
         self.encode(Bytes::new())
     }
@@ -53,17 +50,9 @@ impl Draft {
         let mut deps = Vec::with_capacity(self.parents.len());
         for parent in self.parents.values().filter(|p| p.id != self.prev) {
             if parent.hlc >= self.hlc {
-                return Err(EntryError::NotAfterDep {
-                    hlc: self.hlc,
-                    before: parent.hlc,
-                    dep: parent.id,
-                });
+                return Err(EntryError::NotAfterDep { hlc: self.hlc, before: parent.hlc, dep: parent.id });
             }
-            deps.push(Dep {
-                id: parent.id,
-                author: parent.author,
-                seq: parent.seq,
-            });
+            deps.push(Dep { id: parent.id, author: parent.author, seq: parent.seq });
         }
         let mut header = Header {
             store: self.store,
@@ -96,12 +85,8 @@ impl Draft {
 }
 
 fn encode_payload(header: &Header, ops: &[Op], nonce: Bytes) -> Result<Bytes, EntryError> {
-    let wire =
-        |(index, op)| codec::op_to_wire(op, header).map_err(|why| EntryError::Op { index, why });
-    let payload = v1::Payload {
-        ops: ops.iter().enumerate().map(wire).collect::<Result<_, _>>()?,
-        nonce,
-    };
+    let wire = |(index, op)| codec::op_to_wire(op, header).map_err(|why| EntryError::Op { index, why });
+    let payload = v1::Payload { ops: ops.iter().enumerate().map(wire).collect::<Result<_, _>>()?, nonce };
     check::limit("payload length", payload.encoded_len(), MAX_PAYLOAD)?;
     Ok(payload.encode_to_vec().into())
 }

@@ -14,18 +14,9 @@ pub enum EntryError {
     #[error("the entry's payload is {0}")]
     Payload(WireError),
     #[error("the entry header's {field} is wrong: {why}")]
-    Field {
-        field: &'static str,
-        why: &'static str,
-    },
-    #[error(
-        "the entry's {what} of {have} is over the limit of {limit}: split it into several entries"
-    )]
-    Limit {
-        what: &'static str,
-        have: usize,
-        limit: usize,
-    },
+    Field { field: &'static str, why: &'static str },
+    #[error("the entry's {what} of {have} is over the limit of {limit}: split it into several entries")]
+    Limit { what: &'static str, have: usize, limit: usize },
     #[error("the payload is not the one that the entry's header names")]
     WrongPayload,
     #[error("op {index} of the entry: {why}")]
@@ -52,17 +43,9 @@ pub enum OpError {
     #[error("it does nothing")]
     Empty,
     #[error("{field} has {have} bytes and must have {want}")]
-    Length {
-        field: &'static str,
-        have: usize,
-        want: usize,
-    },
+    Length { field: &'static str, have: usize, want: usize },
     #[error("{what} of {have} is over the limit of {limit}")]
-    Limit {
-        what: &'static str,
-        have: u64,
-        limit: u64,
-    },
+    Limit { what: &'static str, have: u64, limit: u64 },
     #[error("node kind {0} is not one of version 1")]
     NodeKind(i32),
     #[error("{0}")]

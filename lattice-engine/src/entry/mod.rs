@@ -24,8 +24,8 @@ use crate::id::{EntryId, NodeId, StoreId};
 use crate::identity::{self, Identity, Signature};
 
 pub use check::{
-    MAX_DEPS, MAX_FILE_SIZE, MAX_HEADER, MAX_OPS, MAX_PAYLOAD, MAX_PROGRAM_ID, MAX_TARGET,
-    MAX_XATTR_NAME, MAX_XATTR_VALUE,
+    MAX_DEPS, MAX_FILE_SIZE, MAX_HEADER, MAX_OPS, MAX_PAYLOAD, MAX_PROGRAM_ID, MAX_TARGET, MAX_XATTR_NAME,
+    MAX_XATTR_VALUE,
 };
 pub use decode::{Decoded, Unreadable};
 pub use draft::{Draft, NONCE_LEN, genesis, genesis_from};
@@ -41,14 +41,10 @@ pub const ENTRY_DOMAIN: &str = "lattice 2026 v1 entry";
 pub const PAYLOAD_DOMAIN: &str = "lattice 2026 v1 payload";
 
 static ENTRY_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(ENTRY_DOMAIN));
-static PAYLOAD_KEY: LazyLock<ContextKey> =
-    LazyLock::new(|| hash_derive_key_context(PAYLOAD_DOMAIN));
+static PAYLOAD_KEY: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(PAYLOAD_DOMAIN));
 
 fn derive(key: &ContextKey, bytes: &[u8]) -> [u8; 32] {
-    *blake3::Hasher::new_from_context_key(key)
-        .update(bytes)
-        .finalize()
-        .as_bytes()
+    *blake3::Hasher::new_from_context_key(key).update(bytes).finalize().as_bytes()
 }
 
 /// The id of the entry with this encoded header.
@@ -119,12 +115,7 @@ pub struct Entry {
 impl Entry {
     /// Where it stands in the total order.
     pub fn entry_ref(&self) -> EntryRef {
-        EntryRef {
-            hlc: self.header.hlc,
-            author: self.header.author,
-            id: self.id,
-            seq: self.header.seq,
-        }
+        EntryRef { hlc: self.header.hlc, author: self.header.author, id: self.id, seq: self.header.seq }
     }
 
     /// The store that it belongs to; for a genesis, the one that it makes.
@@ -138,10 +129,7 @@ impl Entry {
     /// Signs it. `identity` must be its author's.
     pub fn sign(&mut self, identity: &Identity) -> Result<(), EntryError> {
         if identity.node_id() != self.header.author {
-            return Err(EntryError::NotTheAuthor {
-                author: self.header.author,
-                signer: identity.node_id(),
-            });
+            return Err(EntryError::NotTheAuthor { author: self.header.author, signer: identity.node_id() });
         }
         self.signature = Some(identity.sign(&self.id));
         Ok(())
@@ -149,10 +137,10 @@ impl Entry {
 
     /// Checks the author's signature. The rest was checked when it was built or decoded.
     pub fn verify(&self) -> Result<(), EntryError> {
-        let signature = self
-            .signature
-            .as_ref()
-            .ok_or(EntryError::Unsigned(self.id))?;
+        let signature = self.signature.as_ref().ok_or(EntryError::Unsigned(self.id))?;
         Ok(identity::verify(&self.header.author, &self.id, signature)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,29 +22,21 @@ const LEN: usize = MAGIC.len() + 64 + 1;
 pub enum KeyFileError {
     #[error("no key at {path}: run `lattice init`")]
     Missing { path: PathBuf },
-    #[error("{path} can be read by other users (mode {mode:04o}): run `chmod 600 {path}`")]
+    #[error("{path} is open to other users (mode {mode:04o}): run `chmod 600 {path}`")]
     Readable { path: PathBuf, mode: u32 },
     #[error(
         "{path} is not a lattice key (one line, `lattice-key-v1` and 64 hex digits): restore it from a backup"
     )]
     Malformed { path: PathBuf },
     #[error("can't {what} {path}: {source}")]
-    Io {
-        what: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Io { what: &'static str, path: PathBuf, source: io::Error },
     #[error(transparent)]
     Random(#[from] RandomError),
 }
 
 /// For `map_err`: an I/O error with what was tried on what.
 fn on<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> KeyFileError + use<'a> {
-    move |source| KeyFileError::Io {
-        what,
-        path: path.into(),
-        source,
-    }
+    move |source| KeyFileError::Io { what, path: path.into(), source }
 }
 
 impl Identity {
@@ -63,16 +55,11 @@ impl Identity {
         }
         let mode = meta.permissions().mode() & 0o7777;
         if mode & 0o077 != 0 {
-            return Err(KeyFileError::Readable {
-                path: path.into(),
-                mode,
-            });
+            return Err(KeyFileError::Readable { path: path.into(), mode });
         }
         let mut text = Zeroizing::new([0; LEN]);
         file.read_exact(&mut *text).map_err(on("read", path))?;
-        let hex = text
-            .strip_prefix(MAGIC.as_bytes())
-            .and_then(|t| t.strip_suffix(b"\n"));
+        let hex = text.strip_prefix(MAGIC.as_bytes()).and_then(|t| t.strip_suffix(b"\n"));
         let mut seed = Zeroizing::new([0; 32]);
         match HEXLOWER.decode_mut(hex.ok_or_else(malformed)?, &mut *seed) {
             Ok(32) => Ok(Self::from_seed(*seed)),
@@ -94,17 +81,11 @@ fn create(path: &Path) -> Result<Identity, KeyFileError> {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(on("create", dir))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(on("create", dir))?;
     let seed = Zeroizing::new(random_bytes::<32>()?);
     let suffix = HEXLOWER.encode(&random_bytes::<8>()?);
     let temp = path.with_extension(format!("{suffix}.tmp"));
-    let placed = write(&temp, &seed)
-        .map_err(on("write", &temp))
-        .and_then(|()| place(&temp, path));
+    let placed = write(&temp, &seed).map_err(on("write", &temp)).and_then(|()| place(&temp, path));
     if !matches!(placed, Ok(true)) {
         // Whatever went wrong is what the caller must hear; a leftover holds a key that nothing uses.
         let _ = std::fs::remove_file(&temp);
@@ -112,9 +93,7 @@ fn create(path: &Path) -> Result<Identity, KeyFileError> {
     if !placed? {
         return Identity::load(path);
     }
-    File::open(dir)
-        .and_then(|d| d.sync_all())
-        .map_err(on("sync", dir))?;
+    File::open(dir).and_then(|d| d.sync_all()).map_err(on("sync", dir))?;
     Ok(Identity::from_seed(*seed))
 }
 
@@ -123,11 +102,7 @@ fn write(temp: &Path, seed: &[u8; 32]) -> io::Result<()> {
     text[..MAGIC.len()].copy_from_slice(MAGIC.as_bytes());
     HEXLOWER.encode_mut(seed, &mut text[MAGIC.len()..LEN - 1]);
     text[LEN - 1] = b'\n';
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(temp)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temp)?;
     file.write_all(&*text)?;
     file.sync_all()
 }

@@ -74,9 +74,7 @@ impl Identity {
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity")
-            .field("node_id", &self.node_id)
-            .finish_non_exhaustive()
+        f.debug_struct("Identity").field("node_id", &self.node_id).finish_non_exhaustive()
     }
 }
 
@@ -85,10 +83,7 @@ pub fn verify(node: &NodeId, id: &EntryId, signature: &Signature) -> Result<(), 
     VerifyingKey::from_bytes(node.as_bytes())
         .map_err(|_| SignatureError::NotAKey(*node))?
         .verify_strict(&message(id), &DalekSignature::from_bytes(signature))
-        .map_err(|_| SignatureError::Mismatch {
-            author: *node,
-            entry: *id,
-        })
+        .map_err(|_| SignatureError::Mismatch { author: *node, entry: *id })
 }
 
 fn message(id: &EntryId) -> [u8; 57] {
@@ -97,3 +92,6 @@ fn message(id: &EntryId) -> [u8; 57] {
     message[25..].copy_from_slice(id.as_bytes());
     message
 }
+
+#[cfg(test)]
+mod tests;

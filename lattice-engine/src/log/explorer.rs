@@ -10,9 +10,7 @@ use crate::disk::sim::{Rng, SimDisk};
 use crate::id::StoreId;
 
 const STORE: StoreId = StoreId([5; 16]);
-const OPTS: LogOptions = LogOptions {
-    segment_bytes: 4000,
-};
+const OPTS: LogOptions = LogOptions { segment_bytes: 4000 };
 const SCRIPTS: u64 = 300;
 const VARIANTS: usize = 3;
 
@@ -38,10 +36,7 @@ fn contents(log: &Log) -> Vec<Vec<u8>> {
         Record::Intent { body } => body.to_vec(),
         other => panic!("{other:?} was never appended"),
     };
-    log.reader()
-        .scan(None)
-        .map(|r| body(r.expect("whole").1))
-        .collect()
+    log.reader().scan(None).map(|r| body(r.expect("whole").1)).collect()
 }
 
 /// A call of `append` between two points in time.
@@ -62,26 +57,14 @@ struct History {
 
 impl History {
     fn done(&self) -> usize {
-        self.appends
-            .iter()
-            .filter(|a| a.done)
-            .map(|a| a.bodies.len())
-            .sum()
+        self.appends.iter().filter(|a| a.done).map(|a| a.bodies.len()).sum()
     }
 
     fn append(&mut self, disk: &SimDisk, log: &mut Log, bodies: Vec<Vec<u8>>) {
-        let records: Vec<_> = bodies
-            .iter()
-            .map(|body| RecordRef::Intent { body })
-            .collect();
+        let records: Vec<_> = bodies.iter().map(|body| RecordRef::Intent { body }).collect();
         let from = disk.ops();
         let done = log.append(&records).is_ok();
-        self.appends.push(Append {
-            from,
-            to: disk.ops(),
-            bodies,
-            done,
-        });
+        self.appends.push(Append { from, to: disk.ops(), bodies, done });
     }
 
     fn promise(&mut self, disk: &SimDisk) {
@@ -91,43 +74,19 @@ impl History {
     /// Checks an image of a power loss at `at`; returns how many promised records are missing.
     fn check(&self, at: usize, found: &[Vec<u8>]) -> usize {
         let begun = |a: &&Append| a.from < at && (a.done || at < a.to);
-        let appended: Vec<_> = self
-            .appends
-            .iter()
-            .filter(begun)
-            .flat_map(|a| &a.bodies)
-            .collect();
-        assert!(
-            found.len() <= appended.len(),
-            "more records than were appended"
-        );
-        assert!(
-            found.iter().eq(appended[..found.len()].iter().copied()),
-            "not what was appended, in order"
-        );
-        let promised = self
-            .promised
-            .iter()
-            .filter(|p| p.0 <= at)
-            .map(|p| p.1)
-            .max();
+        let appended: Vec<_> = self.appends.iter().filter(begun).flat_map(|a| &a.bodies).collect();
+        assert!(found.len() <= appended.len(), "more records than were appended");
+        assert!(found.iter().eq(appended[..found.len()].iter().copied()), "not what was appended, in order");
+        let promised = self.promised.iter().filter(|p| p.0 <= at).map(|p| p.1).max();
         promised.unwrap_or(0).saturating_sub(found.len())
     }
 
     /// Checks an image of a kill at `at`: what an append returned for is there.
     fn check_kill(&self, at: usize, found: &[Vec<u8>]) {
         self.check(at, found);
-        let written: usize = self
-            .appends
-            .iter()
-            .filter(|a| a.done && a.to <= at)
-            .map(|a| a.bodies.len())
-            .sum();
-        assert!(
-            found.len() >= written,
-            "a kill at {at} lost {} records",
-            written - found.len()
-        );
+        let written: usize =
+            self.appends.iter().filter(|a| a.done && a.to <= at).map(|a| a.bodies.len()).sum();
+        assert!(found.len() >= written, "a kill at {at} lost {} records", written - found.len());
     }
 }
 
@@ -174,12 +133,7 @@ fn run(rng: &mut Rng) -> (SimDisk, History) {
 }
 
 /// Crashes at every operation of a recovery and of what is done after it.
-fn crash_again(
-    image: &SimDisk,
-    rng: &mut Rng,
-    figures: &mut Figures,
-    first: impl Fn(&[Vec<u8>]) -> usize,
-) {
+fn crash_again(image: &SimDisk, rng: &mut Rng, figures: &mut Figures, first: impl Fn(&[Vec<u8>]) -> usize) {
     let mut log = open(image);
     let mut found = contents(&log);
     figures.lost += first(&found);
@@ -187,9 +141,7 @@ fn crash_again(
     let new = bodies(rng);
     let records: Vec<_> = new.iter().map(|body| RecordRef::Intent { body }).collect();
     let positions = log.append(&records).expect("appends");
-    log.syncer()
-        .sync_to(positions[positions.len() - 1].end())
-        .expect("syncs");
+    log.syncer().sync_to(positions[positions.len() - 1].end()).expect("syncs");
     let (recovered, synced) = (found.len(), image.ops());
     found.extend(new);
     for (at, image) in image.crash_images(1, rng.next_u64()) {
@@ -224,9 +176,7 @@ fn no_crash_loses_what_was_synced_nor_invents_a_record() {
         let (disk, history) = run(&mut rng);
         for (at, image) in disk.crash_images(VARIANTS, seed) {
             figures.first += 1;
-            crash_again(&image, &mut rng, &mut figures, |found| {
-                history.check(at, found)
-            });
+            crash_again(&image, &mut rng, &mut figures, |found| history.check(at, found));
         }
         for at in 0..=disk.ops() {
             figures.kills += 1;

@@ -36,16 +36,9 @@ pub(super) const KIND_CLOSED: u8 = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordRef<'a> {
     /// A link of an author's chain. An own entry may be signed later: see [`RecordRef::Signatures`].
-    Entry {
-        header: &'a [u8],
-        payload: &'a [u8],
-        signature: Option<&'a [u8; 64]>,
-    },
+    Entry { header: &'a [u8], payload: &'a [u8], signature: Option<&'a [u8; 64]> },
     /// Signatures of entries appended before without one: sequence number and signature, all of one author.
-    Signatures {
-        author: NodeId,
-        list: &'a [(u64, [u8; 64])],
-    },
+    Signatures { author: NodeId, list: &'a [(u64, [u8; 64])] },
     /// A staged file that will become an entry. The body is the store's own.
     Intent { body: &'a [u8] },
     /// That intent was carried out or given up.
@@ -56,16 +49,9 @@ pub enum RecordRef<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
     /// See [`RecordRef::Entry`].
-    Entry {
-        header: Bytes,
-        payload: Bytes,
-        signature: Option<[u8; 64]>,
-    },
+    Entry { header: Bytes, payload: Bytes, signature: Option<[u8; 64]> },
     /// See [`RecordRef::Signatures`].
-    Signatures {
-        author: NodeId,
-        list: Vec<(u64, [u8; 64])>,
-    },
+    Signatures { author: NodeId, list: Vec<(u64, [u8; 64])> },
     /// See [`RecordRef::Intent`].
     Intent { body: Bytes },
     /// See [`RecordRef::IntentDone`].
@@ -86,11 +72,9 @@ impl RecordRef<'_> {
 
     fn body_len(&self) -> usize {
         match self {
-            Self::Entry {
-                header,
-                payload,
-                signature,
-            } => ENTRY_HEAD + header.len() + payload.len() + signature.map_or(0, |s| s.len()),
+            Self::Entry { header, payload, signature } => {
+                ENTRY_HEAD + header.len() + payload.len() + signature.map_or(0, |s| s.len())
+            }
             Self::Signatures { list, .. } => 32 + list.len() * (8 + SIGNATURE),
             Self::Intent { body } => body.len(),
             Self::IntentDone { .. } => 8,
@@ -104,11 +88,7 @@ impl RecordRef<'_> {
 
     fn put_body(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Entry {
-                header,
-                payload,
-                signature,
-            } => {
+            Self::Entry { header, payload, signature } => {
                 // Fits: the writer refuses a body over MAX_BODY before it encodes.
                 out.extend_from_slice(&(header.len() as u32).to_le_bytes());
                 out.push(if signature.is_some() { SIGNED } else { 0 });
@@ -163,18 +143,11 @@ impl Frame {
     /// `None` if these bytes aren't a frame written for this place. `bytes` holds at least [`RECORD_HEAD`].
     pub(super) fn parse(bytes: &[u8], seed: Seed, offset: u64) -> Option<Self> {
         let head: &[u8; RECORD_HEAD] = bytes.first_chunk()?;
-        let u32_at =
-            |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        let frame = Self {
-            body_len: u32_at(0),
-            synced: u32_at(4),
-            kind: head[8],
-            body_crc: u32_at(9),
-        };
+        let u32_at = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let frame = Self { body_len: u32_at(0), synced: u32_at(4), kind: head[8], body_crc: u32_at(9) };
         // The cheap tests first: a search for the next frame tries every byte of a damaged range.
-        let plausible = frame.kind != 0
-            && frame.body_len as usize <= MAX_BODY
-            && u64::from(frame.synced) <= offset;
+        let plausible =
+            frame.kind != 0 && frame.body_len as usize <= MAX_BODY && u64::from(frame.synced) <= offset;
         (plausible && seed.frame_crc(offset, &head[..13]) == u32_at(13)).then_some(frame)
     }
 
@@ -188,16 +161,8 @@ impl Frame {
 }
 
 /// Appends one framed record to `out`. `offset` is where it will lie in its segment.
-pub(super) fn encode(
-    record: &RecordRef<'_>,
-    seed: Seed,
-    offset: u64,
-    synced: u32,
-    out: &mut Vec<u8>,
-) {
-    frame(record.kind(), seed, offset, synced, out, |out| {
-        record.put_body(out)
-    });
+pub(super) fn encode(record: &RecordRef<'_>, seed: Seed, offset: u64, synced: u32, out: &mut Vec<u8>) {
+    frame(record.kind(), seed, offset, synced, out, |out| record.put_body(out));
 }
 
 /// Appends the record that closes a log.
@@ -205,14 +170,7 @@ pub(super) fn encode_closed(seed: Seed, offset: u64, synced: u32, out: &mut Vec<
     frame(KIND_CLOSED, seed, offset, synced, out, |_| {});
 }
 
-fn frame(
-    kind: u8,
-    seed: Seed,
-    offset: u64,
-    synced: u32,
-    out: &mut Vec<u8>,
-    body: impl FnOnce(&mut Vec<u8>),
-) {
+fn frame(kind: u8, seed: Seed, offset: u64, synced: u32, out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; RECORD_HEAD]);
     body(out);
@@ -229,9 +187,7 @@ fn frame(
 /// Appends a record of a kind that this program doesn't know.
 #[cfg(test)]
 pub(super) fn encode_kind(kind: u8, body: &[u8], seed: Seed, offset: u64, out: &mut Vec<u8>) {
-    frame(kind, seed, offset, 0, out, |out| {
-        out.extend_from_slice(body)
-    });
+    frame(kind, seed, offset, 0, out, |out| out.extend_from_slice(body));
 }
 
 /// Reads a body whose checksum is good. The error says what makes no sense in it.
@@ -241,9 +197,7 @@ pub(super) fn decode(kind: u8, body: Bytes) -> Result<Record, &'static str> {
         KIND_SIGNATURES => decode_signatures(&body),
         KIND_INTENT => Ok(Record::Intent { body }),
         KIND_INTENT_DONE => match body[..].try_into() {
-            Ok(id) => Ok(Record::IntentDone {
-                id: u64::from_le_bytes(id),
-            }),
+            Ok(id) => Ok(Record::IntentDone { id: u64::from_le_bytes(id) }),
             Err(_) => Err("the end of an intent must be 8 bytes"),
         },
         kind => Ok(Record::Unknown { kind, body }),
@@ -260,11 +214,7 @@ fn decode_entry(body: Bytes) -> Result<Record, &'static str> {
     }
     let signature = match flags {
         0 => None,
-        _ => Some(
-            *rest
-                .last_chunk::<SIGNATURE>()
-                .ok_or("an entry is shorter than its signature")?,
-        ),
+        _ => Some(*rest.last_chunk::<SIGNATURE>().ok_or("an entry is shorter than its signature")?),
     };
     let end = body.len() - signature.map_or(0, |_| SIGNATURE);
     if header_len > end - ENTRY_HEAD {
@@ -291,10 +241,7 @@ fn decode_signatures(body: &[u8]) -> Result<Record, &'static str> {
         signature.copy_from_slice(&item[8..]);
         (u64::from_le_bytes(seq), signature)
     };
-    Ok(Record::Signatures {
-        author: NodeId(*author),
-        list: items.iter().map(item).collect(),
-    })
+    Ok(Record::Signatures { author: NodeId(*author), list: items.iter().map(item).collect() })
 }
 
 /// What a segment's header says.

@@ -51,12 +51,7 @@ impl Report {
 
     /// Nothing is damaged or missing (a torn tail is neither).
     pub fn is_clean(&self) -> bool {
-        self.missing.is_empty()
-            && self
-                .segments
-                .iter()
-                .flat_map(|s| &s.bad)
-                .all(|b| b.torn_tail)
+        self.missing.is_empty() && self.segments.iter().flat_map(|s| &s.bad).all(|b| b.torn_tail)
     }
 }
 
@@ -68,30 +63,18 @@ pub fn fsck(disk: &dyn Disk, dir: &Path, store: &StoreId) -> Result<Report, LogE
     let numbers = list(disk, dir)?;
     let last = numbers.last().copied();
     // A stray file may have any number: the first thousand gaps say enough.
-    let missing = (0..last.unwrap_or(0))
-        .filter(|n| numbers.binary_search(n).is_err())
-        .take(1000);
-    let mut report = Report {
-        segments: Vec::new(),
-        missing: missing.map(|n| path(dir, n)).collect(),
-    };
+    let missing = (0..last.unwrap_or(0)).filter(|n| numbers.binary_search(n).is_err()).take(1000);
+    let mut report = Report { segments: Vec::new(), missing: missing.map(|n| path(dir, n)).collect() };
     for &number in &numbers {
         let segment = SegmentFile::open(disk, dir, store, number, Open::Read)?;
-        report
-            .segments
-            .push(check(&segment, store, Some(number) == last)?);
+        report.segments.push(check(&segment, store, Some(number) == last)?);
     }
     Ok(report)
 }
 
 fn check(segment: &SegmentFile, store: &StoreId, last: bool) -> Result<SegmentReport, LogError> {
     let bytes = segment.len()?;
-    let mut report = SegmentReport {
-        path: segment.path.clone(),
-        bytes,
-        records: 0,
-        bad: Vec::new(),
-    };
+    let mut report = SegmentReport { path: segment.path.clone(), bytes, records: 0, bad: Vec::new() };
     let head = match segment.head_is_good(store) {
         Ok(true) => None,
         Ok(false) => Some("the segment's header does not check out".to_owned()),
@@ -100,13 +83,7 @@ fn check(segment: &SegmentFile, store: &StoreId, last: bool) -> Result<SegmentRe
     };
     if let Some(why) = head {
         let torn_tail = last && bytes <= SEGMENT_HEAD;
-        report.bad.push(Bad {
-            offset: 0,
-            bytes: bytes.min(SEGMENT_HEAD),
-            why,
-            readable_after: 0,
-            torn_tail,
-        });
+        report.bad.push(Bad { offset: 0, bytes: bytes.min(SEGMENT_HEAD), why, readable_after: 0, torn_tail });
     }
     let mut window = segment.window(bytes);
     let mut at = SEGMENT_HEAD.min(bytes);
@@ -125,21 +102,11 @@ fn check(segment: &SegmentFile, store: &StoreId, last: bool) -> Result<SegmentRe
         // Only the first one can be where a crash tore the log: from there on open cuts.
         let torn_tail = last && report.bad.is_empty() && !window.vouched(at, next)?;
         before.push(report.records);
-        report.bad.push(Bad {
-            offset: at,
-            bytes: next - at,
-            why,
-            readable_after: 0,
-            torn_tail,
-        });
+        report.bad.push(Bad { offset: at, bytes: next - at, why, readable_after: 0, torn_tail });
         at = next;
     }
     let head_bad = report.bad.len() - before.len();
-    for (bad, before) in report
-        .bad
-        .iter_mut()
-        .zip(std::iter::repeat_n(0, head_bad).chain(before))
-    {
+    for (bad, before) in report.bad.iter_mut().zip(std::iter::repeat_n(0, head_bad).chain(before)) {
         bad.readable_after = report.records - before;
     }
     Ok(report)

@@ -43,10 +43,7 @@ pub struct Position {
 impl Position {
     /// Just past this record: what [`Syncer::sync_to`] takes.
     pub fn end(&self) -> End {
-        End {
-            segment: self.segment,
-            offset: self.offset + u64::from(self.len),
-        }
+        End { segment: self.segment, offset: self.offset + u64::from(self.len) }
     }
 }
 
@@ -75,21 +72,13 @@ pub enum LogError {
         "{} is damaged at byte {offset}: {why}. Nothing was changed; run `lattice fsck` to see what can still be read",
         path.display()
     )]
-    Corrupt {
-        path: PathBuf,
-        offset: u64,
-        why: String,
-    },
+    Corrupt { path: PathBuf, offset: u64, why: String },
     /// The log goes on after a segment that isn't there, or the caller knows of records that aren't.
     #[error("{} is missing: {why}. Put the file back from a backup, or run `lattice fsck`", path.display())]
     Missing { path: PathBuf, why: &'static str },
     /// The files of one store under the name of another.
     #[error("{} belongs to store {found}, not to {expected}: put each store's log back in its own directory", path.display())]
-    WrongStore {
-        path: PathBuf,
-        found: StoreId,
-        expected: StoreId,
-    },
+    WrongStore { path: PathBuf, found: StoreId, expected: StoreId },
     /// Written by a later program.
     #[error("{} has log format {version}, and this program reads only 1: use a newer lattice", path.display())]
     Version { path: PathBuf, version: u32 },
@@ -116,18 +105,10 @@ pub enum LogError {
 impl LogError {
     fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
-        move |source| Self::Io {
-            doing,
-            path,
-            source,
-        }
+        move |source| Self::Io { doing, path, source }
     }
 
     fn corrupt(path: &Path, offset: u64, why: impl Into<String>) -> Self {
-        Self::Corrupt {
-            path: path.to_path_buf(),
-            offset,
-            why: why.into(),
-        }
+        Self::Corrupt { path: path.to_path_buf(), offset, why: why.into() }
     }
 }

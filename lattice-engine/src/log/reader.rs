@@ -1,5 +1,6 @@
 //! Reads of the log, concurrent with its appends. Every record's checksums are verified before it is returned.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,20 +28,12 @@ struct Shared {
     dir: PathBuf,
     store: StoreId,
     syncer: Syncer,
-    open: RwLock<Vec<SegmentFile>>,
+    open: RwLock<Vec<Arc<SegmentFile>>>,
 }
 
 impl LogReader {
     pub(super) fn new(disk: Arc<dyn Disk>, dir: PathBuf, store: StoreId, syncer: Syncer) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                disk,
-                dir,
-                store,
-                syncer,
-                open: RwLock::default(),
-            }),
-        }
+        Self { shared: Arc::new(Shared { disk, dir, store, syncer, open: RwLock::default() }) }
     }
 
     /// The record at a position that [`super::Log::append`] or [`Self::scan`] gave.
@@ -57,9 +50,7 @@ impl LogReader {
         let record = read_exact(&segment, position.offset, len)?;
         match Frame::parse(&record, segment.seed, position.offset) {
             None => Err(bad("a record's frame does not check out")),
-            Some(f) if f.record_len() != len => {
-                Err(bad("the record has another length than asked for"))
-            }
+            Some(f) if f.record_len() != len => Err(bad("the record has another length than asked for")),
             Some(f) if !f.body_is_good(&record[RECORD_HEAD..]) => {
                 Err(bad("a record's body does not match its checksum"))
             }
@@ -68,43 +59,31 @@ impl LogReader {
     }
 
     /// Bytes of a segment's file, unverified: a payload that was left in the log, whose own hash the caller checks.
-    /// `len` is in bytes.
+    /// `len` is in bytes, at most [`MAX_BODY`].
     pub fn read_range(&self, segment: u64, offset: u64, len: u32) -> Result<Bytes, LogError> {
-        read_exact(&self.segment(segment)?, offset, len as usize)
+        let segment = self.segment(segment)?;
+        if len as usize > MAX_BODY {
+            let why = "no record is as long as what was asked for";
+            return Err(LogError::corrupt(&segment.path, offset, why));
+        }
+        read_exact(&segment, offset, len as usize)
     }
 
     /// The records after `after` (from the beginning without it) in order, up to what is appended when it is called.
     /// Kinds that this program doesn't know are left out. After an error there is nothing more.
     pub fn scan(&self, after: Option<Position>) -> Scan {
-        let from = after.map_or(
-            End {
-                segment: 0,
-                offset: SEGMENT_HEAD,
-            },
-            |p| p.end(),
-        );
+        let from = after.map_or(End { segment: 0, offset: SEGMENT_HEAD }, |p| p.end());
         let end = self.shared.syncer.end();
-        Scan {
-            reader: self.clone(),
-            window: None,
-            at: from,
-            end,
-            done: from >= end,
-        }
+        Scan { reader: self.clone(), window: None, at: from, end, done: from >= end }
     }
 
-    fn segment(&self, number: u64) -> Result<SegmentFile, LogError> {
+    fn segment(&self, number: u64) -> Result<Arc<SegmentFile>, LogError> {
         let shared = &*self.shared;
         if let Some(found) = shared.open.read().iter().find(|s| s.number == number) {
             return Ok(found.clone());
         }
-        let opened = SegmentFile::open(
-            &*shared.disk,
-            &shared.dir,
-            &shared.store,
-            number,
-            Open::Read,
-        )?;
+        let opened = SegmentFile::open(&*shared.disk, &shared.dir, &shared.store, number, Open::Read)?;
+        let opened = Arc::new(opened);
         let mut open = shared.open.write();
         if open.len() >= OPEN_FILES {
             open.remove(0);
@@ -116,20 +95,14 @@ impl LogReader {
 }
 
 fn read_exact(segment: &SegmentFile, offset: u64, len: usize) -> Result<Bytes, LogError> {
-    let have = segment.len()?;
-    if offset.checked_add(len as u64).is_none_or(|end| end > have) {
-        return Err(LogError::corrupt(
-            &segment.path,
-            offset,
-            "the file ends before the record does",
-        ));
-    }
     let mut buf = vec![0; len];
-    segment
-        .file
-        .read_exact_at(&mut buf, offset)
-        .map_err(LogError::io("read", &segment.path))?;
-    Ok(buf.into())
+    match segment.file.read_exact_at(&mut buf, offset) {
+        Ok(()) => Ok(buf.into()),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(LogError::corrupt(&segment.path, offset, "the file ends before the record does"))
+        }
+        Err(e) => Err(LogError::io("read", &segment.path)(e)),
+    }
 }
 
 /// Iterates over records in order; reads 1 MiB at a time.
@@ -152,19 +125,12 @@ impl Scan {
             };
             match window.record_at(at.offset)? {
                 Found::End => {
-                    self.at = End {
-                        segment: at.segment + 1,
-                        offset: SEGMENT_HEAD,
-                    };
+                    self.at = End { segment: at.segment + 1, offset: SEGMENT_HEAD };
                     self.window = None;
                 }
                 Found::Good { frame, body } => {
                     let len = frame.record_len() as u32;
-                    let position = Position {
-                        segment: at.segment,
-                        offset: at.offset,
-                        len,
-                    };
+                    let position = Position { segment: at.segment, offset: at.offset, len };
                     self.at = position.end();
                     // Copied, so that a record that is kept doesn't hold on to a MiB.
                     let record = decode(frame.kind, Bytes::copy_from_slice(body))
@@ -185,11 +151,7 @@ impl Scan {
 fn open_window(reader: &LogReader, number: u64, end: End) -> Result<Window, LogError> {
     let segment = reader.segment(number)?;
     segment.require_head(&reader.shared.store)?;
-    let len = if number == end.segment {
-        end.offset
-    } else {
-        segment.len()?
-    };
+    let len = if number == end.segment { end.offset } else { segment.len()? };
     Ok(segment.window(len))
 }
 

@@ -45,29 +45,17 @@ pub(super) fn recover(
     if !last.head_is_good(store)? {
         if len > SEGMENT_HEAD {
             // Records are only written after a header that is durable.
-            return Err(LogError::corrupt(
-                &last.path,
-                0,
-                "the segment's header does not check out",
-            ));
+            return Err(LogError::corrupt(&last.path, 0, "the segment's header does not check out"));
         }
         return write_head(last, store, len);
     }
     let (end, closed) = walk(last, len, trusted)?;
-    let cut = (end < len).then(|| Cut {
-        segment: last.number,
-        offset: end,
-        bytes: len - end,
-    });
+    let cut = (end < len).then(|| Cut { segment: last.number, offset: end, bytes: len - end });
     if cut.is_some() {
-        last.file
-            .set_len(end)
-            .map_err(LogError::io("cut the torn tail of", &last.path))?;
+        last.file.set_len(end).map_err(LogError::io("cut the torn tail of", &last.path))?;
     }
     // Also without a cut: after a kill, what was read may be in memory only.
-    last.file
-        .sync_data()
-        .map_err(LogError::io("sync", &last.path))?;
+    last.file.sync_data().map_err(LogError::io("sync", &last.path))?;
     Ok(Recovered { end, closed, cut })
 }
 
@@ -109,10 +97,6 @@ fn write_head(last: &SegmentFile, store: &StoreId, len: u64) -> Result<Recovered
     Ok(Recovered {
         end: SEGMENT_HEAD,
         closed: true,
-        cut: Some(Cut {
-            segment: last.number,
-            offset: 0,
-            bytes: len,
-        }),
+        cut: Some(Cut { segment: last.number, offset: 0, bytes: len }),
     })
 }

@@ -31,10 +31,7 @@ pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, LogError> {
 
 /// The first number below the last one that has no file.
 pub(super) fn first_gap(numbers: &[u64]) -> Option<u64> {
-    (0..)
-        .zip(numbers)
-        .find(|(want, have)| want != *have)
-        .map(|(want, _)| want)
+    (0..).zip(numbers).find(|(want, have)| want != *have).map(|(want, _)| want)
 }
 
 #[derive(Debug, Clone)]
@@ -55,12 +52,7 @@ impl SegmentFile {
     ) -> Result<Self, LogError> {
         let path = path(dir, number);
         let file = disk.open(&path, how).map_err(LogError::io("open", &path))?;
-        Ok(Self {
-            number,
-            file,
-            seed: Seed::new(store, number),
-            path,
-        })
+        Ok(Self { number, file, seed: Seed::new(store, number), path })
     }
 
     pub(super) fn len(&self) -> Result<u64, LogError> {
@@ -73,18 +65,12 @@ impl SegmentFile {
             return Ok(false);
         }
         let mut head = [0; SEGMENT_HEAD as usize];
-        self.file
-            .read_exact_at(&mut head, 0)
-            .map_err(LogError::io("read", &self.path))?;
+        self.file.read_exact_at(&mut head, 0).map_err(LogError::io("read", &self.path))?;
         let path = self.path.clone();
         match check_segment_head(&head, store, self.number) {
             SegmentHead::Good => Ok(true),
             SegmentHead::Bad => Ok(false),
-            SegmentHead::OtherStore(found) => Err(LogError::WrongStore {
-                path,
-                found,
-                expected: *store,
-            }),
+            SegmentHead::OtherStore(found) => Err(LogError::WrongStore { path, found, expected: *store }),
             SegmentHead::OtherVersion(version) => Err(LogError::Version { path, version }),
         }
     }
@@ -94,21 +80,12 @@ impl SegmentFile {
         if self.head_is_good(store)? {
             return Ok(());
         }
-        Err(LogError::corrupt(
-            &self.path,
-            0,
-            "the segment's header does not check out",
-        ))
+        Err(LogError::corrupt(&self.path, 0, "the segment's header does not check out"))
     }
 
     /// A walk over the bytes before `end`.
     pub(super) fn window(&self, end: u64) -> Window {
-        Window {
-            segment: self.clone(),
-            end,
-            start: 0,
-            buf: Vec::new(),
-        }
+        Window { segment: self.clone(), end, start: 0, buf: Vec::new() }
     }
 }
 
@@ -170,23 +147,14 @@ impl Window {
         }
         let seed = self.segment.seed;
         let Some(head) = self.get(at, RECORD_HEAD)? else {
-            return Ok(Found::Bad {
-                why: "the file ends within a record's frame",
-                resume: self.end,
-            });
+            return Ok(Found::Bad { why: "the file ends within a record's frame", resume: self.end });
         };
         let Some(frame) = Frame::parse(head, seed, at) else {
-            return Ok(Found::Bad {
-                why: "a record's frame does not check out",
-                resume: at + 1,
-            });
+            return Ok(Found::Bad { why: "a record's frame does not check out", resume: at + 1 });
         };
         // Looked at twice, because a borrow that is returned on one path only can't be given up on the other.
         if self.get(at, frame.record_len())?.is_none() {
-            return Ok(Found::Bad {
-                why: "the file ends within a record",
-                resume: at + 1,
-            });
+            return Ok(Found::Bad { why: "the file ends within a record", resume: at + 1 });
         }
         let resume = at + frame.record_len() as u64;
         let body = match self.get(at, frame.record_len())? {
@@ -194,10 +162,7 @@ impl Window {
             None => &[],
         };
         if !frame.body_is_good(body) {
-            return Ok(Found::Bad {
-                why: "a record's body does not match its checksum",
-                resume,
-            });
+            return Ok(Found::Bad { why: "a record's body does not match its checksum", resume });
         }
         Ok(Found::Good { frame, body })
     }

@@ -45,19 +45,8 @@ impl State {
 impl Syncer {
     /// A log that ends at `end`, all of it durable.
     pub(super) fn new(current: SegmentFile, end: End) -> Self {
-        let state = State {
-            current,
-            end,
-            durable: end,
-            syncing: false,
-            poisoned: None,
-        };
-        Self {
-            shared: Arc::new(Shared {
-                state: Mutex::new(state),
-                ended: Condvar::new(),
-            }),
-        }
+        let state = State { current, end, durable: end, syncing: false, poisoned: None };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), ended: Condvar::new() }) }
     }
 
     /// Returns when everything before `end` is durable; at once if it is already. Blocks for at most the sync that is
@@ -73,10 +62,7 @@ impl Syncer {
                 return Ok(());
             }
             if end > state.end {
-                return Err(LogError::NotAppended {
-                    asked: end,
-                    end: state.end,
-                });
+                return Err(LogError::NotAppended { asked: end, end: state.end });
             }
             if state.syncing {
                 self.shared.ended.wait(&mut state);
@@ -137,7 +123,5 @@ impl Syncer {
 }
 
 fn poison(state: &mut State, path: &Path, error: &io::Error) {
-    state
-        .poisoned
-        .get_or_insert_with(|| format!("syncing {} failed: {error}", path.display()).into());
+    state.poisoned.get_or_insert_with(|| format!("syncing {} failed: {error}", path.display()).into());
 }

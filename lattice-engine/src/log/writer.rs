@@ -4,9 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::format::{
-    MAX_BODY, RECORD_HEAD, RecordRef, SEGMENT_HEAD, encode, encode_closed, segment_head,
-};
+use super::format::{MAX_BODY, RECORD_HEAD, RecordRef, SEGMENT_HEAD, encode, encode_closed, segment_head};
 use super::recover::{Recovery, recover};
 use super::segment::{Found, SegmentFile, first_gap, list, path};
 use super::{End, LogError, LogReader, Position, Syncer};
@@ -27,9 +25,7 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self {
-            segment_bytes: 64 << 20,
-        }
+        Self { segment_bytes: 64 << 20 }
     }
 }
 
@@ -62,8 +58,7 @@ impl Log {
         opts: LogOptions,
         trusted: Option<Position>,
     ) -> Result<(Self, Recovery), LogError> {
-        disk.create_dir_all(dir)
-            .map_err(LogError::io("make", dir))?;
+        disk.create_dir_all(dir).map_err(LogError::io("make", dir))?;
         let numbers = list(&*disk, dir)?;
         if let Some(gap) = first_gap(&numbers) {
             return Err(LogError::Missing {
@@ -73,51 +68,24 @@ impl Log {
         }
         check_trusted(&*disk, dir, &store, &numbers, trusted)?;
         let (current, end, closed, recovery) = match numbers.last() {
-            None => (
-                create(&*disk, dir, &store, 0)?,
-                SEGMENT_HEAD,
-                true,
-                Recovery::default(),
-            ),
+            None => (create(&*disk, dir, &store, 0)?, SEGMENT_HEAD, true, Recovery::default()),
             Some(&last) => {
                 let segment = SegmentFile::open(&*disk, dir, &store, last, Open::Write)?;
                 let found = recover(&segment, &store, trusted)?;
-                (
-                    segment,
-                    found.end,
-                    found.closed,
-                    Recovery { cut: found.cut },
-                )
+                (segment, found.end, found.closed, Recovery { cut: found.cut })
             }
         };
         // After a kill the names, too, may be in memory only.
         disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
         if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
-            disk.sync_dir(parent)
-                .map_err(LogError::io("sync", parent))?;
+            disk.sync_dir(parent).map_err(LogError::io("sync", parent))?;
         }
-        let syncer = Syncer::new(
-            current.clone(),
-            End {
-                segment: current.number,
-                offset: end,
-            },
-        );
+        let syncer = Syncer::new(current.clone(), End { segment: current.number, offset: end });
         let reader = LogReader::new(disk.clone(), dir.to_path_buf(), store, syncer.clone());
         let segment_bytes = opts.segment_bytes.min(1 << 30);
         let dir = dir.to_path_buf();
-        let log = Self {
-            disk,
-            dir,
-            store,
-            segment_bytes,
-            current,
-            end,
-            closed,
-            buf: Vec::new(),
-            syncer,
-            reader,
-        };
+        let log =
+            Self { disk, dir, store, segment_bytes, current, end, closed, buf: Vec::new(), syncer, reader };
         Ok((log, recovery))
     }
 
@@ -132,10 +100,7 @@ impl Log {
         let total = batch_len(records)?;
         if self.end > SEGMENT_HEAD && self.end + total > self.segment_bytes {
             self.roll()?;
-            synced = End {
-                segment: self.current.number,
-                offset: self.end,
-            };
+            synced = End { segment: self.current.number, offset: self.end };
         }
         self.buf.clear();
         self.buf.reserve(total as usize);
@@ -143,23 +108,37 @@ impl Log {
         for record in records {
             let start = self.buf.len();
             let offset = self.end + start as u64;
-            encode(
-                record,
-                self.current.seed,
-                offset,
-                offset_u32(synced.offset),
-                &mut self.buf,
-            );
+            encode(record, self.current.seed, offset, offset_u32(synced.offset), &mut self.buf);
             let len = (self.buf.len() - start) as u32;
-            positions.push(Position {
-                segment: self.current.number,
-                offset,
-                len,
-            });
+            positions.push(Position { segment: self.current.number, offset, len });
         }
         self.write_buffer()?;
         self.closed &= records.is_empty();
         Ok(positions)
+    }
+
+    /// Ends the log before the record at `at`: that one and all after it are gone when it returns. For an opener who finds
+    /// that a crash has kept a record but not what it names; what is cut must never have been promised.
+    ///
+    /// # Errors
+    /// [`LogError::Io`]; the log must be reopened then.
+    pub fn cut(&mut self, at: Position) -> Result<(), LogError> {
+        for number in (at.segment + 1..=self.current.number).rev() {
+            let later = path(&self.dir, number);
+            self.disk.remove(&later).map_err(LogError::io("remove", &later))?;
+        }
+        self.disk.sync_dir(&self.dir).map_err(LogError::io("sync", &self.dir))?;
+        if at.segment != self.current.number {
+            self.current = SegmentFile::open(&*self.disk, &self.dir, &self.store, at.segment, Open::Write)?;
+        }
+        let file = &self.current.file;
+        file.set_len(at.offset)
+            .and_then(|()| file.sync_data())
+            .map_err(LogError::io("cut", &self.current.path))?;
+        self.end = at.offset;
+        self.closed = false;
+        self.syncer.rolled(self.current.clone(), self.end());
+        Ok(())
     }
 
     /// Syncs, and ends the log with a record that vouches for all the others, so that damage found by the next `open` is
@@ -171,21 +150,13 @@ impl Log {
             return Ok(());
         }
         self.buf.clear();
-        encode_closed(
-            self.current.seed,
-            end.offset,
-            offset_u32(end.offset),
-            &mut self.buf,
-        );
+        encode_closed(self.current.seed, end.offset, offset_u32(end.offset), &mut self.buf);
         self.write_buffer()
     }
 
     /// Where the next record goes.
     pub fn end(&self) -> End {
-        End {
-            segment: self.current.number,
-            offset: self.end,
-        }
+        End { segment: self.current.number, offset: self.end }
     }
 
     /// What makes appends durable, for any thread.
@@ -215,10 +186,7 @@ impl Log {
     fn take_back(&self, error: io::Error) -> LogError {
         let file = &self.current.file;
         match file.set_len(self.end).and_then(|()| file.sync_data()) {
-            Ok(()) => LogError::NotWritten {
-                path: self.current.path.clone(),
-                source: error,
-            },
+            Ok(()) => LogError::NotWritten { path: self.current.path.clone(), source: error },
             Err(e) => self.syncer.poison(&self.current.path, &e),
         }
     }
@@ -257,12 +225,7 @@ impl Log {
 }
 
 /// A durable, empty segment; its name becomes durable with the directory.
-fn create(
-    disk: &dyn Disk,
-    dir: &Path,
-    store: &StoreId,
-    number: u64,
-) -> Result<SegmentFile, LogError> {
+fn create(disk: &dyn Disk, dir: &Path, store: &StoreId, number: u64) -> Result<SegmentFile, LogError> {
     let segment = SegmentFile::open(disk, dir, store, number, Open::CreateNew)?;
     let head = segment_head(store, number);
     let file = &segment.file;
@@ -285,10 +248,7 @@ fn check_trusted(
     };
     if !numbers.contains(&position.segment) {
         let why = "the store's state was made from records in it";
-        return Err(LogError::Missing {
-            path: path(dir, position.segment),
-            why,
-        });
+        return Err(LogError::Missing { path: path(dir, position.segment), why });
     }
     let segment = SegmentFile::open(disk, dir, store, position.segment, Open::Read)?;
     segment.require_head(store)?;
@@ -314,10 +274,7 @@ fn batch_len(records: &[RecordRef<'_>]) -> Result<u64, LogError> {
         total += len;
     }
     if total > MAX_BATCH {
-        return Err(LogError::TooLarge {
-            len: total,
-            max: MAX_BATCH,
-        });
+        return Err(LogError::TooLarge { len: total, max: MAX_BATCH });
     }
     Ok(total)
 }

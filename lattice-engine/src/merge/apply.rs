@@ -14,28 +14,13 @@ impl Record {
     /// A put: `node` replaces the heads that its author saw, and its attributes become registers of its file.
     pub fn apply_put(&mut self, at: EntryRef, node: Node, parents: &[EntryId]) {
         self.apply_attr(at, node.file_id, node.attrs);
-        let live = HeadNode {
-            file_id: node.file_id,
-            value: node.value,
-        };
-        self.supersede(
-            Head {
-                entry: at,
-                node: Some(live),
-            },
-            parents,
-        );
+        let live = HeadNode { file_id: node.file_id, value: node.value };
+        self.supersede(Head { entry: at, node: Some(live) }, parents);
     }
 
     /// A delete: a tombstone replaces the heads that its author saw.
     pub fn apply_delete(&mut self, at: EntryRef, parents: &[EntryId]) {
-        self.supersede(
-            Head {
-                entry: at,
-                node: None,
-            },
-            parents,
-        );
+        self.supersede(Head { entry: at, node: None }, parents);
     }
 
     /// Sets what `attrs` sets and no later entry has set. Never brings anything back to life.
@@ -57,14 +42,15 @@ impl Record {
     /// it applies an op on that file. So the record of a name that is replaced all day stays small.
     pub fn take_dormant(&mut self) -> BTreeMap<FileId, FileAttrs> {
         let heads = &self.heads;
-        let dormant = |id: &FileId| {
-            !heads
-                .iter()
-                .any(|h| h.node.as_ref().is_some_and(|n| n.file_id == *id))
-        };
-        let taken: BTreeMap<_, _> = self.attrs.extract_if(.., |id, _| dormant(id)).collect();
-        self.dormant += taken.len() as u32;
-        taken
+        let is_head = |id: &FileId| heads.iter().any(|h| h.node.as_ref().is_some_and(|n| n.file_id == *id));
+        if self.attrs.keys().all(is_head) {
+            return BTreeMap::new();
+        }
+        let (awake, dormant): (_, BTreeMap<_, _>) =
+            std::mem::take(&mut self.attrs).into_iter().partition(|(id, _)| is_head(id));
+        self.attrs = awake;
+        self.dormant += dormant.len() as u32;
+        dormant
     }
 
     /// Puts back the registers of one file, merging them with what the record has.
@@ -121,11 +107,7 @@ impl FileAttrs {
             self.uid.as_ref().map(|r| r.at),
             self.gid.as_ref().map(|r| r.at),
         ];
-        fixed
-            .into_iter()
-            .flatten()
-            .chain(self.xattrs.values().map(|r| r.at))
-            .max()
+        fixed.into_iter().flatten().chain(self.xattrs.values().map(|r| r.at)).max()
     }
 }
 

@@ -9,3 +9,6 @@ mod view;
 
 pub use crate::entry::EntryRef;
 pub use record::{Below, FileAttrs, Head, HeadNode, Record, Register};
+
+#[cfg(test)]
+mod tests;

@@ -13,20 +13,14 @@ use super::record::{FileAttrs, Head, Record};
 impl Record {
     /// The head that wins; a tombstone only where nothing is live.
     pub fn winner(&self) -> Option<&Head> {
-        self.heads
-            .iter()
-            .max_by_key(|h| (h.node.is_some(), h.entry))
+        self.heads.iter().max_by_key(|h| (h.node.is_some(), h.entry))
     }
 
     /// The live head whose file is shown: the winner, or where there are children the greatest directory. `None`:
     /// nothing is here, or a directory only by its children.
     pub fn shown(&self) -> Option<&Head> {
         let has_children = self.below.children > 0;
-        let fits = |h: &&Head| {
-            h.node
-                .as_ref()
-                .is_some_and(|n| !has_children || n.value == Value::Dir)
-        };
+        let fits = |h: &&Head| h.node.as_ref().is_some_and(|n| !has_children || n.value == Value::Dir);
         self.heads.iter().filter(fits).max_by_key(|h| h.entry)
     }
 
@@ -68,11 +62,7 @@ impl Record {
                 distinct.push(&node.value);
             }
         }
-        if distinct.len() > 1 {
-            distinct.len()
-        } else {
-            0
-        }
+        if distinct.len() > 1 { distinct.len() } else { 0 }
     }
 
     /// The attribute registers of one file here.
@@ -100,15 +90,8 @@ impl Record {
     /// When anything about what is shown last changed: version, attributes, or a directory's names.
     pub fn changed(&self) -> Hlc {
         let written = self.shown().map_or(Hlc::ZERO, |h| h.entry.hlc);
-        let set = self
-            .attrs()
-            .and_then(FileAttrs::last_set)
-            .map_or(Hlc::ZERO, |at| at.hlc);
-        let names = if self.is_dir() {
-            self.below.changed
-        } else {
-            Hlc::ZERO
-        };
+        let set = self.attrs().and_then(FileAttrs::last_set).map_or(Hlc::ZERO, |at| at.hlc);
+        let names = if self.is_dir() { self.below.changed } else { Hlc::ZERO };
         written.max(set).max(names)
     }
 

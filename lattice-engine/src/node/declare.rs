@@ -32,8 +32,7 @@ fn key(path: &str) -> Result<Key> {
 
 fn put(path: Key, value: &str) -> Result<Change> {
     let mut file_id = [0; 16];
-    getrandom::fill(&mut file_id)
-        .map_err(|e| NodeError::Refused(format!("no random numbers: {e}")))?;
+    getrandom::fill(&mut file_id).map_err(|e| NodeError::Refused(format!("no random numbers: {e}")))?;
     let content = Content::Inline(Bytes::copy_from_slice(value.as_bytes()));
     let attrs = Attrs { mode: Some(0o600), ..Attrs::default() };
     let node = KeyNode { file_id: FileId(file_id), value: Value::File(content), attrs };
@@ -102,6 +101,9 @@ fn read(root: &Handle, id: StoreId) -> Result<Option<Declaration>> {
         Ok(genesis) if StoreId::of_genesis(&genesis) == id => {
             Ok(Some(Declaration { id, name, created_ms, genesis }))
         }
-        _ => Err(StoreError::Refused(format!("the root store declares store {id} with another store's genesis")).into()),
+        _ => Err(StoreError::Refused(format!(
+            "the root store declares store {id} with another store's genesis"
+        ))
+        .into()),
     }
 }

@@ -7,7 +7,7 @@ use crate::id::StoreId;
 use crate::identity::KeyFileError;
 use crate::store::StoreError;
 
-pub type Result<T> = std::result::Result<T, NodeError>;
+pub type Result<T, E = NodeError> = std::result::Result<T, E>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -15,7 +15,8 @@ pub enum NodeError {
     NotInitialised(PathBuf),
     #[error("{} is initialised already: nothing was changed", .0.display())]
     AlreadyInitialised(PathBuf),
-    #[error("{} is in use by process {pid}: only one lattice can have it open. Stop that one, or go through it", dir.display())]
+    #[error("{} is in use by {}: only one lattice can have it open. Stop that one, or go through it", dir.display(), process(*pid))]
+    /// `pid` 0: not known.
     Locked { dir: PathBuf, pid: u32 },
     #[error("no store {0:?}: `lattice store list` shows what there is")]
     NoSuchStore(String),
@@ -39,6 +40,10 @@ pub enum NodeError {
     },
     #[error("{0}")]
     Refused(String),
+}
+
+fn process(pid: u32) -> String {
+    if pid == 0 { "another process".into() } else { format!("process {pid}") }
 }
 
 impl NodeError {

@@ -1,8 +1,11 @@
 //! The few files of a data directory that are not a store's.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
+
+use rustix::fs::{Access, access};
 
 use crate::disk::{Disk, Open};
 use crate::id::StoreId;
@@ -14,6 +17,20 @@ pub(super) fn make_private_dir(dir: &Path) -> Result<()> {
     let failed = |e| NodeError::io(format!("cannot make the data directory {}", dir.display()))(e);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(failed)
+}
+
+/// Whether that is how a read-only file system, or one that isn't ours to write, says no.
+pub(super) fn is_denial(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+}
+
+/// Whether files can be made in all of these directories, as far as the kernel tells before one tries.
+pub(super) fn can_write(dirs: &[&Path]) -> bool {
+    let denied = |dir: &&Path| {
+        let asked = access(*dir, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from);
+        asked.is_err_and(|e| is_denial(&e))
+    };
+    !dirs.iter().any(denied)
 }
 
 /// Writes a whole file: after a crash it is there with all its bytes, or not at all.
@@ -32,9 +49,11 @@ pub(super) fn write_durably(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Resul
 }
 
 pub(super) fn read_root(path: &Path) -> Result<StoreId> {
-    let text = fs::read_to_string(path)
-        .map_err(NodeError::io(format!("cannot read {}", path.display())))?;
+    let text = fs::read_to_string(path).map_err(NodeError::io(format!("cannot read {}", path.display())))?;
     text.trim().parse().map_err(|e| {
-        NodeError::Refused(format!("{} should name the root store, but {e}: put the file back from a backup", path.display()))
+        NodeError::Refused(format!(
+            "{} should name the root store, but {e}: put the file back from a backup",
+            path.display()
+        ))
     })
 }

@@ -27,7 +27,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, RealDisk};
 use crate::id::{NodeId, StoreId};
 use crate::identity::Identity;
-use crate::store::{self, Handle, OpenOptions};
+use crate::store::{self, Handle, OpenOptions, StoreError};
 
 pub use error::{NodeError, Result};
 pub use stores::StoreInfo;
@@ -62,6 +62,8 @@ pub struct Node(Arc<Inner>);
 struct Inner {
     layout: Layout,
     options: OpenOptions,
+    /// Nothing may be written: the stores are opened over a disk in memory.
+    read_only: bool,
     root: Handle,
     /// Declared stores: open, or why not.
     stores: RwLock<BTreeMap<StoreId, Opened>>,
@@ -101,23 +103,40 @@ impl Node {
         Ok(id)
     }
 
+    /// A directory that can't be written (a read-only file system, or files of another owner) is opened for reading:
+    /// [`Node::read_only`] tells, and every write fails with [`StoreError::ReadOnly`].
     pub fn open(dir: &Path) -> Result<Self> {
         Self::open_with(dir, Arc::new(SystemClock))
     }
 
     /// [`Node::open`] with another clock.
     pub fn open_with(dir: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
+        Self::open_locked(dir, clock, Lock::take)
+    }
+
+    /// [`Node::open_with`], as if the directory couldn't be written: nothing in it is changed.
+    pub fn open_read_only(dir: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
+        Self::open_locked(dir, clock, Lock::take_reading)
+    }
+
+    fn open_locked(dir: &Path, clock: Arc<dyn Clock>, lock: fn(&Path) -> Result<Lock>) -> Result<Self> {
         let layout = Layout { dir: dir.to_path_buf() };
         if !layout.root().exists() {
             return Err(NodeError::NotInitialised(dir.into()));
         }
-        let lock = Lock::take(dir)?;
+        let lock = lock(dir)?;
         let options = options(Identity::load(&layout.identity())?, clock);
         let root_id = files::read_root(&layout.root())?;
-        let root = store::open(&layout.stores().join(root_id.to_string()), root_id, &options)?;
+        let root_dir = layout.stores().join(root_id.to_string());
+        let read_only = !lock.writable() || !files::can_write(&[dir, &layout.stores(), &root_dir]);
+        if read_only {
+            tracing::warn!("{} can't be written: it is opened for reading only", dir.display());
+        }
+        let root = open_store(&root_dir, root_id, &options, read_only)?;
         let node = Self(Arc::new(Inner {
             layout,
             options,
+            read_only,
             root,
             stores: RwLock::default(),
             changes: Default::default(),
@@ -131,6 +150,20 @@ impl Node {
     /// This node's public key.
     pub fn id(&self) -> NodeId {
         self.0.options.identity.node_id()
+    }
+
+    /// Whether the data directory was found to be read-only.
+    pub fn read_only(&self) -> bool {
+        self.0.read_only
+    }
+
+    /// Refuses on a read-only data directory.
+    fn writable(&self) -> Result<()> {
+        if self.0.read_only {
+            let why = store::READ_ONLY.into();
+            return Err(StoreError::ReadOnly { store: self.0.root.id(), why }.into());
+        }
+        Ok(())
     }
 
     pub fn data_dir(&self) -> &Path {
@@ -182,6 +215,32 @@ impl Node {
         }
         result
     }
+}
+
+/// A node that is dropped without [`Node::close`] closes all the same; what fails then is only logged.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let stores = std::mem::take(&mut *self.stores.write());
+        let open = stores.into_values().filter_map(|s| match s {
+            Opened::Open(handle) => Some(handle),
+            Opened::Broken(_) => None,
+        });
+        for store in open.chain([self.root.clone()]) {
+            if let Err(e) = store.close() {
+                tracing::error!(store = %store.id(), "did not close cleanly: {e}");
+            }
+        }
+    }
+}
+
+/// With what a kill has left, where there is anything.
+fn open_store(dir: &Path, id: StoreId, options: &OpenOptions, read_only: bool) -> Result<Handle, StoreError> {
+    if read_only {
+        return store::open_read_only(dir, id, options);
+    }
+    let handle = store::open(dir, id, options)?;
+    handle.recover_staged()?;
+    Ok(handle)
 }
 
 fn options(identity: Identity, clock: Arc<dyn Clock>) -> OpenOptions {

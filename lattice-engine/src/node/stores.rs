@@ -5,11 +5,11 @@ use std::io::Read;
 
 use crate::entry::Entry;
 use crate::id::StoreId;
-use crate::store::{self, BundleReport, Handle};
+use crate::store::{self, BundleReport, FsckReport, Handle};
 
 use super::declare::{self, Declaration};
 use super::error::{NodeError, Result};
-use super::{Node, Opened};
+use super::{Node, Opened, open_store};
 
 /// A declared store, as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +74,7 @@ impl Node {
     }
 
     pub fn create_store(&self, name: &str) -> Result<Handle> {
+        self.writable()?;
         let _naming = self.0.naming.lock();
         self.check_name(name, None)?;
         let handle = store::create(&self.0.layout.stores(), &self.0.options)?;
@@ -103,6 +104,7 @@ impl Node {
 
     /// Removes the data of stores that are no longer declared. Gives which.
     pub fn gc_stores(&self) -> Result<Vec<StoreId>> {
+        self.writable()?;
         let _naming = self.0.naming.lock();
         let declared = declare::read_all(&self.0.root)?;
         let stores = self.0.layout.stores();
@@ -126,10 +128,13 @@ impl Node {
         bundle: &mut dyn Read,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(StoreId, BundleReport)> {
+        self.writable()?;
         let header = store::read_bundle_header(bundle)?;
         let genesis = store::read_bundle_genesis(&header, bundle)?;
         if header.store == self.0.root.id() {
-            return Err(NodeError::Refused("this bundle is of the root store, which peers sync and files don't".into()));
+            return Err(NodeError::Refused(
+                "this bundle is of the root store, which peers sync and files don't".into(),
+            ));
         }
         let handle = match self.store(header.store) {
             Some(handle) => handle,
@@ -182,11 +187,7 @@ impl Node {
                 continue;
             }
             let dir = self.0.layout.stores().join(id.to_string());
-            let opened = store::open(&dir, id, &self.0.options).and_then(|handle| {
-                handle.recover_staged()?;
-                Ok(handle)
-            });
-            let opened = match opened {
+            let opened = match open_store(&dir, id, &self.0.options, self.0.read_only) {
                 Ok(handle) => Opened::Open(handle),
                 Err(e) => {
                     tracing::error!(store = %id, "cannot be opened: {e}");
@@ -196,6 +197,33 @@ impl Node {
             self.0.stores.write().insert(id, opened);
         }
         Ok(())
+    }
+}
+
+impl Node {
+    /// Checks what can be checked of a store that can't be opened. With `rebuild` its state is moved aside first, and made
+    /// anew from the log: that mends a state that is damaged or that a newer lattice wrote.
+    pub fn fsck_broken(&self, id: StoreId, rebuild: bool) -> Result<FsckReport> {
+        let dir = self.0.layout.stores().join(id.to_string());
+        let options = &self.0.options;
+        let why = match self.0.stores.read().get(&id) {
+            Some(Opened::Broken(why)) => why.clone(),
+            _ => return Err(NodeError::NoSuchStore(id.to_string())),
+        };
+        let mut report = store::check_closed(&*options.disk, &dir, &id)?;
+        if !rebuild || !report.problems.is_empty() {
+            report.problems.insert(0, why);
+            return Ok(report);
+        }
+        let state = dir.join("state.redb");
+        options
+            .disk
+            .rename(&state, &dir.join("state.redb.aside"))
+            .map_err(NodeError::io(format!("cannot move {} aside", state.display())))?;
+        let handle = open_store(&dir, id, options, self.0.read_only)?;
+        self.0.stores.write().insert(id, Opened::Open(handle.clone()));
+        self.changed();
+        Ok(handle.fsck(false, &mut |_| {})?)
     }
 }
 

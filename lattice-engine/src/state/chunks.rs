@@ -32,11 +32,7 @@ impl State {
         Ok(())
     }
 
-    fn commit_chunks(
-        &self,
-        batch: &IndexBatch,
-        durable: bool,
-    ) -> std::result::Result<(), redb::Error> {
+    fn commit_chunks(&self, batch: &IndexBatch, durable: bool) -> std::result::Result<(), redb::Error> {
         let mut txn = self.db.begin_write()?;
         if durable {
             txn.set_two_phase_commit(true);

@@ -8,11 +8,11 @@
 //!
 //! It refuses a file written by a later version, and it never decides anything: what a record means is `merge`'s.
 
+mod backend;
+mod chunks;
 pub mod db;
 pub mod overlay;
 pub mod rows;
-mod backend;
-mod chunks;
 mod tables;
 
 pub use db::{Applied, State, StateError, StateRead};

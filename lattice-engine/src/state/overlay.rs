@@ -22,7 +22,8 @@ struct Slot {
     record: Arc<Record>,
 }
 
-type Dormant = Option<Arc<FileAttrs>>;
+/// The registers of a file without a head; `None`: it has one again.
+pub type Dormant = Option<Arc<FileAttrs>>;
 
 /// The last entry of a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +57,7 @@ pub struct Overlay {
 pub struct Snapshot {
     pub version: u64,
     pub records: Vec<(RowKey, Arc<Record>)>,
-    pub dormant: Vec<((RowKey, FileId), Option<Arc<FileAttrs>>)>,
+    pub dormant: Vec<((RowKey, FileId), Dormant)>,
     pub entries: Vec<((NodeId, u64), (Position, EntryId))>,
     pub tips: Vec<(NodeId, TipRow)>,
     pub intents: Vec<(u64, Option<Bytes>)>,

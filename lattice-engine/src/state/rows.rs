@@ -101,9 +101,7 @@ pub fn encode(record: &Record, authors: &mut impl Authors) -> Vec<u8> {
 
 fn head_row<A: Authors>(head: &Head, refs: &mut Refs<'_, A>) -> v1::HeadRow {
     let payload = match head.node.as_ref().and_then(HeadNode::content) {
-        Some(Content::InLog(r)) => {
-            Some(v1::LogRange { segment: r.segment, offset: r.offset, len: r.len })
-        }
+        Some(Content::InLog(r)) => Some(v1::LogRange { segment: r.segment, offset: r.offset, len: r.len }),
         _ => None,
     };
     let node = head.node.as_ref().map(|n| {
@@ -118,8 +116,11 @@ fn head_row<A: Authors>(head: &Head, refs: &mut Refs<'_, A>) -> v1::HeadRow {
 
 fn attrs_row<A: Authors>(id: &FileId, a: &FileAttrs, refs: &mut Refs<'_, A>) -> v1::FileAttrsRow {
     let mut u32_row = |r: &Register<u32>| v1::U32Register { r#ref: refs.index(&r.at), value: r.value };
-    let (mode, uid, gid) =
-        (a.mode.as_ref().map(&mut u32_row), a.uid.as_ref().map(&mut u32_row), a.gid.as_ref().map(&mut u32_row));
+    let (mode, uid, gid) = (
+        a.mode.as_ref().map(&mut u32_row),
+        a.uid.as_ref().map(&mut u32_row),
+        a.gid.as_ref().map(&mut u32_row),
+    );
     let mut time_row = |r: &Register<Time>| v1::TimeRegister {
         r#ref: refs.index(&r.at),
         value: Some(v1::Time { s: r.value.s, ns: r.value.ns }),
@@ -134,15 +135,7 @@ fn attrs_row<A: Authors>(id: &FileId, a: &FileAttrs, refs: &mut Refs<'_, A>) -> 
             value: r.value.clone(),
         })
         .collect();
-    v1::FileAttrsRow {
-        file_id: Bytes::copy_from_slice(id.as_bytes()),
-        mode,
-        mtime,
-        uid,
-        gid,
-        atime,
-        xattrs,
-    }
+    v1::FileAttrsRow { file_id: Bytes::copy_from_slice(id.as_bytes()), mode, mtime, uid, gid, atime, xattrs }
 }
 
 /// A row's bytes as a record; `None` when they are not one (a damaged cache: rebuild it).
@@ -180,11 +173,7 @@ fn decode_node(node: Option<v1::Node>, payload: Option<v1::LogRange>) -> Option<
     let Some(node) = node else { return Some(None) };
     let node = Node::try_from(node).ok()?;
     let value = match payload {
-        Some(r) => Value::File(Content::InLog(LogRange {
-            segment: r.segment,
-            offset: r.offset,
-            len: r.len,
-        })),
+        Some(r) => Value::File(Content::InLog(LogRange { segment: r.segment, offset: r.offset, len: r.len })),
         None => node.value,
     };
     Some(Some(HeadNode { file_id: node.file_id, value }))

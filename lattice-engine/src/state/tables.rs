@@ -19,8 +19,10 @@ pub const CONFLICTS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("conf
 /// (author index, seq) -> (segment, offset, length, entry id): where an entry stands in the log. Looked up by chain
 /// position because a random entry-hash index would cost ingest more than half of its speed (measured: 490,000
 /// entries/s against 166,000).
-pub const ENTRIES: TableDefinition<'_, (u32, u64), (u64, u64, u32, &[u8; 32])> =
-    TableDefinition::new("entries");
+pub const ENTRIES: TableDefinition<'_, (u32, u64), EntryRow<'_>> = TableDefinition::new("entries");
+
+/// Segment, offset, length, entry id.
+type EntryRow<'a> = (u64, u64, u32, &'a [u8; 32]);
 
 /// Author index -> node id. Rows name authors by this local index.
 pub const AUTHORS: TableDefinition<'_, u32, &[u8; 32]> = TableDefinition::new("authors");
@@ -29,8 +31,7 @@ pub const AUTHORS: TableDefinition<'_, u32, &[u8; 32]> = TableDefinition::new("a
 pub const TIPS: TableDefinition<'_, u32, (u64, u64, &[u8; 32])> = TableDefinition::new("tips");
 
 /// Chunk id -> (pack, offset, stored length, plain length, flags).
-pub const CHUNKS: TableDefinition<'_, &[u8; 32], (u64, u64, u32, u32, u8)> =
-    TableDefinition::new("chunks");
+pub const CHUNKS: TableDefinition<'_, &[u8; 32], (u64, u64, u32, u32, u8)> = TableDefinition::new("chunks");
 
 /// Pack -> how far its records are in `CHUNKS`.
 pub const PACKS: TableDefinition<'_, u64, u64> = TableDefinition::new("packs");

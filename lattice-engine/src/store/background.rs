@@ -139,7 +139,7 @@ impl Store {
     }
 
     /// Signs and applies what there is. True: something was applied.
-    fn turn(&self, durable: bool) -> Result<bool> {
+    pub(super) fn turn(&self, durable: bool) -> Result<bool> {
         if self.frozen.read().is_none() {
             self.sign_all()?;
         }
@@ -198,8 +198,12 @@ impl Store {
     /// Everything signed, synced, applied and durable: the next open has nothing to replay.
     pub(super) fn close(&self) -> Result<()> {
         self.work.stop();
-        let result = self.close_clean();
-        *self.applying.lock() = true;
+        // Frozen: it has been said why, and what could be saved is in the log.
+        let frozen = self.frozen.read().is_some();
+        let result = if frozen { Ok(()) } else { self.close_clean() };
+        if !frozen {
+            *self.applying.lock() = result.is_ok();
+        }
         self.frozen.write().get_or_insert_with(|| "it is closed".into());
         *self.arrived.0.lock() += 1;
         self.arrived.1.notify_all();
@@ -210,12 +214,20 @@ impl Store {
     }
 
     fn close_clean(&self) -> Result<()> {
-        if self.frozen.read().is_some() {
-            return Ok(());
-        }
         self.sync()?;
         self.apply_overlay(true)?;
         Ok(())
+    }
+}
+
+/// IMPORTANT: redb makes its last commits durable when it is dropped, and they must not get ahead of the log. So the log
+/// is synced first; where that fails, redb is never dropped, and the next opening replays.
+impl Drop for Store {
+    fn drop(&mut self) {
+        let closed = *self.applying.lock();
+        if !closed && self.close_clean().is_err() {
+            std::mem::forget(self.view.state.clone());
+        }
     }
 }
 

@@ -10,8 +10,10 @@ use std::io::{Read, Write};
 use bytes::Bytes;
 use prost::Message;
 
-use crate::entry::{Content, Decoded, Entry, Op, Value};
+use crate::content::ContentError;
+use crate::entry::{Content, Decoded, Entry, Node, Op, Value};
 use crate::id::{ChunkId, EntryId, StoreId};
+use crate::key::Key;
 use crate::log::Record as LogRecord;
 use crate::wire::v1;
 
@@ -41,12 +43,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
 impl Handle {
     /// Writes the whole store.
-    pub fn export(
-        &self,
-        name: &str,
-        out: &mut dyn Write,
-        progress: Progress<'_>,
-    ) -> Result<BundleReport> {
+    pub fn export(&self, name: &str, out: &mut dyn Write, progress: Progress<'_>) -> Result<BundleReport> {
         let store = &self.store;
         store.sign_all()?;
         let mut out = FrameWriter { out, bytes: 0 };
@@ -66,12 +63,21 @@ impl Handle {
                 Entry::decode(header, payload, signature)?;
             // Content first, so that an importer never shows an entry whose bytes it doesn't have.
             for op in &entry.ops {
-                for chunk in store.chunks_of(op)? {
-                    if sent.insert(chunk) {
-                        let bytes = store.content.get_chunk(&chunk)?;
-                        out.frame(v1::bundle_frame::Frame::Chunk(bytes))?;
-                        report.chunks += 1;
+                let mut send = || -> Result<()> {
+                    for chunk in store.chunks_of(op)? {
+                        if !sent.contains(&chunk) {
+                            let bytes = store.content.get_chunk(&chunk)?;
+                            out.frame(v1::bundle_frame::Frame::Chunk(bytes))?;
+                            sent.insert(chunk);
+                        }
                     }
+                    Ok(())
+                };
+                match send() {
+                    // Collected since it was superseded: the version travels without its bytes.
+                    Err(StoreError::Content(ContentError::Missing { .. }))
+                        if !store.is_head(op.key(), &entry.id)? => {}
+                    other => other?,
                 }
             }
             let signature = match entry.signature {
@@ -87,6 +93,7 @@ impl Handle {
             report.entries += 1;
             progress(report.entries, out.bytes);
         }
+        report.chunks = sent.len() as u64;
         let end = v1::BundleEnd { entries: report.entries, chunks: report.chunks };
         out.frame(v1::bundle_frame::Frame::End(end))?;
         out.out.flush().map_err(StoreError::io("cannot write the bundle"))?;
@@ -97,10 +104,12 @@ impl Handle {
     /// Reads the frames after the header and the genesis ([`read_header`], [`read_genesis`]). What was good stays, also when a later frame is refused: importing the whole
     /// bundle again goes on from there.
     pub fn import(&self, input: &mut dyn Read, progress: Progress<'_>) -> Result<BundleReport> {
+        self.store.thawed()?;
         let mut input = FrameReader { input, bytes: 0 };
         let mut report = BundleReport { entries: 1, ..BundleReport::default() };
-        let mut late: HashSet<EntryId> = HashSet::new();
+        let mut doubts = Doubts::default();
         let mut batch = Vec::new();
+        let mut unnamed: HashSet<ChunkId> = HashSet::new();
         let result = loop {
             let frame = match input.frame() {
                 Ok(frame) => frame,
@@ -112,16 +121,22 @@ impl Handle {
                     if let Err(e) = self.store.content.put_chunk(&id, &bytes) {
                         break Err(e.into());
                     }
+                    unnamed.insert(id);
                     report.chunks += 1;
                 }
                 v1::bundle_frame::Frame::Entry(signed) => {
                     match decode(signed, report.entries) {
-                        Ok(decoded) => batch.push(decoded),
+                        Ok(decoded) => {
+                            if let Err(e) = self.store.strike_named(decoded.entry(), &mut unnamed) {
+                                break Err(e);
+                            }
+                            batch.push(decoded);
+                        }
                         Err(e) => break Err(e),
                     }
                     report.entries += 1;
                     if batch.len() >= BATCH
-                        && let Err(e) = self.take(&mut batch, &mut late, &mut report)
+                        && let Err(e) = self.take(&mut batch, &mut doubts, &mut report)
                     {
                         break Err(e);
                     }
@@ -133,30 +148,50 @@ impl Handle {
                 }
             }
         };
-        let taken = self.take(&mut batch, &mut late, &mut report);
+        let taken = self.take(&mut batch, &mut doubts, &mut report);
+        let whole = self.check_content(&doubts);
         let synced = self.sync();
         report.bytes = input.bytes;
-        result.and(taken).and(synced).map(|()| report)
+        result.and(taken).and(whole).and(synced).map(|()| report)
     }
 
-    fn take(
-        &self,
-        batch: &mut Vec<Decoded>,
-        late: &mut HashSet<EntryId>,
-        report: &mut BundleReport,
-    ) -> Result<()> {
+    /// A version that is current must have its bytes.
+    fn check_content(&self, doubts: &Doubts) -> Result<()> {
+        for (key, entry, chunk) in &doubts.hollow {
+            if self.store.is_head(Some(key), entry)? {
+                return Err(StoreError::Refused(format!(
+                    "the bundle is damaged: chunk {} of {key} is neither in it nor here. What was whole is here; \
+                     get the bundle again",
+                    chunk.short()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&self, batch: &mut Vec<Decoded>, doubts: &mut Doubts, report: &mut BundleReport) -> Result<()> {
         let offered = std::mem::take(batch);
+        for decoded in &offered {
+            let entry = decoded.entry();
+            for op in &entry.ops {
+                if let Op::Put { key, node: Node { value: Value::File(content), .. }, .. } = op
+                    && let Some(chunk) = self.store.content.missing(content)?.first()
+                {
+                    doubts.hollow.push((key.clone(), entry.id, *chunk));
+                }
+            }
+        }
         let ids: Vec<EntryId> = offered.iter().map(|d| d.entry().id).collect();
         for (id, result) in ids.into_iter().zip(self.store.ingest(offered)?) {
             match result {
                 Ingested::New => report.new_entries += 1,
                 Ingested::Duplicate => {}
                 Ingested::Early => {
-                    late.insert(id);
+                    doubts.late.insert(id);
                     report.early += 1;
                 }
-                Ingested::Missing(what) if what.iter().any(|id| late.contains(id)) => {
-                    late.insert(id);
+                Ingested::Missing(what) if what.iter().any(|id| doubts.late.contains(id)) => {
+                    doubts.late.insert(id);
                     report.early += 1;
                 }
                 Ingested::Missing(what) => {
@@ -173,6 +208,15 @@ impl Handle {
     }
 }
 
+/// What an import can't tell before the bundle's end.
+#[derive(Default)]
+struct Doubts {
+    /// Entries that are early, and those that build on them.
+    late: HashSet<EntryId>,
+    /// Versions that came without all of their content: good if something in the bundle supersedes them.
+    hollow: Vec<(Key, EntryId, ChunkId)>,
+}
+
 /// Verified and appended at a time.
 const BATCH: usize = 256;
 
@@ -185,13 +229,37 @@ fn decode(signed: v1::SignedEntry, index: u64) -> Result<Decoded> {
     };
     let signature: [u8; 64] =
         signed.signature[..].try_into().map_err(|_| bad("its signature is not 64 bytes".into()))?;
-    let decoded = Entry::decode(signed.header, signed.payload, Some(signature))
-        .map_err(|e| bad(e.to_string()))?;
+    let decoded =
+        Entry::decode(signed.header, signed.payload, Some(signature)).map_err(|e| bad(e.to_string()))?;
     decoded.entry().verify().map_err(|e| bad(e.to_string()))?;
     Ok(decoded)
 }
 
 impl Store {
+    /// Whether an entry's version of a key is a current one.
+    fn is_head(&self, key: Option<&Key>, entry: &EntryId) -> Result<bool> {
+        let record = key.map(|k| self.view.get(k)).transpose()?.flatten();
+        Ok(record.is_some_and(|r| r.heads.iter().any(|h| h.entry.id == *entry)))
+    }
+
+    /// Chunks come right before the entry that names them: one that it doesn't name was altered on the way.
+    fn strike_named(&self, entry: &Entry, unnamed: &mut HashSet<ChunkId>) -> Result<()> {
+        for op in &entry.ops {
+            // A manifest that isn't here, because its version was collected, names nothing that came.
+            for chunk in self.chunks_of(op).unwrap_or_default() {
+                unnamed.remove(&chunk);
+            }
+        }
+        unnamed.iter().next().map_or(Ok(()), |chunk| {
+            Err(StoreError::Refused(format!(
+                "the bundle is damaged: chunk {} came before entry {}, which doesn't name it. What was whole is here; \
+                 get the bundle again",
+                chunk.short(),
+                entry.id.short()
+            )))
+        })
+    }
+
     /// Every chunk that an operation's content is made of, its manifest's included.
     pub(super) fn chunks_of(&self, op: &Op) -> Result<Vec<ChunkId>> {
         match op {
@@ -216,7 +284,8 @@ pub struct BundleHeader {
 
 /// Reads a bundle's beginning; frames follow.
 pub fn read_header(input: &mut dyn Read) -> Result<BundleHeader> {
-    let not_one = || StoreError::Refused("this is not a Lattice bundle: `lattice store export` makes one".into());
+    let not_one =
+        || StoreError::Refused("this is not a Lattice bundle: `lattice store export` makes one".into());
     let mut magic = [0; MAGIC.len()];
     input.read_exact(&mut magic).map_err(|_| not_one())?;
     if magic != *MAGIC {

@@ -43,14 +43,34 @@ pub enum RenameHow {
 pub enum Change {
     /// Beyond `expect`: `NotADirectory` when the parent is a live file, `IsADirectory` when something other than a
     /// directory would hide what stands below the key.
-    Put { key: Key, node: Node, cites: Cites, expect: Expect },
-    Delete { key: Key, cites: Cites, expect: Expect },
+    Put {
+        key: Key,
+        node: Node,
+        cites: Cites,
+        expect: Expect,
+    },
+    Delete {
+        key: Key,
+        cites: Cites,
+        expect: Expect,
+    },
     /// `key` may be the root, with [`ROOT_FILE`] as its file id.
-    Attr { key: Key, file_id: FileId, attrs: Attrs },
+    Attr {
+        key: Key,
+        file_id: FileId,
+        attrs: Attrs,
+    },
     /// rename(2) of a file, or of a directory with all below it; file ids and attributes are kept. `NotFound`, `Exists`
     /// (NoReplace), `NotEmpty`, `IsADirectory`, `NotADirectory`, `IntoItself`, `TooMany`.
-    Rename { from: Key, to: Key, how: RenameHow },
-    Instruction { program_id: String, payload: Bytes },
+    Rename {
+        from: Key,
+        to: Key,
+        how: RenameHow,
+    },
+    Instruction {
+        program_id: String,
+        payload: Bytes,
+    },
 }
 
 /// The file id of every store's root directory.

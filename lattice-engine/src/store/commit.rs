@@ -7,10 +7,10 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Op};
 use crate::merge::EntryRef;
 
-use super::apply::Applier;
+use super::apply::{Applier, Known};
 use super::change::Change;
 use super::error::{Result, StoreError};
 use super::handle::Store;
@@ -53,8 +53,8 @@ impl Store {
         while let Some(first) = waiting.next() {
             let Some(plan) = self.plan(&first) else { continue };
             let mut round = vec![first];
-            let mut parts = split(&plan);
             let mut touched = plan;
+            let mut parts = split(std::mem::take(&mut touched.ops));
             while parts.len() == 1 && round.len() < MAX_ROUND {
                 let Some(next) = waiting.peek() else { break };
                 if next.origin != round[0].origin {
@@ -65,17 +65,18 @@ impl Store {
                 if !touched.disjoint(&plan) || !plan.ops.iter().all(|(op, _)| parts[0].fits(op)) {
                     break;
                 }
-                for (op, parents) in &plan.ops {
-                    parts[0].push(op.clone(), parents.iter().copied());
+                for (op, parents) in plan.ops {
+                    parts[0].push(op, parents);
                 }
                 touched.keys.extend(plan.keys);
                 touched.dirs.extend(plan.dirs);
+                touched.known.extend(plan.known);
                 if let Some(ticket) = waiting.next() {
                     round.push(ticket);
                 }
             }
             let origin = round[0].origin;
-            let result = self.commit_parts(writer, parts, origin).map_err(Arc::new);
+            let result = self.commit_parts(writer, parts, touched.known, origin).map_err(Arc::new);
             for ticket in round {
                 // Set once: each ticket is in one round.
                 let _ = ticket.done.set(result.clone());
@@ -100,6 +101,7 @@ impl Store {
         &self,
         writer: &mut Writer,
         parts: Vec<Part>,
+        known: Known,
         origin: u64,
     ) -> Result<EntryRef> {
         if parts.iter().all(|p| p.ops.is_empty()) {
@@ -108,7 +110,7 @@ impl Store {
         }
         let entries = writer.build(parts, self.clock.now_ms())?;
         let positions = writer.append(&entries).inspect_err(|e| self.freeze_on(e))?;
-        let mut applier = Applier::new(&self.view);
+        let mut applier = Applier::knowing(&self.view, known);
         for (entry, position) in entries.iter().zip(&positions) {
             applier.entry(entry, *position)?;
             applier.overlay().put_entry(entry.header.author, tip_row(entry), *position);
@@ -120,23 +122,21 @@ impl Store {
         drop(applier);
         self.announce(&entries, &positions, origin, bytes);
         // `build` makes an entry of every part, and there was one.
-        entries
-            .last()
-            .map(Entry::entry_ref)
-            .ok_or_else(|| StoreError::Refused("nothing to commit".into()))
+        entries.last().map(Entry::entry_ref).ok_or_else(|| StoreError::Refused("nothing to commit".into()))
     }
 }
 
 /// Operations cut into what fits an entry each.
-fn split(plan: &Plan) -> Vec<Part> {
-    let mut parts = vec![Part::default()];
-    for (op, parents) in &plan.ops {
-        if !parts[parts.len() - 1].fits(op) {
-            parts.push(Part::default());
+fn split(ops: Vec<(Op, Vec<EntryRef>)>) -> Vec<Part> {
+    let mut parts = Vec::with_capacity(1);
+    let mut part = Part::default();
+    for (op, parents) in ops {
+        if !part.fits(&op) {
+            parts.push(std::mem::take(&mut part));
         }
-        let last = parts.len() - 1;
-        parts[last].push(op.clone(), parents.iter().copied());
+        part.push(op, parents);
     }
+    parts.push(part);
     parts
 }
 

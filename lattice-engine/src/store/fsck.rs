@@ -2,19 +2,22 @@
 //! state against a replay.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::RwLock;
 
 use crate::chain::{self, Outcome, Tip};
-use crate::id::{EntryId, NodeId};
+use crate::disk::Disk;
+use crate::id::{EntryId, NodeId, StoreId};
 use crate::identity;
 use crate::log::{self, Record as LogRecord};
 use crate::state::{Overlay, RowKey, Snapshot, State};
 
 use super::error::{Result, StoreError};
 use super::handle::{Handle, Store};
-use super::open::replay;
+use super::open::{Hooks, replay};
 use super::view::View;
 use super::writer::Chains;
 
@@ -47,11 +50,20 @@ impl Handle {
         report.chunks = content.chunks;
         report.problems.extend(content.problems);
         if rebuild {
+            if store.reading_only.load(Ordering::Acquire) {
+                store.thawed()?;
+            }
             progress("rebuilding the state from the log");
             report.rebuilt_equal = Some(store.rebuild(&mut report.problems)?);
         }
         Ok(report)
     }
+}
+
+/// What can be read of the log of a store that can't be opened.
+pub(crate) fn check_closed(disk: &dyn Disk, dir: &Path, id: &StoreId) -> Result<FsckReport> {
+    let log = log::fsck(disk, &dir.join("log"), id).map_err(StoreError::Log)?;
+    Ok(FsckReport { entries: log.records(), problems: log_problems(&log), ..FsckReport::default() })
 }
 
 impl Store {
@@ -116,7 +128,8 @@ impl Store {
             view.overlay.write().forget(&snapshot);
             Ok(())
         };
-        replay(&view, &mut Chains::default(), &self.identity.node_id(), None, &flush)?;
+        let hooks = Hooks { flush: &flush, lacks: &|_| Ok(false) };
+        replay(&view, &mut Chains::default(), &self.identity.node_id(), None, &hooks)?;
         flush()?;
         let differences = compare(&self.view.state, &view.state)?;
         let equal = differences == 0;
@@ -141,9 +154,8 @@ impl Store {
 }
 
 fn log_problems(report: &log::Report) -> Vec<String> {
-    let missing = report.missing.iter().map(|path| {
-        format!("{} is missing: put it back from a backup", path.display())
-    });
+    let missing =
+        report.missing.iter().map(|path| format!("{} is missing: put it back from a backup", path.display()));
     let bad = report.segments.iter().flat_map(|s| s.bad.iter().map(move |b| (s, b)));
     let bad = bad.filter(|(_, b)| !b.torn_tail).map(|(s, b)| {
         format!(

@@ -67,9 +67,7 @@ impl Store {
         let cutoff = match keep {
             KeepHistory::Heads => return Ok(live),
             KeepHistory::All => Hlc::ZERO,
-            KeepHistory::For(age) => {
-                Hlc::new(self.clock.now_ms().saturating_sub(age.as_millis() as u64), 0)
-            }
+            KeepHistory::For(age) => Hlc::new(self.clock.now_ms().saturating_sub(age.as_millis() as u64), 0),
         };
         // A version was current within the window if it was written in it, or superseded in it.
         let mut kept: HashSet<EntryId> = HashSet::new();
@@ -98,10 +96,7 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn for_each_entry(
-        &self,
-        visit: &mut dyn FnMut(&Entry) -> Result<()>,
-    ) -> Result<()> {
+    pub(super) fn for_each_entry(&self, visit: &mut dyn FnMut(&Entry) -> Result<()>) -> Result<()> {
         for record in self.view.log.scan(None) {
             let (_, record) = record.map_err(StoreError::Log)?;
             if let LogRecord::Entry { header, payload, signature } = record {
@@ -114,12 +109,8 @@ impl Store {
     }
 
     /// Every record, tombstones included: what is newer than redb, then what redb has.
-    pub(super) fn for_each_record(
-        &self,
-        visit: &mut dyn FnMut(&Record) -> Result<()>,
-    ) -> Result<()> {
-        let newer: Vec<_> =
-            self.view.overlay.read().all().map(|(row, r)| (row.clone(), r.clone())).collect();
+    pub(super) fn for_each_record(&self, visit: &mut dyn FnMut(&Record) -> Result<()>) -> Result<()> {
+        let newer: Vec<_> = self.view.overlay.read().all().map(|(row, r)| (row.clone(), r.clone())).collect();
         for (_, record) in &newer {
             visit(record)?;
         }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -52,6 +52,8 @@ pub(super) struct Store {
     pub live: Mutex<Vec<Arc<LiveQueue>>>,
     /// Why it takes no writes.
     pub frozen: RwLock<Option<String>>,
+    /// Opened on a disk that can't be written: it is frozen for good, and there is nothing to sync.
+    pub reading_only: AtomicBool,
     /// Why its projection stands still.
     pub stalled: RwLock<Option<String>>,
 }
@@ -95,12 +97,7 @@ impl Handle {
     }
 
     /// The children of `dir` that exist, by name, after `after`, at most `limit`.
-    pub fn list(
-        &self,
-        dir: &Key,
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Arc<Record>)>> {
+    pub fn list(&self, dir: &Key, after: Option<&[u8]>, limit: usize) -> Result<Vec<(Bytes, Arc<Record>)>> {
         self.store.view.list(dir, after, limit)
     }
 
@@ -131,6 +128,7 @@ impl Handle {
 
     /// Bytes as content to put: in line up to 4096 bytes, chunks above.
     pub fn put_content(&self, bytes: &[u8]) -> Result<Content> {
+        self.store.writable()?;
         self.store.content.put(bytes).map_err(StoreError::Content)
     }
 
@@ -163,9 +161,20 @@ impl Handle {
         self.store.events(since, limit)
     }
 
+    /// What the background thread does now and then, for a store opened without one: signs, and moves the overlay into
+    /// the state file, durably or not.
+    pub fn maintain(&self, durable: bool) -> Result<()> {
+        self.store.turn(durable).map(|_| ())
+    }
+
     /// Syncs, applies and stops: the next open has nothing to replay. Later writes fail, through any handle.
     pub fn close(&self) -> Result<()> {
         self.store.close()
+    }
+
+    /// [`StoreError::ReadOnly`] where it takes no writes: for what prepares one before it commits.
+    pub fn writable(&self) -> Result<()> {
+        self.store.writable()
     }
 
     /// Why it takes no writes, if it doesn't.
@@ -179,6 +188,14 @@ impl Store {
     pub(super) fn writable(&self) -> Result<()> {
         let why = self.frozen.read().clone().or_else(|| self.stalled.read().clone());
         match why {
+            None => Ok(()),
+            Some(why) => Err(StoreError::ReadOnly { store: self.id, why }),
+        }
+    }
+
+    /// Refuses while frozen: a stalled store still takes in what others wrote.
+    pub(super) fn thawed(&self) -> Result<()> {
+        match self.frozen.read().clone() {
             None => Ok(()),
             Some(why) => Err(StoreError::ReadOnly { store: self.id, why }),
         }

@@ -125,11 +125,9 @@ fn parents<'a>(
 pub(super) fn load(view: &View, at: &EntryRef) -> Result<Option<Entry>> {
     let Some((position, _)) = view.entry(&at.author, at.seq)? else { return Ok(None) };
     match view.log.read(position).map_err(StoreError::Log)? {
-        LogRecord::Entry { header, payload, signature } => {
-            match Entry::decode(header, payload, signature)? {
-                Decoded::Known(entry) | Decoded::Unknown { entry, .. } => Ok(Some(entry)),
-            }
-        }
+        LogRecord::Entry { header, payload, signature } => match Entry::decode(header, payload, signature)? {
+            Decoded::Known(entry) | Decoded::Unknown { entry, .. } => Ok(Some(entry)),
+        },
         _ => Ok(None),
     }
 }

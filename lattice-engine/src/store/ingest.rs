@@ -37,9 +37,7 @@ pub(super) fn unrouted(entry: &Entry) -> Option<String> {
 impl Store {
     /// Checks, appends and applies entries, each after what it builds on. One append for all.
     pub(super) fn ingest(&self, offered: Vec<Decoded>) -> Result<Vec<Ingested>> {
-        if let Some(why) = self.frozen.read().clone() {
-            return Err(StoreError::ReadOnly { store: self.id, why });
-        }
+        self.thawed()?;
         // Signatures are the dear part: checked before the lock.
         for decoded in &offered {
             decoded.entry().verify()?;
@@ -88,8 +86,7 @@ impl Store {
             return Ok(Ingested::Missing(missing));
         }
         writer.clock.observe(entry.header.hlc, now);
-        let positions =
-            writer.append(std::slice::from_ref(entry)).inspect_err(|e| self.freeze_on(e))?;
+        let positions = writer.append(std::slice::from_ref(entry)).inspect_err(|e| self.freeze_on(e))?;
         self.place(writer, decoded, positions[0])?;
         Ok(Ingested::New)
     }
@@ -124,13 +121,7 @@ impl Store {
         Ok(())
     }
 
-    fn time_of(
-        &self,
-        writer: &Writer,
-        id: &EntryId,
-        author: &crate::id::NodeId,
-        seq: u64,
-    ) -> Option<Hlc> {
+    fn time_of(&self, writer: &Writer, id: &EntryId, author: &crate::id::NodeId, seq: u64) -> Option<Hlc> {
         if *id == writer.genesis.id {
             return Some(writer.genesis.hlc);
         }

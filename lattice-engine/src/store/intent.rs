@@ -11,7 +11,7 @@ use crate::entry::{Content, Node, Value};
 use crate::id::EntryId;
 use crate::key::Key;
 use crate::log::RecordRef;
-use crate::merge::EntryRef;
+use crate::merge::{EntryRef, Head};
 use crate::wire::v1;
 
 use super::change::{Change, Cites, Expect};
@@ -38,6 +38,7 @@ const STAGING: &str = "staging";
 impl Handle {
     /// A fresh path in `staging/`, for a large file while it is written. The caller creates the file.
     pub fn staging_path(&self) -> Result<PathBuf> {
+        self.store.writable()?;
         let mut name = [0u8; 8];
         getrandom::fill(&mut name)
             .map_err(|e| StoreError::Refused(format!("no random numbers to name a staged file: {e}")))?;
@@ -46,14 +47,7 @@ impl Handle {
     }
 
     /// Logs that the staged file is to become this key's value: from now on that survives a kill.
-    pub fn stage(
-        &self,
-        file: PathBuf,
-        key: Key,
-        node: Node,
-        cites: Cites,
-        size: u64,
-    ) -> Result<Intent> {
+    pub fn stage(&self, file: PathBuf, key: Key, node: Node, cites: Cites, size: u64) -> Result<Intent> {
         let store = &self.store;
         store.writable()?;
         let mut writer = store.writer.lock();
@@ -78,9 +72,14 @@ impl Handle {
         Ok(intent)
     }
 
-    /// Turns the staged file into content and commits it: the intent is done.
+    /// Turns the staged file into content and commits it: the intent is done. Killed at any point, it can be done again.
     pub fn promote(&self, intent: &Intent) -> Result<EntryRef> {
+        let pin = self.store.content.pin();
         let content = self.store.content.adopt(&intent.file, intent.size)?;
+        if let Some(at) = self.committed(intent, &content)? {
+            self.finish(intent)?;
+            return Ok(at);
+        }
         let node = Node { value: Value::File(content), ..intent.node.clone() };
         let at = self.commit(vec![Change::Put {
             key: intent.key.clone(),
@@ -88,8 +87,22 @@ impl Handle {
             cites: intent.cites.clone(),
             expect: Expect::Anything,
         }])?;
+        drop(pin);
         self.finish(intent)?;
         Ok(at)
+    }
+
+    /// The entry that this intent has become, when a kill came between that and the record that it is done.
+    fn committed(&self, intent: &Intent, content: &Content) -> Result<Option<EntryRef>> {
+        let Some(record) = self.get(&intent.key)? else { return Ok(None) };
+        let ours = |head: &&Head| {
+            head.entry.author == self.author()
+                && head
+                    .node
+                    .as_ref()
+                    .is_some_and(|n| n.file_id == intent.node.file_id && n.content() == Some(content))
+        };
+        Ok(record.heads.iter().find(ours).map(|h| h.entry))
     }
 
     /// The staged file is not wanted any more: it is removed.
@@ -125,7 +138,7 @@ impl Handle {
             }
         }
         store.work.dirty(0);
-        // An adopted file has been renamed away.
+        // The name in `staging/`: an adopted file has another one among the packs.
         match store.disk.remove(&intent.file) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 Err(StoreError::io(format!("cannot remove {}", intent.file.display()))(e))
@@ -138,10 +151,13 @@ impl Handle {
     pub fn recover_staged(&self) -> Result<u64> {
         let intents = self.intents()?;
         for intent in &intents {
-            if self.store.disk.exists(&intent.file) {
+            // A kill leaves the whole file. A power loss before an fsync may leave less, and then what was there
+            // before stays: nothing was promised of it.
+            let whole = self.store.disk.open(&intent.file, crate::disk::Open::Read).and_then(|f| f.len());
+            if whole.is_ok_and(|len| len == intent.size) {
                 self.promote(intent)?;
             } else {
-                // Adopted, and its entry committed or not: the file's bytes are content now or were never whole.
+                tracing::warn!(key = %intent.key, "a staged file did not survive a power loss; it was not fsynced");
                 self.finish(intent)?;
             }
         }
@@ -157,9 +173,7 @@ impl Handle {
 fn encode(intent: &Intent) -> Vec<u8> {
     let (cites_all, cites) = match &intent.cites {
         Cites::All => (true, Vec::new()),
-        Cites::Heads(ids) => {
-            (false, ids.iter().map(|id| Bytes::copy_from_slice(id.as_bytes())).collect())
-        }
+        Cites::Heads(ids) => (false, ids.iter().map(|id| Bytes::copy_from_slice(id.as_bytes())).collect()),
     };
     let node = Node { value: Value::File(Content::EMPTY), ..intent.node.clone() };
     v1::IntentRow {

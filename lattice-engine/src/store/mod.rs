@@ -13,7 +13,7 @@
 //! - reads ([`view`]) look into the overlay and then into redb, and never wait for the writer.
 //! - entries from elsewhere come in by [`ingest`], checked like a peer's; [`bundle`] brings them in a file.
 //!
-//! It refuses writes after a failed append or sync, on a damaged log, and while the projection is stalled by an entry
+//! It refuses writes on a data directory that can't be written ([`read_only`]), after a failed append or sync, on a damaged log, and while the projection is stalled by an entry
 //! that a newer program wrote.
 
 mod apply;
@@ -30,6 +30,7 @@ mod ingest;
 mod intent;
 mod open;
 mod plan;
+mod read_only;
 mod reader;
 mod status;
 mod sync;
@@ -43,12 +44,14 @@ pub use bundle::{
 pub use change::{Change, Cites, Expect, ROOT_FILE, RenameHow};
 pub use error::{Result, StoreError};
 pub use fsck::FsckReport;
+pub(crate) use fsck::check_closed;
 pub use gc::{GcReport, KeepHistory};
 pub use handle::Handle;
 pub use history::Version;
 pub use intent::Intent;
 pub(crate) use open::adopt;
 pub use open::{OpenOptions, create, open};
+pub use read_only::{READ_ONLY, open_read_only};
 pub use reader::Reader;
 pub use status::StoreStatus;
 pub use watch::{Change as LiveChange, Cursor, Event, Live, Watch};

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Mutex, RwLock};
 
 use crate::chain::Tip;
 use crate::clock::Clock;
 use crate::content::ContentStore;
-use crate::disk::Disk;
-use crate::entry::{self, Decoded, Entry};
+use crate::disk::{Disk, Open};
+use crate::entry::{self, Content, Decoded, Entry, Node, Op, Value};
 use crate::hlc::{Hlc, HlcClock};
 use crate::id::{EntryId, NodeId, StoreId};
 use crate::identity::Identity;
@@ -85,9 +86,8 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         .collect();
     let next_intent = read.intents()?.last().map_or(1, |(id, _)| id + 1);
     drop(read);
-    let (log, recovery) =
-        Log::open(disk.clone(), &dir.join("log"), id, LogOptions::default(), applied.to)
-            .map_err(StoreError::Log)?;
+    let (log, recovery) = Log::open(disk.clone(), &dir.join("log"), id, LogOptions::default(), applied.to)
+        .map_err(StoreError::Log)?;
     if let Some(cut) = recovery.cut {
         tracing::warn!(store = %id, segment = cut.segment, bytes = cut.bytes, "cut the log's torn tail");
     }
@@ -108,8 +108,12 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         clock: HlcClock::default(),
         chains: Chains { tips, next_intent, ..Chains::default() },
     };
-    let flush = || flush(&view);
-    let stalled = replay(&view, &mut writer.chains, &author, applied.to, &flush)?;
+    let hooks = Hooks { flush: &|| flush(&view), lacks: &|entry| lacks(&content, entry) };
+    let replayed = replay(&view, &mut writer.chains, &author, applied.to, &hooks)?;
+    if let Some(at) = replayed.cut {
+        cut(&view, &mut writer, disk, dir, at)?;
+    }
+    let stalled = replayed.stalled;
     // The high-water mark of our clock is our chain's tip: nothing of ours is later.
     writer.clock = HlcClock::starting_at(writer.tip().hlc);
     let store = Arc::new(Store {
@@ -131,6 +135,7 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         arrived: Default::default(),
         live: Mutex::default(),
         frozen: RwLock::default(),
+        reading_only: AtomicBool::new(false),
         stalled: RwLock::new(stalled),
     });
     if options.background {
@@ -147,7 +152,9 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
 /// The log's first record, which names the store.
 fn read_genesis(view: &View, id: StoreId) -> Result<Entry> {
     let damaged = |why: &str| {
-        StoreError::Refused(format!("the log of store {id} doesn't begin with its genesis ({why}): run `lattice fsck`"))
+        StoreError::Refused(format!(
+            "the log of store {id} doesn't begin with its genesis ({why}): run `lattice fsck`"
+        ))
     };
     match view.log.scan(None).next() {
         Some(Ok((_, LogRecord::Entry { header, payload, signature }))) => {
@@ -167,15 +174,63 @@ fn read_genesis(view: &View, id: StoreId) -> Result<Entry> {
 /// Moved into redb at a time while replaying.
 const REPLAY_BYTES: usize = 8 << 20;
 
-/// Applies what the log has after `after`, calling `flush` when the overlay has grown large. Gives why the projection
-/// stalls, if it does: the chains go on, the records don't.
+/// What a replay asks of its caller.
+pub(super) struct Hooks<'a> {
+    /// Called when the overlay has grown large.
+    pub flush: &'a dyn Fn() -> Result<()>,
+    /// Whether content that an entry names was never stored.
+    pub lacks: &'a dyn Fn(&Entry) -> Result<bool>,
+}
+
+/// How a replay ended.
+#[derive(Debug, Default)]
+pub(super) struct Replayed {
+    /// Why the projection stands still, if it does: the chains have gone on, the records haven't.
+    pub stalled: Option<String>,
+    /// The record before which it stopped, because a power loss has kept it and not what it names.
+    pub cut: Option<Position>,
+}
+
+/// Whether the content of an entry was never stored: neither indexed nor in a pack's tail. What is damaged was.
+fn lacks(content: &ContentStore, entry: &Entry) -> Result<bool> {
+    for op in &entry.ops {
+        if let Op::Put { node: Node { value: Value::File(c), .. }, .. } = op
+            && matches!(c, Content::Chunks(_) | Content::Manifest { .. })
+            && !content.missing(c)?.is_empty()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Ends the log before `at`. Entries are appended before their content is synced, so a power loss may keep the one and
+/// lose the other; only what `sync` had covered was promised, and content goes first there. What is cut is kept aside.
+fn cut(view: &View, writer: &mut Writer, disk: &Arc<dyn Disk>, dir: &Path, at: Position) -> Result<()> {
+    let aside = dir.join(format!("cut-{:x}-{:x}", at.segment, at.offset));
+    let failed = || StoreError::io(format!("cannot write {}", aside.display()));
+    let file = disk.open(&aside, Open::Create).map_err(failed())?;
+    let end = writer.log.end();
+    if end.segment == at.segment {
+        let len = (end.offset - at.offset) as u32;
+        let bytes = view.log.read_range(at.segment, at.offset, len).map_err(StoreError::Log)?;
+        file.write_all_at(&bytes, 0).map_err(failed())?;
+    }
+    tracing::warn!(
+        store = %writer.store, kept = %aside.display(),
+        "a power loss has kept entries and lost their content, none of it fsynced: the log ends before them now"
+    );
+    writer.log.cut(at).map_err(StoreError::Log)
+}
+
+/// Applies what the log has after `after`.
 pub(super) fn replay(
     view: &View,
     chains: &mut Chains,
     ours: &NodeId,
     after: Option<Position>,
-    flush: &dyn Fn() -> Result<()>,
-) -> Result<Option<String>> {
+    hooks: &Hooks<'_>,
+) -> Result<Replayed> {
     let mut stalled = None;
     for record in view.log.scan(after) {
         let (position, record) = record.map_err(StoreError::Log)?;
@@ -189,6 +244,12 @@ pub(super) fn replay(
                     }
                     Decoded::Unknown { entry, why } => (entry, Some(why.to_string())),
                 };
+                if (hooks.lacks)(&entry)? {
+                    let group = chains.open_groups.remove(&entry.header.author).unwrap_or_default();
+                    let first = group.first().filter(|_| entry.header.group_first != entry.header.seq);
+                    let cut = Some(first.map_or(position, |(_, at)| *at));
+                    return Ok(Replayed { stalled, cut });
+                }
                 if unsigned && entry.header.author == *ours {
                     chains.unsigned.push_back((entry.header.seq, entry.id));
                 }
@@ -223,10 +284,10 @@ pub(super) fn replay(
             LogRecord::Signatures { .. } | LogRecord::Unknown { .. } => {}
         }
         if view.overlay.read().bytes() > REPLAY_BYTES {
-            flush()?;
+            (hooks.flush)()?;
         }
     }
-    Ok(stalled)
+    Ok(Replayed { stalled, cut: None })
 }
 
 fn flush(view: &View) -> Result<()> {
@@ -242,12 +303,7 @@ fn stall(entry: &Entry, why: &dyn std::fmt::Display) -> String {
 
 /// Applies an entry that is in the log: at once, or with the rest of its group. A group whose author goes on without
 /// ending it (a torn write) is void.
-pub(super) fn project(
-    view: &View,
-    chains: &mut Chains,
-    entry: Entry,
-    position: Position,
-) -> Result<()> {
+pub(super) fn project(view: &View, chains: &mut Chains, entry: Entry, position: Position) -> Result<()> {
     let header = &entry.header;
     chains.tips.insert(header.author, Tip::of(&entry));
     let mut group = chains.open_groups.remove(&header.author).unwrap_or_default();

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use crate::entry::{Attrs, Node, Op, Value};
 use crate::id::EntryId;
 use crate::key::Key;
-use crate::merge::{EntryRef, FileAttrs, Record};
+use crate::merge::{EntryRef, FileAttrs, Head, Record};
+use crate::state::RowKey;
 
+use super::apply::Known;
 use super::change::{Change, Cites, Expect, MAX_RENAME, RenameHow};
 use super::error::{Result, StoreError};
 use super::view::View;
@@ -21,6 +23,8 @@ pub(super) struct Plan {
     /// may not touch.
     pub keys: BTreeSet<Key>,
     pub dirs: BTreeSet<Key>,
+    /// The records that were looked at, as they stand.
+    pub known: Known,
     /// Moves a subtree: shares an entry with nobody.
     pub alone: bool,
 }
@@ -46,7 +50,7 @@ impl Plan {
     fn add(&mut self, view: &View, change: Change) -> Result<()> {
         match change {
             Change::Put { key, node, cites, expect } => {
-                let record = record(view, &key)?;
+                let record = self.record(view, &key)?;
                 check(&key, &record, &expect)?;
                 if !matches!(node.value, Value::Dir) && record.below.children > 0 {
                     return Err(StoreError::IsADirectory(key));
@@ -56,7 +60,7 @@ impl Plan {
                 self.put(key, node, !record.exists(), parents);
             }
             Change::Delete { key, cites, expect } => {
-                let record = record(view, &key)?;
+                let record = self.record(view, &key)?;
                 check(&key, &record, &expect)?;
                 if record.heads.iter().all(|h| h.node.is_none()) && matches!(cites, Cites::All) {
                     return Ok(());
@@ -78,6 +82,16 @@ impl Plan {
         Ok(())
     }
 
+    fn record(&mut self, view: &View, key: &Key) -> Result<Arc<Record>> {
+        let row = RowKey::of(key);
+        if let Some(record) = self.known.get(&row) {
+            return Ok(record.clone());
+        }
+        let record = view.row(&row)?.unwrap_or_default();
+        self.known.insert(row, record.clone());
+        Ok(record)
+    }
+
     fn put(&mut self, key: Key, node: Node, new_name: bool, parents: Vec<EntryRef>) {
         self.touch(&key);
         let op = Op::Put { key, node, new_name, parents: ids(&parents) };
@@ -95,28 +109,27 @@ impl Plan {
     }
 
     /// A parent that this same commit makes is as good as one that stands.
-    fn check_parent(&self, view: &View, key: &Key) -> Result<()> {
-        match key.parent() {
-            Some(parent) if !parent.is_root() && !self.keys.contains(&parent) => {
-                let record = record(view, &parent)?;
-                if record.is_live() && !record.is_dir() {
-                    return Err(StoreError::NotADirectory(parent));
-                }
-                Ok(())
+    fn check_parent(&mut self, view: &View, key: &Key) -> Result<()> {
+        let mut above = key.parent();
+        while let Some(parent) = above.filter(|p| !p.is_root() && !self.keys.contains(p)) {
+            let record = self.record(view, &parent)?;
+            if record.exists() {
+                return if record.is_dir() { Ok(()) } else { Err(StoreError::NotADirectory(parent)) };
             }
-            _ => Ok(()),
+            above = parent.parent();
         }
+        Ok(())
     }
 
     fn rename(&mut self, view: &View, from: Key, to: Key, how: RenameHow) -> Result<()> {
-        let source = record(view, &from)?;
+        let source = self.record(view, &from)?;
         if !source.exists() {
             return Err(StoreError::NotFound(from));
         }
         if to.is_below(&from) || (how == RenameHow::Exchange && from.is_below(&to)) {
             return Err(StoreError::IntoItself(from));
         }
-        let target = record(view, &to)?;
+        let target = self.record(view, &to)?;
         if from == to {
             return match how {
                 RenameHow::NoReplace => Err(StoreError::Exists(to)),
@@ -176,9 +189,9 @@ impl Plan {
             let Some(node) = whole_node(view, &source)? else { continue };
             let target = match left.remove(&to) {
                 Some(target) => target,
-                None => record(view, &to)?,
+                None => self.record(view, &to)?,
             };
-            let parents = target.heads.iter().map(|h| h.entry).collect();
+            let parents = seen(&target);
             // A rename shows in the times of both directories, even when it replaces a name.
             self.put(to, node, true, parents);
         }
@@ -192,6 +205,14 @@ impl Plan {
     }
 }
 
+/// The heads that who renames over a name has seen: what it shows, and what that outweighs without a conflict. Any other
+/// live head stays one, as with a save: editors save by renaming.
+fn seen(target: &Record) -> Vec<EntryRef> {
+    let shown = target.winner().and_then(|h| h.node.as_ref()).map(|n| &n.value);
+    let outweighed = |h: &&Head| h.node.as_ref().is_none_or(|n| Some(&n.value) == shown);
+    target.heads.iter().filter(outweighed).map(|h| h.entry).collect()
+}
+
 struct Move {
     from: Key,
     to: Key,
@@ -203,10 +224,6 @@ fn ids(parents: &[EntryRef]) -> Vec<EntryId> {
     ids.sort_unstable();
     ids.dedup();
     ids
-}
-
-fn record(view: &View, key: &Key) -> Result<Arc<Record>> {
-    Ok(view.get(key)?.unwrap_or_default())
 }
 
 fn check(key: &Key, record: &Record, expect: &Expect) -> Result<()> {

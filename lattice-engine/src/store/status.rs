@@ -49,7 +49,9 @@ impl Handle {
             .list(&log_dir)
             .unwrap_or_default()
             .iter()
-            .filter_map(|name| store.disk.open(&log_dir.join(name), crate::disk::Open::Read).ok()?.allocated().ok())
+            .filter_map(|name| {
+                store.disk.open(&log_dir.join(name), crate::disk::Open::Read).ok()?.allocated().ok()
+            })
             .sum();
         Ok(StoreStatus {
             id: store.id,

@@ -1,5 +1,7 @@
 //! Durability: what `fsync` waits for.
 
+use std::sync::atomic::Ordering;
+
 use super::error::{Result, StoreError};
 use super::handle::Store;
 
@@ -8,6 +10,9 @@ impl Store {
     /// Callers that wait together share the disk's flushes. A failure freezes the store: what could not be written may
     /// already be gone from memory, so trying again could only pretend.
     pub(super) fn sync(&self) -> Result<()> {
+        if self.reading_only.load(Ordering::Acquire) {
+            return Ok(());
+        }
         self.writable()?;
         self.sign_all()?;
         let end = self.writer.lock().log.end();
@@ -17,7 +22,9 @@ impl Store {
             .map_err(StoreError::Content)
             .and_then(|()| self.syncer.sync_to(end).map_err(StoreError::Log));
         synced.inspect_err(|e| {
-            self.freeze(format!("a sync failed ({e}). Reopen the store (unmount and mount) once the disk is well"));
+            self.freeze(format!(
+                "a sync failed ({e}). Reopen the store (unmount and mount) once the disk is well"
+            ));
         })
     }
 }

@@ -46,12 +46,7 @@ impl View {
     }
 
     /// The children of `dir` that exist, by name, after `after`, at most `limit`.
-    pub fn list(
-        &self,
-        dir: &Key,
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Arc<Record>)>> {
+    pub fn list(&self, dir: &Key, after: Option<&[u8]>, limit: usize) -> Result<Vec<(Bytes, Arc<Record>)>> {
         let prefix = RowKey::children_of(dir);
         let start = RowKey([&prefix[..], after.unwrap_or_default()].concat().into());
         // One lock around both: what the applier has moved by now is in redb's view, the rest in the overlay.

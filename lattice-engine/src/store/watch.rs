@@ -79,8 +79,11 @@ impl Store {
     /// Events after `since`, oldest first, at most `limit`.
     pub(super) fn events(&self, since: Cursor, limit: usize) -> Result<Vec<Event>> {
         let mut events = Vec::new();
-        let from = (since != Cursor::default())
-            .then_some(Position { segment: since.segment, offset: since.offset, len: 0 });
+        let from = (since != Cursor::default()).then_some(Position {
+            segment: since.segment,
+            offset: since.offset,
+            len: 0,
+        });
         for record in self.view.log.scan(from) {
             let (position, record) = record.map_err(StoreError::Log)?;
             if let LogRecord::Entry { header, payload, signature } = record {

@@ -7,10 +7,7 @@ use bytes::{Buf, Bytes};
 use prost::Message;
 
 /// The messages of `proto/lattice/v1`, generated.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "generated; the large variant, Put, is also the common one"
-)]
+#[allow(clippy::large_enum_variant, reason = "generated; the large variant, Put, is also the common one")]
 pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/lattice.v1.rs"));
 }
@@ -28,16 +25,12 @@ pub enum WireError {
 
 /// Decodes a message and checks that encoding it again gives the same bytes: no unknown field, no other order, no
 /// padded number, no default written out. Accepts a `&[u8]`, or a `Bytes` whose parts the message then shares.
-pub fn decode_strict<M: Message + Default>(
-    bytes: impl Buf + AsRef<[u8]> + Clone,
-) -> Result<M, WireError> {
+pub fn decode_strict<M: Message + Default>(bytes: impl Buf + AsRef<[u8]> + Clone) -> Result<M, WireError> {
     let message = M::decode(bytes.clone())?;
     if is_canonical(&message, bytes.as_ref()) {
         Ok(message)
     } else {
-        Err(WireError::NotCanonical {
-            len: bytes.as_ref().len(),
-        })
+        Err(WireError::NotCanonical { len: bytes.as_ref().len() })
     }
 }
 
@@ -80,13 +73,92 @@ pub fn split_payload(mut payload: Bytes, max_ops: usize) -> Result<RawPayload, W
         if tag == NONCE_TAG {
             raw.nonce = part;
         } else if raw.ops.len() == max_ops {
-            return Err(WireError::TooMany {
-                have: max_ops + 1,
-                limit: max_ops,
-            });
+            return Err(WireError::TooMany { have: max_ops + 1, limit: max_ops });
         } else {
             raw.ops.push(part);
         }
     }
     Ok(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn split(bytes: &[u8]) -> Result<RawPayload, WireError> {
+        split_payload(Bytes::copy_from_slice(bytes), 2)
+    }
+
+    #[test]
+    fn one_message_has_one_encoding() {
+        let canonical = [0x08, 5, 0x10, 1];
+        let time = v1::U32Register { r#ref: 5, value: 1 };
+        assert_eq!(decode_strict(&canonical[..]), Ok(time));
+        let others: [&[u8]; 5] = [
+            &[0x10, 1, 0x08, 5],
+            &[0x08, 0x85, 0, 0x10, 1],
+            &[0x08, 4, 0x08, 5, 0x10, 1],
+            &[0x08, 5, 0x10, 1, 0x18, 0],
+            &[0x08, 5, 0x10, 1, 0x1a, 0],
+        ];
+        for other in others {
+            let len = other.len();
+            let refused = decode_strict::<v1::U32Register>(other);
+            assert_eq!(refused, Err(WireError::NotCanonical { len }));
+        }
+        assert!(matches!(decode_strict::<v1::U32Register>(&[0x08][..]), Err(WireError::Malformed(_))));
+    }
+
+    #[test]
+    fn a_payload_is_ops_and_then_a_nonce() {
+        let raw = split(&[0x0a, 1, b'a', 0x0a, 0, 0x12, 1, b'n']).expect("valid");
+        assert_eq!(raw.ops, [Bytes::from_static(b"a"), Bytes::new()]);
+        assert_eq!(raw.nonce, Bytes::from_static(b"n"));
+        let bad: [&[u8]; 7] = [
+            &[0x12, 1, b'n', 0x0a, 0],
+            &[0x12, 1, b'n', 0x12, 1, b'n'],
+            &[0x12, 0],
+            &[0x0a, 0x81, 0, b'a'],
+            &[0x0a, 2, b'a'],
+            &[0x1a, 0],
+            &[0x0a],
+        ];
+        for bytes in bad {
+            assert!(split(bytes).is_err(), "{bytes:?}");
+        }
+        let too_many = Err(WireError::TooMany { have: 3, limit: 2 });
+        assert_eq!(split(&[0x0a, 0, 0x0a, 0, 0x0a, 0]), too_many);
+    }
+
+    proptest! {
+        /// The splitter takes whatever the generated decoder takes, and what it takes is the one encoding of its parts.
+        #[test]
+        fn splitting_is_as_strict_as_decoding(
+            mut ops in proptest::collection::vec(any::<bool>(), 0..4),
+            nonce in proptest::collection::vec(any::<u8>(), 0..3),
+            edit in proptest::option::of((any::<proptest::sample::Index>(), any::<u8>())),
+        ) {
+            let op = |parent: bool| v1::Op { kind: None, parent_index: if parent { vec![1] } else { vec![] } };
+            let payload = v1::Payload { ops: ops.drain(..).map(op).collect(), nonce: nonce.into() };
+            let mut bytes = payload.encode_to_vec();
+            if let Some((at, byte)) = edit && !bytes.is_empty() {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            if decode_strict::<v1::Payload>(&bytes[..]).is_ok() {
+                prop_assert!(split_payload(bytes.clone().into(), 99).is_ok());
+            }
+            if let Ok(raw) = split_payload(bytes.clone().into(), 99) {
+                let mut joined = Vec::new();
+                let nonce = Some((NONCE_TAG, &raw.nonce)).filter(|(_, n)| !n.is_empty());
+                for (tag, part) in raw.ops.iter().map(|op| (OPS_TAG, op)).chain(nonce) {
+                    joined.push(tag);
+                    prost::encode_length_delimiter(part.len(), &mut joined).expect("a Vec grows");
+                    joined.extend_from_slice(part);
+                }
+                prop_assert_eq!(joined, bytes);
+            }
+        }
+    }
 }

@@ -24,13 +24,7 @@ fn deleting_the_index_loses_nothing() {
         .map(|bytes| (fixture.store.put(&bytes).expect("puts"), bytes))
         .chain([noise(4, 5 << 20)].map(|bytes| {
             let staged = fixture.stage(&bytes);
-            (
-                fixture
-                    .store
-                    .adopt(&staged, bytes.len() as u64)
-                    .expect("adopts"),
-                bytes,
-            )
+            (fixture.store.adopt(&staged, bytes.len() as u64).expect("adopts"), bytes)
         }))
         .collect();
     fixture.settle();
@@ -55,10 +49,7 @@ fn a_lost_list_of_an_adopted_file_is_made_again() {
     let mut fixture = Fixture::new();
     let bytes = noise(4, 5 << 20);
     let staged = fixture.stage(&bytes);
-    let content = fixture
-        .store
-        .adopt(&staged, bytes.len() as u64)
-        .expect("adopts");
+    let content = fixture.store.adopt(&staged, bytes.len() as u64).expect("adopts");
     fixture.settle();
     std::fs::remove_file(&fixture.packs("idx")[0]).expect("removes");
     fixture.forget_index();
@@ -106,19 +97,12 @@ fn a_damaged_record_is_an_error_that_names_it_and_storing_again_heals() {
     );
     let report = fixture.store.fsck(true).expect("checks");
     assert_eq!(report.problems.len(), 1);
-    assert!(
-        report.problems[0].contains(&pack.display().to_string()),
-        "{:?}",
-        report.problems
-    );
+    assert!(report.problems[0].contains(&pack.display().to_string()), "{:?}", report.problems);
     assert!(read(&fixture.store, &second) == b);
     assert_eq!(fixture.store.put(&a).expect("heals"), first);
     assert!(read(&fixture.store, &first) == a);
     fixture.settle();
-    assert_eq!(
-        fixture.store.fsck(true).expect("checks").problems,
-        Vec::<String>::new()
-    );
+    assert_eq!(fixture.store.fsck(true).expect("checks").problems, Vec::<String>::new());
 }
 
 #[test]
@@ -163,9 +147,7 @@ fn records_within_a_damaged_payload_are_not_believed() {
     let mut file = std::fs::read(&inner.packs("pack")[0]).expect("reads");
     file.extend(noise(2, 4 << 10));
     fixture.store.put(&file).expect("puts");
-    edit(&fixture.packs("pack")[0].clone(), |bytes| {
-        *bytes.last_mut().expect("bytes") ^= 1
-    });
+    edit(&fixture.packs("pack")[0].clone(), |bytes| *bytes.last_mut().expect("bytes") ^= 1);
     let last = noise(3, 5000);
     let content = fixture.store.put(&last).expect("puts");
     fixture.forget_index();
@@ -181,10 +163,7 @@ fn a_truncated_and_a_missing_pack_are_reported_and_heal() {
             let bytes = noise(1, 2 << 20);
             let content = if adopted {
                 let staged = fixture.stage(&bytes);
-                fixture
-                    .store
-                    .adopt(&staged, bytes.len() as u64)
-                    .expect("adopts")
+                fixture.store.adopt(&staged, bytes.len() as u64).expect("adopts")
             } else {
                 fixture.store.put(&bytes).expect("puts")
             };
@@ -198,11 +177,7 @@ fn a_truncated_and_a_missing_pack_are_reported_and_heal() {
             let findings = fixture.reopen().findings;
             // Adopted files are looked at when they are read.
             if missing || !adopted {
-                let kind = if missing {
-                    FindingKind::Missing
-                } else {
-                    FindingKind::Truncated
-                };
+                let kind = if missing { FindingKind::Missing } else { FindingKind::Truncated };
                 assert_eq!((findings.len(), findings[0].kind), (1, kind));
                 assert_eq!(findings[0].path, pack);
                 assert!(findings[0].is_loss() && findings[0].to_string().contains("restore it"));
@@ -214,14 +189,7 @@ fn a_truncated_and_a_missing_pack_are_reported_and_heal() {
                 _ => false,
             };
             assert!(clear, "adopted {adopted}, missing {missing}: {e}");
-            assert!(
-                !fixture
-                    .store
-                    .fsck(false)
-                    .expect("checks")
-                    .problems
-                    .is_empty()
-            );
+            assert!(!fixture.store.fsck(false).expect("checks").problems.is_empty());
             assert_eq!(fixture.store.put(&bytes).expect("heals"), content);
             assert!(read(&fixture.store, &content) == bytes);
         }
@@ -239,16 +207,9 @@ fn a_pack_from_the_future_is_refused_by_name() {
         let crc = crc32fast::hash(&bytes[..12]);
         bytes[12..16].copy_from_slice(&crc.to_le_bytes());
     });
-    let e = ContentStore::open(
-        Arc::new(RealDisk),
-        fixture.dir.path(),
-        fixture.index.clone(),
-    )
-    .expect_err("future");
-    assert!(
-        matches!(&e, ContentError::Version { path, found: 9, .. } if *path == pack),
-        "{e}"
-    );
+    let e = ContentStore::open(Arc::new(RealDisk), fixture.dir.path(), fixture.index.clone())
+        .expect_err("future");
+    assert!(matches!(&e, ContentError::Version { path, found: 9, .. } if *path == pack), "{e}");
 }
 
 fn simulated() -> (SimDisk, ContentStore) {
@@ -267,10 +228,7 @@ fn after_a_failed_flush_nothing_succeeds() {
     disk.fail_syncs(1);
     assert!(matches!(store.sync(), Err(ContentError::Io { .. })));
     assert!(matches!(store.sync(), Err(ContentError::Poisoned { .. })));
-    assert!(matches!(
-        store.put(&noise(2, 9000)),
-        Err(ContentError::Poisoned { .. })
-    ));
+    assert!(matches!(store.put(&noise(2, 9000)), Err(ContentError::Poisoned { .. })));
     assert_eq!(store.index_pending(100).expect("nothing is durable"), 0);
 }
 
@@ -290,13 +248,9 @@ fn a_full_disk_fails_the_put_and_spoils_nothing() {
     let second = store.put(&b).expect("there is room again");
     store.sync().expect("syncs");
     let index = Arc::new(MemoryIndex::default());
-    let (store, recovery) =
-        ContentStore::open(Arc::new(disk), Path::new("/s"), index).expect("opens");
+    let (store, recovery) = ContentStore::open(Arc::new(disk), Path::new("/s"), index).expect("opens");
     assert_eq!(recovery.findings, []);
-    assert!(
-        try_read(&store, &first).expect("reads") == a
-            && try_read(&store, &second).expect("reads") == b
-    );
+    assert!(try_read(&store, &first).expect("reads") == a && try_read(&store, &second).expect("reads") == b);
 }
 
 #[test]
@@ -304,16 +258,9 @@ fn a_read_error_is_not_taken_for_damage() {
     let (disk, store) = simulated();
     let bytes = noise(1, 9000);
     let content = store.put(&bytes).expect("puts");
-    let pack = disk
-        .files()
-        .into_keys()
-        .find(|p| p.extension().is_some_and(|e| e == "pack"))
-        .expect("a pack");
+    let pack = disk.files().into_keys().find(|p| p.extension().is_some_and(|e| e == "pack")).expect("a pack");
     disk.fail_reads(&pack, 5000..5001).expect("is there");
     let e = try_read(&store, &content).expect_err("EIO");
-    assert!(
-        matches!(&e, ContentError::Io { path, .. } if *path == pack),
-        "{e}"
-    );
+    assert!(matches!(&e, ContentError::Io { path, .. } if *path == pack), "{e}");
     assert!(disk.open(&pack, Open::Read).is_ok());
 }

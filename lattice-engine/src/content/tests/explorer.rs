@@ -10,9 +10,7 @@ use parking_lot::Mutex;
 
 use super::super::error::{ContentError, Result};
 use super::super::store::Tuning;
-use super::super::{
-    ChunkIndex, ContentStore, IndexBatch, IndexError, Location, MemoryIndex, Recovery,
-};
+use super::super::{ChunkIndex, ContentStore, IndexBatch, IndexError, Location, MemoryIndex, Recovery};
 use super::{text, try_read};
 use crate::disk::sim::{Rng, SimDisk};
 use crate::disk::{Disk, Open};
@@ -22,10 +20,7 @@ use crate::id::ChunkId;
 const SCRIPTS: u64 = 40;
 const STEPS: u64 = 14;
 const VARIANTS: usize = 2;
-const TUNING: Tuning = Tuning {
-    pack_target: 90_000,
-    min_adopt: 60_000,
-};
+const TUNING: Tuning = Tuning { pack_target: 90_000, min_adopt: 60_000 };
 
 fn dir() -> &'static Path {
     Path::new("/s")
@@ -41,21 +36,14 @@ struct Journal {
 
 impl Journal {
     fn new(disk: &SimDisk) -> Self {
-        Self {
-            disk: disk.clone(),
-            now: MemoryIndex::default(),
-            batches: Mutex::default(),
-        }
+        Self { disk: disk.clone(), now: MemoryIndex::default(), batches: Mutex::default() }
     }
 
     /// What a crash at `at` leaves: everything durable, and some of what came after.
     fn after_crash(&self, at: usize, rng: &mut Rng) -> MemoryIndex {
         let batches = self.batches.lock();
         let done: Vec<_> = batches.iter().filter(|(when, _, _)| *when <= at).collect();
-        let durable = done
-            .iter()
-            .rposition(|(_, _, durable)| *durable)
-            .map_or(0, |i| i + 1);
+        let durable = done.iter().rposition(|(_, _, durable)| *durable).map_or(0, |i| i + 1);
         let kept = durable + rng.below((done.len() - durable) as u64 + 1) as usize;
         let index = MemoryIndex::default();
         for (_, batch, _) in &done[..kept] {
@@ -70,18 +58,13 @@ impl ChunkIndex for Journal {
         self.now.get(id)
     }
     fn apply(&self, batch: &IndexBatch, durable: bool) -> std::result::Result<(), IndexError> {
-        self.batches
-            .lock()
-            .push((self.disk.ops(), batch.clone(), durable));
+        self.batches.lock().push((self.disk.ops(), batch.clone(), durable));
         self.now.apply(batch, durable)
     }
     fn marks(&self) -> std::result::Result<Vec<(u64, u64)>, IndexError> {
         self.now.marks()
     }
-    fn for_each(
-        &self,
-        visit: &mut dyn FnMut(ChunkId, Location),
-    ) -> std::result::Result<(), IndexError> {
+    fn for_each(&self, visit: &mut dyn FnMut(ChunkId, Location)) -> std::result::Result<(), IndexError> {
         self.now.for_each(visit)
     }
 }
@@ -108,10 +91,7 @@ fn bytes(rng: &mut Rng) -> Vec<u8> {
     }
     let mut out = vec![0; len];
     // Few seeds: contents share chunks.
-    super::noise(rng.below(5), len)
-        .into_iter()
-        .zip(&mut out)
-        .for_each(|(b, o)| *o = b);
+    super::noise(rng.below(5), len).into_iter().zip(&mut out).for_each(|(b, o)| *o = b);
     out
 }
 
@@ -133,26 +113,17 @@ impl Script {
             4 | 5 => {
                 store.sync().expect("syncs");
                 let now = disk.ops();
-                self.all
-                    .iter_mut()
-                    .for_each(|s| s.synced = s.synced.or(Some(now)));
+                self.all.iter_mut().for_each(|s| s.synced = s.synced.or(Some(now)));
             }
             6 => {
-                store
-                    .index_pending(1 + rng.below(6) as usize)
-                    .expect("indexes");
+                store.index_pending(1 + rng.below(6) as usize).expect("indexes");
             }
             _ => self.collect(disk, store, rng),
         }
     }
 
     fn add(&mut self, bytes: Vec<u8>, content: Content) {
-        self.all.push(Stored {
-            bytes,
-            content,
-            synced: None,
-            dropped: None,
-        });
+        self.all.push(Stored { bytes, content, synced: None, dropped: None });
     }
 
     fn collect(&mut self, disk: &SimDisk, store: &ContentStore, rng: &mut Rng) {
@@ -187,13 +158,7 @@ fn open(disk: &SimDisk, index: Arc<dyn ChunkIndex>) -> Result<(ContentStore, Rec
 }
 
 /// Checks an image; how many acknowledged contents it lost.
-fn check(
-    script: &Script,
-    image: &SimDisk,
-    index: Arc<MemoryIndex>,
-    at: usize,
-    again: bool,
-) -> usize {
+fn check(script: &Script, image: &SimDisk, index: Arc<MemoryIndex>, at: usize, again: bool) -> usize {
     let (store, recovery) = open(image, index).expect("a crash never leaves packs that won't open");
     let losses: Vec<_> = recovery.findings.iter().filter(|f| f.is_loss()).collect();
     assert!(losses.is_empty(), "at {at}: {losses:?}");
@@ -216,15 +181,9 @@ fn check(
         store.sync().expect("syncs");
         while store.index_pending(100).expect("indexes") > 0 {}
         for stored in &script.all {
-            assert!(
-                try_read(&store, &stored.content).expect("stored again") == stored.bytes,
-                "at {at}"
-            );
+            assert!(try_read(&store, &stored.content).expect("stored again") == stored.bytes, "at {at}");
         }
-        assert_eq!(
-            store.fsck(true).expect("checks").problems,
-            Vec::<String>::new()
-        );
+        assert_eq!(store.fsck(true).expect("checks").problems, Vec::<String>::new());
     }
     lost
 }
@@ -267,13 +226,7 @@ fn nothing_acknowledged_is_lost_in_any_crash() {
                     for within in 0..=image.ops() {
                         let index = Arc::new(MemoryIndex::default());
                         index.apply(&rows(&copy), true).expect("memory");
-                        lost += check(
-                            &script,
-                            &image.crash_image(within, rng.next_u64()),
-                            index,
-                            at,
-                            true,
-                        );
+                        lost += check(&script, &image.crash_image(within, rng.next_u64()), index, at, true);
                         images += 1;
                     }
                 }
@@ -286,14 +239,7 @@ fn nothing_acknowledged_is_lost_in_any_crash() {
 
 fn rows(index: &MemoryIndex) -> IndexBatch {
     let mut batch = IndexBatch::default();
-    index
-        .for_each(&mut |id, location| batch.inserts.push((id, location)))
-        .expect("memory");
-    batch.marks = index
-        .marks()
-        .expect("memory")
-        .into_iter()
-        .map(|(pack, mark)| (pack, Some(mark)))
-        .collect();
+    index.for_each(&mut |id, location| batch.inserts.push((id, location))).expect("memory");
+    batch.marks = index.marks().expect("memory").into_iter().map(|(pack, mark)| (pack, Some(mark))).collect();
     batch
 }

@@ -9,10 +9,7 @@ const SIZE: usize = 1 << 30;
 
 fn rate(name: &str, bytes: usize, since: Instant) {
     let seconds = since.elapsed().as_secs_f64();
-    println!(
-        "{name:<44} {:>8.0} MB/s  {seconds:>6.3} s",
-        bytes as f64 / seconds / 1e6
-    );
+    println!("{name:<44} {:>8.0} MB/s  {seconds:>6.3} s", bytes as f64 / seconds / 1e6);
 }
 
 fn read_all(fixture: &Fixture, content: &Content, name: &str) {
@@ -44,11 +41,7 @@ fn of_one_gibibyte() {
         rate(&format!("{name}: write and sync"), len, start);
         let stored = fixture.store.stats().expect("counts").stored_bytes - before;
         println!("{name}: {stored} bytes stored for {len}");
-        read_all(
-            &fixture,
-            &content,
-            &format!("{name}: first read (verifies), 128 KiB"),
-        );
+        read_all(&fixture, &content, &format!("{name}: first read (verifies), 128 KiB"));
         read_all(&fixture, &content, &format!("{name}: second read, 128 KiB"));
         let start = Instant::now();
         assert_eq!(fixture.store.put(&bytes).expect("puts"), content);
@@ -70,35 +63,22 @@ fn of_one_gibibyte() {
     let start = Instant::now();
     fixture.store.sync().expect("syncs");
     println!("sync after it: {:.3} s", start.elapsed().as_secs_f64());
-    read_all(
-        &fixture,
-        &content,
-        "adopted: first read (verifies), 128 KiB",
-    );
+    read_all(&fixture, &content, "adopted: first read (verifies), 128 KiB");
     read_all(&fixture, &content, "adopted: second read, 128 KiB");
     let reader = fixture.store.reader(&content).expect("opens");
     let start = Instant::now();
     assert!(reader.contiguous().is_some());
     println!("contiguous: {:.0} us", start.elapsed().as_secs_f64() * 1e6);
-    let (start, before) = (
-        Instant::now(),
-        fixture.store.stats().expect("counts").stored_bytes,
-    );
+    let (start, before) = (Instant::now(), fixture.store.stats().expect("counts").stored_bytes);
     let mut updated = content.clone();
     let updates = 50;
     for i in 0..updates {
         let at = (i as usize * 21_474_823) & !4095;
         bytes[at..at + 4096].copy_from_slice(&noise(i, 4096));
         let range = at as u64..at as u64 + 4096;
-        updated = fixture
-            .store
-            .update(&updated, SIZE as u64, &[range], &bytes)
-            .expect("updates");
+        updated = fixture.store.update(&updated, SIZE as u64, &[range], &bytes).expect("updates");
     }
     let each = start.elapsed().as_secs_f64() / updates as f64;
     let stored = (fixture.store.stats().expect("counts").stored_bytes - before) / updates;
-    println!(
-        "4 KiB update in 1 GiB: {:.2} ms, {stored} bytes stored",
-        each * 1e3
-    );
+    println!("4 KiB update in 1 GiB: {:.2} ms, {stored} bytes stored", each * 1e3);
 }

@@ -12,20 +12,11 @@ use crate::entry::Content;
 use crate::id::ChunkId;
 
 fn small() -> Fixture {
-    Fixture::with(Tuning {
-        pack_target: 1 << 20,
-        min_adopt: MIN_ADOPT,
-    })
+    Fixture::with(Tuning { pack_target: 1 << 20, min_adopt: MIN_ADOPT })
 }
 
-fn ids<'a>(
-    store: &ContentStore,
-    contents: impl IntoIterator<Item = &'a Content>,
-) -> HashSet<ChunkId> {
-    contents
-        .into_iter()
-        .flat_map(|c| store.ids_of(c).expect("resolves"))
-        .collect()
+fn ids<'a>(store: &ContentStore, contents: impl IntoIterator<Item = &'a Content>) -> HashSet<ChunkId> {
+    contents.into_iter().flat_map(|c| store.ids_of(c).expect("resolves")).collect()
 }
 
 fn collect<'a>(store: &ContentStore, live: impl IntoIterator<Item = &'a Content>) -> GcReport {
@@ -39,11 +30,7 @@ fn dead_packs_go_and_half_dead_ones_are_rewritten_or_punched() {
     let mut fixture = small();
     let all: Vec<_> = (0..60)
         .map(|seed| {
-            let bytes = if seed % 7 == 0 {
-                text(seed, 150_000)
-            } else {
-                noise(seed, 150_000)
-            };
+            let bytes = if seed % 7 == 0 { text(seed, 150_000) } else { noise(seed, 150_000) };
             (fixture.store.put(&bytes).expect("puts"), bytes)
         })
         .collect();
@@ -55,31 +42,17 @@ fn dead_packs_go_and_half_dead_ones_are_rewritten_or_punched() {
         20..40 => i.is_multiple_of(5),
         _ => !i.is_multiple_of(5),
     };
-    let live: Vec<_> = all
-        .iter()
-        .enumerate()
-        .filter(|(i, _)| keep(*i))
-        .map(|(_, s)| s)
-        .collect();
+    let live: Vec<_> = all.iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, s)| s).collect();
     let report = collect(&fixture.store, live.iter().map(|(c, _)| c));
-    assert!(
-        report.packs_removed >= 2 && report.packs_rewritten >= 2,
-        "{report:?}"
-    );
+    assert!(report.packs_removed >= 2 && report.packs_rewritten >= 2, "{report:?}");
     let after = fixture.store.stats().expect("counts");
     assert_eq!(after.chunks + report.chunks, before.chunks);
-    assert!(
-        after.stored_bytes < before.stored_bytes * 6 / 10,
-        "{before:?} {after:?}"
-    );
+    assert!(after.stored_bytes < before.stored_bytes * 6 / 10, "{before:?} {after:?}");
     for round in 0..3 {
         for (content, bytes) in &live {
             assert!(read(&fixture.store, content) == *bytes, "round {round}");
         }
-        assert_eq!(
-            fixture.store.fsck(true).expect("checks").problems,
-            Vec::<String>::new()
-        );
+        assert_eq!(fixture.store.fsck(true).expect("checks").problems, Vec::<String>::new());
         if round == 1 {
             fixture.forget_index();
         }
@@ -87,10 +60,7 @@ fn dead_packs_go_and_half_dead_ones_are_rewritten_or_punched() {
         assert_eq!(findings, []);
     }
     let (gone, bytes) = &all[0];
-    assert!(matches!(
-        try_read(&fixture.store, gone),
-        Err(ContentError::Missing { .. })
-    ));
+    assert!(matches!(try_read(&fixture.store, gone), Err(ContentError::Missing { .. })));
     assert_eq!(fixture.store.put(bytes).expect("puts"), *gone);
     assert!(read(&fixture.store, gone) == *bytes);
 }
@@ -101,21 +71,11 @@ fn an_adopted_file_goes_whole_is_punched_or_is_rewritten() {
         let mut fixture = Fixture::new();
         let bytes = noise(1, 8 << 20);
         let staged = fixture.stage(&bytes);
-        let content = fixture
-            .store
-            .adopt(&staged, bytes.len() as u64)
-            .expect("adopts");
+        let content = fixture.store.adopt(&staged, bytes.len() as u64).expect("adopts");
         let part = (shared > 0).then(|| fixture.store.put(&bytes[..shared << 20]).expect("puts"));
         fixture.settle();
-        assert_eq!(
-            collect(&fixture.store, part.iter().chain([&content])).chunks,
-            0
-        );
-        let lent = fixture
-            .store
-            .contiguous(&content)
-            .expect("looks")
-            .expect("is one file");
+        assert_eq!(collect(&fixture.store, part.iter().chain([&content])).chunks, 0);
+        let lent = fixture.store.contiguous(&content).expect("looks").expect("is one file");
         let report = collect(&fixture.store, &part);
         assert!(report.chunks > 0);
         let raws = fixture.packs("raw").len();
@@ -130,9 +90,7 @@ fn an_adopted_file_goes_whole_is_punched_or_is_rewritten() {
         drop(lent);
         collect(&fixture.store, &part);
         if let Some(part) = &part {
-            assert!(
-                fixture.store.stats().expect("counts").stored_bytes < (shared as u64 + 1) << 20
-            );
+            assert!(fixture.store.stats().expect("counts").stored_bytes < (shared as u64 + 1) << 20);
             assert!(read(&fixture.store, part) == bytes[..shared << 20]);
         }
         assert!(!matches!(fixture.store.contiguous(&content), Ok(Some(_))));
@@ -152,10 +110,7 @@ fn an_adopted_file_that_shares_chunks_stays_whole() {
     let bytes = noise(3, 8 << 20);
     let part = fixture.store.put(&bytes[..2 << 20]).expect("puts");
     let staged = fixture.stage(&bytes);
-    let content = fixture
-        .store
-        .adopt(&staged, bytes.len() as u64)
-        .expect("adopts");
+    let content = fixture.store.adopt(&staged, bytes.len() as u64).expect("adopts");
     collect(&fixture.store, [&part, &content]);
     assert!(fixture.store.contiguous(&content).expect("looks").is_some());
 }
@@ -168,25 +123,18 @@ fn readers_and_pins_are_spared() {
     let open = store.put(&big).expect("puts");
     let reader = store.reader(&open).expect("opens");
     let _pin = store.pin();
-    let pinned: Vec<_> = [noise(2, 30_000), noise(3, 3 << 20)]
-        .iter()
-        .map(|b| store.put(b).expect("puts"))
-        .collect();
+    let pinned: Vec<_> =
+        [noise(2, 30_000), noise(3, 3 << 20)].iter().map(|b| store.put(b).expect("puts")).collect();
     let relied = noise(4, 40_000);
     let token = store.begin_gc().expect("begins");
     assert!(matches!(store.begin_gc(), Err(ContentError::GcRunning)));
     let since = store.put(&relied).expect("puts");
     let mut changed = big.clone();
     changed[100] ^= 1;
-    let updated = store
-        .update(&open, big.len() as u64, &[100..101], &changed)
-        .expect("updates");
+    let updated = store.update(&open, big.len() as u64, &[100..101], &changed).expect("updates");
     drop(reader);
     assert_eq!(
-        store
-            .collect(token, &HashSet::new())
-            .expect("collects")
-            .chunks,
+        store.collect(token, &HashSet::new()).expect("collects").chunks,
         2,
         "the one that was replaced, and the old list"
     );
@@ -243,16 +191,10 @@ fn nothing_needed_is_lost_to_a_concurrent_collection() {
             scope.spawn(move || {
                 let _busy = Busy(busy);
                 for n in (thread..6000).step_by(3) {
-                    if rounds.load(Ordering::Relaxed) >= 12
-                        && removed.load(Ordering::Relaxed) >= 150
-                    {
+                    if rounds.load(Ordering::Relaxed) >= 12 && removed.load(Ordering::Relaxed) >= 150 {
                         break;
                     }
-                    let most = if n.is_multiple_of(5) {
-                        1_500_000
-                    } else {
-                        200_000
-                    };
+                    let most = if n.is_multiple_of(5) { 1_500_000 } else { 200_000 };
                     let len = 5000 + (n as usize * 7919) % most;
                     let data = bytes(n, len);
                     let pin = store.pin();
@@ -312,8 +254,5 @@ fn nothing_needed_is_lost_to_a_concurrent_collection() {
     for (content, seed, len) in live.into_inner() {
         assert!(read(store, &content) == bytes(seed, len));
     }
-    assert_eq!(
-        store.fsck(true).expect("checks").problems,
-        Vec::<String>::new()
-    );
+    assert_eq!(store.fsck(true).expect("checks").problems, Vec::<String>::new());
 }

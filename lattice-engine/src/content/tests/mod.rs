@@ -56,23 +56,16 @@ impl Fixture {
     fn with(tuning: Tuning) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let index = Arc::new(MemoryIndex::default());
-        let (store, _) = ContentStore::open_with(
-            Arc::new(RealDisk::default()),
-            dir.path(),
-            index.clone(),
-            tuning,
-        )
-        .expect("opens");
+        let (store, _) =
+            ContentStore::open_with(Arc::new(RealDisk), dir.path(), index.clone(), tuning)
+                .expect("opens");
         Self { dir, index, store }
     }
 
     fn reopen(&mut self) -> Recovery {
-        let (store, recovery) = ContentStore::open(
-            Arc::new(RealDisk::default()),
-            self.dir.path(),
-            self.index.clone(),
-        )
-        .expect("opens");
+        let (store, recovery) =
+            ContentStore::open(Arc::new(RealDisk), self.dir.path(), self.index.clone())
+                .expect("opens");
         self.store = store;
         recovery
     }
@@ -90,10 +83,7 @@ impl Fixture {
 
     /// A file to adopt.
     fn stage(&self, bytes: &[u8]) -> PathBuf {
-        let path = self
-            .store
-            .staging()
-            .join(format!("file-{}", self.store.inner.packs.number()));
+        let path = self.store.staging().join(format!("file-{}", self.store.inner.packs.number()));
         std::fs::write(&path, bytes).expect("writes");
         path
     }

@@ -10,12 +10,7 @@ use crate::entry::{Chunk, Content};
 
 #[derive(Debug, Clone)]
 enum Edit {
-    Write {
-        at: u64,
-        len: usize,
-        kind: u8,
-        seed: u64,
-    },
+    Write { at: u64, len: usize, kind: u8, seed: u64 },
     Resize(u64),
 }
 
@@ -45,12 +40,7 @@ fn apply(model: &mut Vec<u8>, edit: &Edit) -> Option<Range<u64>> {
             model.resize(*size as usize, 0);
             None
         }
-        Edit::Write {
-            at,
-            len,
-            kind,
-            seed,
-        } => {
+        Edit::Write { at, len, kind, seed } => {
             let (start, end) = (*at as usize, *at as usize + len);
             if model.len() < end {
                 model.resize(end, 0);
@@ -126,13 +116,8 @@ proptest! {
 #[test]
 fn small_values_are_inline_and_reach_no_pack() {
     let fixture = Fixture::new();
-    assert_eq!(
-        fixture.store.put(&[7; 4096]).expect("puts"),
-        Content::Inline(vec![7; 4096].into())
-    );
-    assert!(
-        matches!(fixture.store.put(&[7; 4097]).expect("puts"), Content::Chunks(c) if c.len() == 1)
-    );
+    assert_eq!(fixture.store.put(&[7; 4096]).expect("puts"), Content::Inline(vec![7; 4096].into()));
+    assert!(matches!(fixture.store.put(&[7; 4097]).expect("puts"), Content::Chunks(c) if c.len() == 1));
     let empty = fixture.store.writer().finish().expect("finishes");
     assert_eq!(empty, Content::EMPTY);
     assert_eq!(fixture.store.stats().expect("counts").chunks, 1);
@@ -151,30 +136,16 @@ fn a_sparse_file_costs_nothing_and_its_ends_are_found() {
         fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
             for (i, byte) in buf.iter_mut().enumerate() {
                 let at = offset + i as u64;
-                *byte = at
-                    .checked_sub(self.0)
-                    .and_then(|i| self.1.get(i as usize))
-                    .copied()
-                    .unwrap_or(0);
+                *byte = at.checked_sub(self.0).and_then(|i| self.1.get(i as usize)).copied().unwrap_or(0);
             }
             assert!(offset.abs_diff(self.0) < 1 << 20, "read a hole at {offset}");
             Ok(())
         }
     }
     let source = Only(middle + 100, data.clone());
-    let empty = store
-        .update(&Content::EMPTY, size, &[], &source)
-        .expect("grows");
-    assert_eq!(
-        empty,
-        Content::Chunks(vec![Chunk {
-            id: None,
-            len: size
-        }])
-    );
-    let one = store
-        .update(&empty, size, &[middle + 100..middle + 4196], &source)
-        .expect("writes");
+    let empty = store.update(&Content::EMPTY, size, &[], &source).expect("grows");
+    assert_eq!(empty, Content::Chunks(vec![Chunk { id: None, len: size }]));
+    let one = store.update(&empty, size, &[middle + 100..middle + 4196], &source).expect("writes");
     assert_eq!(one.size(), size);
     assert!(store.stats().expect("counts").stored_bytes < 128 << 10);
     let reader = store.reader(&one).expect("opens");
@@ -210,14 +181,9 @@ fn a_small_write_in_a_large_file_is_cheap() {
         let at = at - at % 4096;
         source.0[at..at + 4096].copy_from_slice(&noise(100 + i, 4096));
         let dirty = at as u64..at as u64 + 4096;
-        content = store
-            .update(&content, source.0.len() as u64, &[dirty], &source)
-            .expect("updates");
+        content = store.update(&content, source.0.len() as u64, &[dirty], &source).expect("updates");
     }
     assert!(read(store, &content) == source.0);
     let read = source.1.load(Ordering::Relaxed);
-    assert!(
-        read < 20 * (1 << 20),
-        "20 writes of 4 KiB read {read} bytes"
-    );
+    assert!(read < 20 * (1 << 20), "20 writes of 4 KiB read {read} bytes");
 }

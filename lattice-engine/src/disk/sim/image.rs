@@ -37,10 +37,7 @@ pub(super) fn crash(base: &Tree, ops: &[Op], rng: &mut Rng) -> Tree {
 /// The base with room for all files that `ops` make.
 fn start(base: &Tree, ops: &[Op]) -> Tree {
     let mut tree = base.clone();
-    let made = ops
-        .iter()
-        .filter(|op| matches!(op, Op::Create { .. }))
-        .count();
+    let made = ops.iter().filter(|op| matches!(op, Op::Create { .. })).count();
     tree.files.resize(base.files.len() + made, Vec::new());
     tree
 }
@@ -49,8 +46,7 @@ fn start(base: &Tree, ops: &[Op]) -> Tree {
 fn durable(ops: &[Op]) -> Vec<bool> {
     let mut synced: BTreeSet<Inode> = BTreeSet::new();
     let mut dirs: BTreeSet<&Path> = BTreeSet::new();
-    let in_synced =
-        |dirs: &BTreeSet<&Path>, path: &Path| path.parent().is_some_and(|d| dirs.contains(d));
+    let in_synced = |dirs: &BTreeSet<&Path>, path: &Path| path.parent().is_some_and(|d| dirs.contains(d));
     let mut durable: Vec<bool> = ops
         .iter()
         .rev()
@@ -70,7 +66,7 @@ fn durable(ops: &[Op]) -> Vec<bool> {
                 dirs.insert(dir);
                 true
             }
-            Op::Create { path, .. } | Op::Remove { path } => in_synced(&dirs, path),
+            Op::Create { path, .. } | Op::Link { path, .. } | Op::Remove { path } => in_synced(&dirs, path),
             // One of both directories is enough: a rename is never half there.
             Op::Rename { from, to, .. } => in_synced(&dirs, from) || in_synced(&dirs, to),
             Op::Flip { .. } => true,
@@ -82,12 +78,7 @@ fn durable(ops: &[Op]) -> Vec<bool> {
 
 /// An operation that was not promised: done, not done, or in part.
 fn apply_some(tree: &mut Tree, op: &Op, rng: &mut Rng) {
-    let Op::Write {
-        inode,
-        offset,
-        data,
-    } = op
-    else {
+    let Op::Write { inode, offset, data } = op else {
         if rng.one_in(2) {
             tree.apply(op);
         }
@@ -117,10 +108,7 @@ fn apply_some(tree: &mut Tree, op: &Op, rng: &mut Rng) {
             let old = file.len() as u64;
             let before = file.clone();
             write(file, *offset, data);
-            let (a, b) = (
-                cut(*offset, data.len(), rng) as u64,
-                cut(*offset, data.len(), rng) as u64,
-            );
+            let (a, b) = (cut(*offset, data.len(), rng) as u64, cut(*offset, data.len(), rng) as u64);
             let lost = offset + a.min(b)..offset + a.max(b);
             punch(file, lost.start, lost.end - lost.start);
             let kept = lost.start.min(old) as usize..lost.end.min(old) as usize;

@@ -62,14 +62,8 @@ impl SimDisk {
     }
 
     fn of(base: Tree) -> Self {
-        let state = State {
-            now: base.clone(),
-            base,
-            ..State::default()
-        };
-        Self {
-            state: Arc::new(Mutex::new(state)),
-        }
+        let state = State { now: base.clone(), base, ..State::default() };
+        Self { state: Arc::new(Mutex::new(state)) }
     }
 
     /// How many operations were recorded: a point in time for [`Self::crash_image`].
@@ -80,11 +74,7 @@ impl SimDisk {
     /// A disk as a power loss after the first `at` operations may leave it. The same seed gives the same image.
     pub fn crash_image(&self, at: usize, seed: u64) -> Self {
         let state = self.state.lock();
-        Self::of(image::crash(
-            &state.base,
-            &state.ops[..at.min(state.ops.len())],
-            &mut Rng::new(seed),
-        ))
+        Self::of(image::crash(&state.base, &state.ops[..at.min(state.ops.len())], &mut Rng::new(seed)))
     }
 
     /// For each point in time, from before the first operation to after the last: `variants` images of a power loss.
@@ -99,10 +89,7 @@ impl SimDisk {
     /// A disk as a kill of the process after the first `at` operations leaves it: all that was written is there.
     pub fn kill_image(&self, at: usize) -> Self {
         let state = self.state.lock();
-        Self::of(image::kill(
-            &state.base,
-            &state.ops[..at.min(state.ops.len())],
-        ))
+        Self::of(image::kill(&state.base, &state.ops[..at.min(state.ops.len())]))
     }
 
     /// From now on files may grow by so many bytes in all; a write beyond is short and fails with ENOSPC. What shrinks
@@ -128,21 +115,14 @@ impl SimDisk {
     pub fn flip(&self, path: &Path, offset: u64, mask: u8) -> io::Result<()> {
         let mut state = self.state.lock();
         let inode = state.now.inode(path)?;
-        state.record(Op::Flip {
-            inode,
-            offset,
-            mask,
-        });
+        state.record(Op::Flip { inode, offset, mask });
         Ok(())
     }
 
     /// All files and what is in them.
     pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let now = &self.state.lock().now;
-        now.names
-            .iter()
-            .map(|(path, inode)| (path.clone(), now.files[*inode].clone()))
-            .collect()
+        now.names.iter().map(|(path, inode)| (path.clone(), now.files[*inode].clone())).collect()
     }
 }
 
@@ -190,32 +170,18 @@ impl Disk for SimDisk {
                 state.now.require_dir(path.parent())?;
                 let inode = state.now.files.len();
                 state.now.files.push(Vec::new());
-                state.record(Op::Create {
-                    path: path.to_path_buf(),
-                    inode,
-                });
+                state.record(Op::Create { path: path.to_path_buf(), inode });
                 inode
             }
         };
-        Ok(Arc::new(SimFile {
-            disk: self.clone(),
-            inode,
-            writable: how != Open::Read,
-        }))
+        Ok(Arc::new(SimFile { disk: self.clone(), inode, writable: how != Open::Read }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
         let now = &self.state.lock().now;
         now.require_dir(Some(dir))?;
-        let all = now
-            .names
-            .keys()
-            .chain(&now.dirs)
-            .filter(|p| p.parent() == Some(dir));
-        let names: BTreeSet<PathBuf> = all
-            .filter_map(|p| p.file_name())
-            .map(PathBuf::from)
-            .collect();
+        let all = now.names.keys().chain(&now.dirs).filter(|p| p.parent() == Some(dir));
+        let names: BTreeSet<PathBuf> = all.filter_map(|p| p.file_name()).map(PathBuf::from).collect();
         Ok(names.into_iter().collect())
     }
 
@@ -238,22 +204,29 @@ impl Disk for SimDisk {
         if state.now.has_dir(to) {
             return Err(Errno::ISDIR.into());
         }
-        state.record(Op::Rename {
-            from: from.to_path_buf(),
-            to: to.to_path_buf(),
-            inode,
-        });
+        state.record(Op::Rename { from: from.to_path_buf(), to: to.to_path_buf(), inode });
+        Ok(())
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let inode = state.now.inode(from)?;
+        state.now.require_dir(to.parent())?;
+        if state.now.names.contains_key(to) || state.now.has_dir(to) {
+            return Err(Errno::EXIST.into());
+        }
+        state.record(Op::Link { path: to.to_path_buf(), inode });
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         let inode = state.now.inode(path)?;
-        let freed = state.len(inode);
-        state.give_back(freed);
-        state.record(Op::Remove {
-            path: path.to_path_buf(),
-        });
+        if state.now.names.values().filter(|i| **i == inode).count() == 1 {
+            let freed = state.len(inode);
+            state.give_back(freed);
+        }
+        state.record(Op::Remove { path: path.to_path_buf() });
         Ok(())
     }
 
@@ -263,9 +236,7 @@ impl Disk for SimDisk {
         if state.sync_fails() {
             return Err(Errno::IO.into());
         }
-        state.record(Op::SyncDir {
-            dir: dir.to_path_buf(),
-        });
+        state.record(Op::SyncDir { dir: dir.to_path_buf() });
         Ok(())
     }
 
@@ -284,11 +255,7 @@ struct SimFile {
 
 impl SimFile {
     fn require_writable(&self) -> io::Result<()> {
-        if self.writable {
-            Ok(())
-        } else {
-            Err(Errno::BADF.into())
-        }
+        if self.writable { Ok(()) } else { Err(Errno::BADF.into()) }
     }
 }
 
@@ -318,24 +285,13 @@ impl DiskFile for SimFile {
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         self.require_writable()?;
         let mut state = self.disk.state.lock();
-        let (len, end) = (
-            state.len(self.inode),
-            offset.saturating_add(buf.len() as u64),
-        );
+        let (len, end) = (state.len(self.inode), offset.saturating_add(buf.len() as u64));
         let room = state.grow(len, end);
         let fits = &buf[..(room.saturating_sub(offset) as usize).min(buf.len())];
         if !fits.is_empty() {
-            state.record(Op::Write {
-                inode: self.inode,
-                offset,
-                data: fits.into(),
-            });
+            state.record(Op::Write { inode: self.inode, offset, data: fits.into() });
         }
-        if fits.len() < buf.len() {
-            Err(Errno::NOSPC.into())
-        } else {
-            Ok(())
-        }
+        if fits.len() < buf.len() { Err(Errno::NOSPC.into()) } else { Ok(()) }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -344,10 +300,7 @@ impl DiskFile for SimFile {
         let old = state.len(self.inode);
         // Growing leaves a hole, which takes no room.
         state.give_back(old.saturating_sub(len));
-        state.record(Op::SetLen {
-            inode: self.inode,
-            len,
-        });
+        state.record(Op::SetLen { inode: self.inode, len });
         Ok(())
     }
 
@@ -363,20 +316,14 @@ impl DiskFile for SimFile {
 
     fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
         self.require_writable()?;
-        self.disk.state.lock().record(Op::Punch {
-            inode: self.inode,
-            offset,
-            len,
-        });
+        self.disk.state.lock().record(Op::Punch { inode: self.inode, offset, len });
         Ok(())
     }
 
     /// Blocks of 4 KiB that aren't all zeros.
     fn allocated(&self) -> io::Result<u64> {
         let state = self.disk.state.lock();
-        let blocks = state.now.files[self.inode]
-            .chunks(BLOCK)
-            .filter(|b| b.iter().any(|x| *x != 0));
+        let blocks = state.now.files[self.inode].chunks(BLOCK).filter(|b| b.iter().any(|x| *x != 0));
         Ok((blocks.count() * BLOCK) as u64)
     }
 

@@ -14,11 +14,7 @@ fn open(disk: &SimDisk, path: &str) -> Arc<dyn DiskFile> {
 
 /// Contents of `path` in many images of a crash now.
 fn images(disk: &SimDisk, path: &str) -> BTreeSet<Option<Vec<u8>>> {
-    let image = |seed| {
-        disk.crash_image(disk.ops(), seed)
-            .files()
-            .remove(Path::new(path))
-    };
+    let image = |seed| disk.crash_image(disk.ops(), seed).files().remove(Path::new(path));
     (0..SEEDS).map(image).collect()
 }
 
@@ -45,10 +41,7 @@ fn what_was_not_synced_may_be_there_missing_or_torn_by_sector() {
     let images = images(&disk, A);
     for sectors in 0..=4 {
         let torn: Vec<u8> = [vec![9; sectors * 512], vec![7; 2048 - sectors * 512]].concat();
-        assert!(
-            images.contains(&Some(torn)),
-            "no image with {sectors} sectors"
-        );
+        assert!(images.contains(&Some(torn)), "no image with {sectors} sectors");
     }
     assert!(images.iter().flatten().all(|i| i.len() == 2048));
 }
@@ -57,18 +50,10 @@ fn what_was_not_synced_may_be_there_missing_or_torn_by_sector() {
 fn a_file_that_grew_may_end_in_zeros_or_garbage() {
     let (disk, file) = durable(7);
     file.write_all_at(&[9; 1024], 2048).expect("writes");
-    let tails: BTreeSet<Vec<u8>> = images(&disk, A)
-        .into_iter()
-        .flatten()
-        .map(|i| i[2048..].to_vec())
-        .collect();
-    assert!(
-        tails.contains(&vec![]) && tails.contains(&vec![9; 1024]) && tails.contains(&vec![0; 1024])
-    );
-    assert!(
-        tails.iter().any(|t| t.iter().any(|b| *b != 0 && *b != 9)),
-        "no garbage"
-    );
+    let tails: BTreeSet<Vec<u8>> =
+        images(&disk, A).into_iter().flatten().map(|i| i[2048..].to_vec()).collect();
+    assert!(tails.contains(&vec![]) && tails.contains(&vec![9; 1024]) && tails.contains(&vec![0; 1024]));
+    assert!(tails.iter().any(|t| t.iter().any(|b| *b != 0 && *b != 9)), "no garbage");
 }
 
 #[test]
@@ -76,10 +61,7 @@ fn a_later_write_may_survive_an_earlier_one() {
     let (disk, file) = durable(7);
     file.write_all_at(&[8; 512], 0).expect("writes");
     file.write_all_at(&[9; 512], 1024).expect("writes");
-    let found = images(&disk, A)
-        .into_iter()
-        .flatten()
-        .any(|i| i[0] == 7 && i[1024] == 9);
+    let found = images(&disk, A).into_iter().flatten().any(|i| i[0] == 7 && i[1024] == 9);
     assert!(found, "writes are never reordered");
 }
 
@@ -92,14 +74,8 @@ fn a_failed_sync_is_never_made_good() {
     file.write_all_at(&[8; 512], 512).expect("writes");
     file.sync_data().expect("syncs");
     let images = images(&disk, A);
-    assert!(
-        images.iter().flatten().any(|i| i[0] == 7),
-        "the failed write is always there"
-    );
-    assert!(
-        images.iter().flatten().all(|i| i[512] == 8),
-        "the later write is promised"
-    );
+    assert!(images.iter().flatten().any(|i| i[0] == 7), "the failed write is always there");
+    assert!(images.iter().flatten().all(|i| i[512] == 8), "the later write is promised");
 }
 
 #[test]
@@ -122,10 +98,7 @@ fn a_rename_over_leaves_the_old_file_or_the_new() {
     new.write_all_at(&[9; 10], 0).expect("writes");
     new.sync_data().expect("syncs");
     disk.rename(Path::new("/b"), Path::new(A)).expect("renames");
-    assert_eq!(
-        images(&disk, A),
-        BTreeSet::from([Some(vec![7; 2048]), Some(vec![9; 10])])
-    );
+    assert_eq!(images(&disk, A), BTreeSet::from([Some(vec![7; 2048]), Some(vec![9; 10])]));
     disk.sync_dir(Path::new("/")).expect("syncs");
     assert_eq!(images(&disk, A), BTreeSet::from([Some(vec![9; 10])]));
 }
@@ -146,13 +119,9 @@ fn a_full_disk_takes_a_part_of_a_write_and_more_once_there_is_room() {
     disk.set_space(Some(10));
     file.write_all_at(&[9; 2048], 0).expect("needs no room");
     let e = file.write_all_at(&[9; 20], 2048).expect_err("full");
-    assert_eq!(
-        (e.kind(), file.len().expect("len")),
-        (io::ErrorKind::StorageFull, 2058)
-    );
+    assert_eq!((e.kind(), file.len().expect("len")), (io::ErrorKind::StorageFull, 2058));
     file.set_len(2048).expect("shrinks");
-    file.write_all_at(&[9; 10], 2048)
-        .expect("there is room again");
+    file.write_all_at(&[9; 10], 2048).expect("there is room again");
 }
 
 #[test]
@@ -182,12 +151,7 @@ enum Call {
 }
 
 fn call() -> impl Strategy<Value = Call> {
-    let how = prop_oneof![
-        Just(Open::Read),
-        Just(Open::Write),
-        Just(Open::Create),
-        Just(Open::CreateNew)
-    ];
+    let how = prop_oneof![Just(Open::Read), Just(Open::Write), Just(Open::Create), Just(Open::CreateNew)];
     let name = 0..6u8;
     let at = 0..3000u64;
     prop_oneof![
@@ -213,11 +177,7 @@ fn file_at(root: &Path, name: u8) -> PathBuf {
 }
 
 fn dir_at(root: &Path, dir: u8) -> PathBuf {
-    if dir == 2 {
-        root.to_path_buf()
-    } else {
-        root.join(format!("d{dir}"))
-    }
+    if dir == 2 { root.to_path_buf() } else { root.join(format!("d{dir}")) }
 }
 
 /// Makes a call; what it returns or the errno, for comparison.
@@ -230,20 +190,14 @@ fn make(disk: &dyn Disk, root: &Path, call: &Call) -> Result<Vec<u8>, Option<i32
         Call::Write(name, at, data) => file(*name, Open::Write)?.write_all_at(data, *at).map(none),
         Call::Read(name, at, len) => {
             let mut buf = vec![0; *len];
-            file(*name, Open::Read)?
-                .read_exact_at(&mut buf, *at)
-                .map(|()| buf)
+            file(*name, Open::Read)?.read_exact_at(&mut buf, *at).map(|()| buf)
         }
         Call::SetLen(name, len) => file(*name, Open::Write)?.set_len(*len).map(none),
         Call::Punch(name, at, len) => file(*name, Open::Write)?.punch(*at, *len).map(none),
-        Call::Rename(a, b) => disk
-            .rename(&file_at(root, *a), &file_at(root, *b))
-            .map(none),
+        Call::Rename(a, b) => disk.rename(&file_at(root, *a), &file_at(root, *b)).map(none),
         Call::Remove(name) => disk.remove(&file_at(root, *name)).map(none),
         Call::MakeDir(dir) => disk.create_dir_all(&dir_at(root, *dir)).map(none),
-        Call::List(dir) => disk
-            .list(&dir_at(root, *dir))
-            .map(|names| format!("{names:?}").into_bytes()),
+        Call::List(dir) => disk.list(&dir_at(root, *dir)).map(|names| format!("{names:?}").into_bytes()),
         Call::SyncDir(dir) => disk.sync_dir(&dir_at(root, *dir)).map(none),
     }
     .map_err(errno)
@@ -273,9 +227,7 @@ proptest! {
 #[test]
 fn punching_a_real_file_frees_its_blocks_and_keeps_its_length() {
     let temp = tempfile::tempdir().expect("a temporary directory");
-    let file = RealDisk
-        .open(&temp.path().join("f"), Open::CreateNew)
-        .expect("opens");
+    let file = RealDisk.open(&temp.path().join("f"), Open::CreateNew).expect("opens");
     file.write_all_at(&[1; 1 << 20], 0).expect("writes");
     file.sync_data().expect("syncs");
     let before = file.allocated().expect("allocated");

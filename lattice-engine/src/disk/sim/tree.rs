@@ -37,6 +37,11 @@ pub(super) enum Op {
         path: PathBuf,
         inode: Inode,
     },
+    /// A second name of a file.
+    Link {
+        path: PathBuf,
+        inode: Inode,
+    },
     Rename {
         from: PathBuf,
         to: PathBuf,
@@ -65,10 +70,7 @@ pub(super) struct Tree {
 
 impl Tree {
     pub(super) fn inode(&self, path: &Path) -> io::Result<Inode> {
-        self.names
-            .get(path)
-            .copied()
-            .ok_or_else(|| Errno::NOENT.into())
+        self.names.get(path).copied().ok_or_else(|| Errno::NOENT.into())
     }
 
     pub(super) fn has_dir(&self, dir: &Path) -> bool {
@@ -76,33 +78,21 @@ impl Tree {
     }
 
     pub(super) fn require_dir(&self, dir: Option<&Path>) -> io::Result<()> {
-        if dir.is_some_and(|d| self.has_dir(d)) {
-            Ok(())
-        } else {
-            Err(Errno::NOENT.into())
-        }
+        if dir.is_some_and(|d| self.has_dir(d)) { Ok(()) } else { Err(Errno::NOENT.into()) }
     }
 
     /// Does an operation in full.
     pub(super) fn apply(&mut self, op: &Op) {
         match op {
-            Op::Write {
-                inode,
-                offset,
-                data,
-            } => write(&mut self.files[*inode], *offset, data),
+            Op::Write { inode, offset, data } => write(&mut self.files[*inode], *offset, data),
             Op::SetLen { inode, len } => self.files[*inode].resize(*len as usize, 0),
             Op::Punch { inode, offset, len } => punch(&mut self.files[*inode], *offset, *len),
-            Op::Flip {
-                inode,
-                offset,
-                mask,
-            } => {
+            Op::Flip { inode, offset, mask } => {
                 if let Some(byte) = self.files[*inode].get_mut(*offset as usize) {
                     *byte ^= mask;
                 }
             }
-            Op::Create { path, inode } => {
+            Op::Create { path, inode } | Op::Link { path, inode } => {
                 self.names.insert(path.clone(), *inode);
             }
             Op::Rename { from, to, inode } => {

@@ -1,6 +1,11 @@
 //! A disk that is full or fails, and syncs that wait for each other.
 
+use std::time::Duration;
+
 use super::*;
+
+/// How long a step that must come is waited for.
+const WAIT: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_full_disk_leaves_the_log_whole_and_usable() {
@@ -22,11 +27,7 @@ fn a_full_disk_leaves_the_log_whole_and_usable() {
                 );
                 assert!(scan(&log) == before, "room for {room} bytes");
                 assert!(
-                    fsck(&disk, dir(), &STORE)
-                        .expect("reports")
-                        .segments
-                        .iter()
-                        .all(|s| s.bad.is_empty())
+                    fsck(&disk, dir(), &STORE).expect("reports").segments.iter().all(|s| s.bad.is_empty())
                 );
             }
         }
@@ -50,15 +51,9 @@ fn a_failed_sync_is_the_last() {
     let (syncer, end) = (log.syncer(), log.end());
     for _ in 0..2 {
         let e = syncer.sync_to(end).expect_err("poisoned");
-        assert!(
-            matches!(e, LogError::Poisoned { .. }) && e.to_string().contains("reopen the store"),
-            "{e}"
-        );
+        assert!(matches!(e, LogError::Poisoned { .. }) && e.to_string().contains("reopen the store"), "{e}");
     }
-    assert!(matches!(
-        log.append(&[as_ref(&entry(2))]),
-        Err(LogError::Poisoned { .. })
-    ));
+    assert!(matches!(log.append(&[as_ref(&entry(2))]), Err(LogError::Poisoned { .. })));
     assert_eq!(syncer.durable_end(), durable.end());
     assert_eq!(scan(&log).len(), 2, "reading goes on");
     assert!(matches!(log.close(), Err(LogError::Poisoned { .. })));
@@ -70,29 +65,17 @@ fn a_batch_that_can_not_be_taken_back_poisons() {
     let mut log = open(&disk);
     disk.set_space(Some(10));
     disk.fail_syncs(1);
-    assert!(matches!(
-        log.append(&[as_ref(&entry(2))]),
-        Err(LogError::Poisoned { .. })
-    ));
+    assert!(matches!(log.append(&[as_ref(&entry(2))]), Err(LogError::Poisoned { .. })));
     disk.set_space(None);
-    assert!(matches!(
-        log.append(&[as_ref(&entry(2))]),
-        Err(LogError::Poisoned { .. })
-    ));
+    assert!(matches!(log.append(&[as_ref(&entry(2))]), Err(LogError::Poisoned { .. })));
 }
 
 #[test]
 fn syncing_what_was_not_appended_is_an_error() {
     let disk = new_disk();
     let (log, _) = log_of(&disk, 1);
-    let beyond = End {
-        segment: 9,
-        offset: 0,
-    };
-    assert!(matches!(
-        log.syncer().sync_to(beyond),
-        Err(LogError::NotAppended { .. })
-    ));
+    let beyond = End { segment: 9, offset: 0 };
+    assert!(matches!(log.syncer().sync_to(beyond), Err(LogError::NotAppended { .. })));
 }
 
 /// A disk whose syncs report that they began, and wait until they may end.
@@ -112,10 +95,7 @@ struct GatedFile(Arc<dyn DiskFile>, Arc<Gate>);
 
 impl Disk for GatedDisk {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(GatedFile(
-            self.0.disk.open(path, how)?,
-            self.0.clone(),
-        )))
+        Ok(Arc::new(GatedFile(self.0.disk.open(path, how)?, self.0.clone())))
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
         self.0.disk.list(dir)
@@ -126,6 +106,10 @@ impl Disk for GatedDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.disk.rename(from, to)
     }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.disk.link(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.0.disk.remove(path)
     }
@@ -154,7 +138,7 @@ impl DiskFile for GatedFile {
         self.1.syncs.fetch_add(1, Ordering::SeqCst);
         self.0.sync_data()?;
         self.1.begun.send(()).expect("the test listens");
-        self.1.may_end.lock().recv().expect("the test lets go");
+        self.1.may_end.lock().recv_timeout(WAIT).expect("the test lets go");
         Ok(())
     }
     fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
@@ -171,35 +155,27 @@ impl DiskFile for GatedFile {
 #[test]
 fn callers_that_wait_together_share_one_sync_and_none_is_told_too_early() {
     let ((begun, has_begun), (let_go, may_end)) = (channel(), channel());
-    let gate = Arc::new(Gate {
-        disk: new_disk(),
-        begun,
-        may_end: Mutex::new(may_end),
-        syncs: AtomicUsize::new(0),
-    });
+    let gate =
+        Arc::new(Gate { disk: new_disk(), begun, may_end: Mutex::new(may_end), syncs: AtomicUsize::new(0) });
     let_go.send(()).expect("for the first segment");
     let disk = Arc::new(GatedDisk(gate.clone()));
     let (mut log, _) = Log::open(disk, dir(), STORE, LogOptions::default(), None).expect("opens");
-    has_begun.recv().expect("the first segment");
+    has_begun.recv_timeout(WAIT).expect("the first segment");
     gate.syncs.store(0, Ordering::SeqCst);
     let syncer = &log.syncer();
     let first = append(&mut log, &[entry(0)])[0].end();
     std::thread::scope(|s| {
         let leader = s.spawn(|| syncer.sync_to(first));
-        has_begun.recv().expect("the leader's sync");
+        has_begun.recv_timeout(WAIT).expect("the leader's sync");
         // Written while that sync runs: it may not count for this one.
         let second = append(&mut log, &[entry(1)])[0].end();
-        let others: Vec<_> = (0..8)
-            .map(|_| s.spawn(move || syncer.sync_to(second)))
-            .collect();
+        let others: Vec<_> = (0..8).map(|_| s.spawn(move || syncer.sync_to(second))).collect();
         let_go.send(()).expect("the leader's sync");
         leader.join().expect("ends").expect("syncs");
-        has_begun.recv().expect("the others' sync");
+        has_begun.recv_timeout(WAIT).expect("the others' sync");
         assert_eq!(syncer.durable_end(), first);
         let_go.send(()).expect("the others' sync");
-        others
-            .into_iter()
-            .for_each(|o| o.join().expect("ends").expect("syncs"));
+        others.into_iter().for_each(|o| o.join().expect("ends").expect("syncs"));
         assert_eq!(syncer.durable_end(), second);
     });
     assert_eq!(gate.syncs.load(Ordering::SeqCst), 2);

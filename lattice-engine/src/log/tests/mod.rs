@@ -32,15 +32,7 @@ fn new_disk() -> SimDisk {
 }
 
 fn try_open(disk: &SimDisk, trusted: Option<Position>) -> Result<(Log, Recovery), LogError> {
-    Log::open(
-        Arc::new(disk.clone()),
-        dir(),
-        STORE,
-        LogOptions {
-            segment_bytes: 2000,
-        },
-        trusted,
-    )
+    Log::open(Arc::new(disk.clone()), dir(), STORE, LogOptions { segment_bytes: 2000 }, trusted)
 }
 
 fn open(disk: &SimDisk) -> Log {
@@ -49,28 +41,15 @@ fn open(disk: &SimDisk) -> Log {
 
 fn entry(n: u8) -> Record {
     let signature = n.is_multiple_of(2).then_some([n; 64]);
-    Record::Entry {
-        header: vec![n; 100].into(),
-        payload: vec![n; 200].into(),
-        signature,
-    }
+    Record::Entry { header: vec![n; 100].into(), payload: vec![n; 200].into(), signature }
 }
 
 fn as_ref(record: &Record) -> RecordRef<'_> {
     match record {
-        Record::Entry {
-            header,
-            payload,
-            signature,
-        } => RecordRef::Entry {
-            header,
-            payload,
-            signature: signature.as_ref(),
-        },
-        Record::Signatures { author, list } => RecordRef::Signatures {
-            author: *author,
-            list,
-        },
+        Record::Entry { header, payload, signature } => {
+            RecordRef::Entry { header, payload, signature: signature.as_ref() }
+        }
+        Record::Signatures { author, list } => RecordRef::Signatures { author: *author, list },
         Record::Intent { body } => RecordRef::Intent { body },
         Record::IntentDone { id } => RecordRef::IntentDone { id: *id },
         Record::Unknown { .. } => panic!("can't be appended"),
@@ -78,8 +57,7 @@ fn as_ref(record: &Record) -> RecordRef<'_> {
 }
 
 fn append(log: &mut Log, records: &[Record]) -> Vec<Position> {
-    log.append(&records.iter().map(as_ref).collect::<Vec<_>>())
-        .expect("appends")
+    log.append(&records.iter().map(as_ref).collect::<Vec<_>>()).expect("appends")
 }
 
 fn sync(log: &Log) {
@@ -87,10 +65,7 @@ fn sync(log: &Log) {
 }
 
 fn scan(log: &Log) -> Vec<(Position, Record)> {
-    log.reader()
-        .scan(None)
-        .collect::<Result<_, _>>()
-        .expect("whole")
+    log.reader().scan(None).collect::<Result<_, _>>().expect("whole")
 }
 
 /// A log of `n` entries, each appended and synced by itself, and their positions.
@@ -116,20 +91,9 @@ fn any_signature() -> impl Strategy<Value = [u8; 64]> {
 fn any_record() -> impl Strategy<Value = Record> {
     let list = prop::collection::vec((any::<u64>(), any_signature()), 0..20);
     prop_oneof![
-        (
-            any_bytes(400),
-            any_bytes(2500),
-            prop::option::of(any_signature())
-        )
-            .prop_map(|(header, payload, signature)| Record::Entry {
-                header,
-                payload,
-                signature
-            }),
-        (any::<[u8; 32]>(), list).prop_map(|(a, list)| Record::Signatures {
-            author: NodeId(a),
-            list
-        }),
+        (any_bytes(400), any_bytes(2500), prop::option::of(any_signature()))
+            .prop_map(|(header, payload, signature)| Record::Entry { header, payload, signature }),
+        (any::<[u8; 32]>(), list).prop_map(|(a, list)| Record::Signatures { author: NodeId(a), list }),
         any_bytes(300).prop_map(|body| Record::Intent { body }),
         any::<u64>().prop_map(|id| Record::IntentDone { id }),
     ]
@@ -203,14 +167,8 @@ fn the_payload_of_an_entry_lies_where_the_format_says() {
     let disk = new_disk();
     let (log, positions) = log_of(&disk, 3);
     let at = positions[2].offset + u64::from(PAYLOAD_AT) + 100;
-    assert_eq!(
-        log.reader().read_range(0, at, 200).expect("reads"),
-        vec![2; 200]
-    );
-    assert!(matches!(
-        log.reader().read_range(0, at, 2000),
-        Err(LogError::Corrupt { .. })
-    ));
+    assert_eq!(log.reader().read_range(0, at, 200).expect("reads"), vec![2; 200]);
+    assert!(matches!(log.reader().read_range(0, at, 2000), Err(LogError::Corrupt { .. })));
 }
 
 #[test]
@@ -222,22 +180,13 @@ fn unknown_kinds_are_kept_and_left_out_of_scans() {
     let mut bytes = Vec::new();
     let at = first.end().offset;
     format::encode_kind(200, b"later", Seed::new(&STORE, 0), at, &mut bytes);
-    disk.open(&path(dir(), 0), Open::Write)
-        .and_then(|f| f.write_all_at(&bytes, at))
-        .expect("writes");
+    disk.open(&path(dir(), 0), Open::Write).and_then(|f| f.write_all_at(&bytes, at)).expect("writes");
     let mut log = open(&disk);
     let last = append(&mut log, &[entry(1)])[0];
     assert_eq!(scan(&log), [(first, entry(0)), (last, entry(1))]);
-    let unknown = Position {
-        segment: 0,
-        offset: at,
-        len: bytes.len() as u32,
-    };
+    let unknown = Position { segment: 0, offset: at, len: bytes.len() as u32 };
     let body = Bytes::from_static(b"later");
-    assert_eq!(
-        log.reader().read(unknown).expect("reads"),
-        Record::Unknown { kind: 200, body }
-    );
+    assert_eq!(log.reader().read(unknown).expect("reads"), Record::Unknown { kind: 200, body });
 }
 
 #[test]
@@ -247,17 +196,12 @@ fn opening_reads_the_end_only() {
     drop(log);
     let last = positions[17];
     for segment in 0..last.segment {
-        disk.fail_reads(&path(dir(), segment), 0..u64::MAX)
-            .expect("exists");
+        disk.fail_reads(&path(dir(), segment), 0..u64::MAX).expect("exists");
     }
     drop(open(&disk));
     let trusted = positions[16];
-    assert_eq!(
-        trusted.segment, last.segment,
-        "the test needs two records in the last segment"
-    );
-    disk.fail_reads(&path(dir(), last.segment), SEGMENT_HEAD..trusted.offset)
-        .expect("exists");
+    assert_eq!(trusted.segment, last.segment, "the test needs two records in the last segment");
+    disk.fail_reads(&path(dir(), last.segment), SEGMENT_HEAD..trusted.offset).expect("exists");
     try_open(&disk, Some(trusted)).expect("reads nothing before what is trusted");
     assert!(matches!(try_open(&disk, None), Err(LogError::Io { .. })));
 }
@@ -268,14 +212,9 @@ fn a_record_over_the_limit_is_refused_before_anything_is_written() {
     let mut log = open(&disk);
     let before = disk.ops();
     let body = vec![0; MAX_BODY + 1];
-    assert!(matches!(
-        log.append(&[RecordRef::Intent { body: &body }]),
-        Err(LogError::TooLarge { .. })
-    ));
+    assert!(matches!(log.append(&[RecordRef::Intent { body: &body }]), Err(LogError::TooLarge { .. })));
     assert_eq!(disk.ops(), before);
-    let position = log
-        .append(&[RecordRef::Intent { body: &body[1..] }])
-        .expect("at the limit")[0];
+    let position = log.append(&[RecordRef::Intent { body: &body[1..] }]).expect("at the limit")[0];
     log.reader().read(position).expect("reads");
 }
 
@@ -310,10 +249,7 @@ fn more_segments_than_open_files_are_read() {
     let mut rng = Rng::new(1);
     for _ in 0..500 {
         let n = rng.below(255) as u8;
-        assert_eq!(
-            log.reader().read(positions[usize::from(n)]).expect("whole"),
-            entry(n)
-        );
+        assert_eq!(log.reader().read(positions[usize::from(n)]).expect("whole"), entry(n));
     }
 }
 
@@ -321,17 +257,8 @@ fn more_segments_than_open_files_are_read() {
 fn the_bytes_are_those_of_the_format() {
     let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
     let mut bytes = Vec::new();
-    encode(
-        &RecordRef::IntentDone { id: 1 },
-        Seed::new(&STORE, 0),
-        40,
-        40,
-        &mut bytes,
-    );
-    assert_eq!(
-        hex(&bytes),
-        "080000002800000004f7df88a9680fe5f60100000000000000"
-    );
+    encode(&RecordRef::IntentDone { id: 1 }, Seed::new(&STORE, 0), 40, 40, &mut bytes);
+    assert_eq!(hex(&bytes), "080000002800000004f7df88a9680fe5f60100000000000000");
     let head = format::segment_head(&STORE, 2);
     assert_eq!(
         hex(&head),

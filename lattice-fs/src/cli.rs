@@ -1,0 +1,242 @@
+//! The command line: what can be typed, and which command it is. No logic of its own.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::command::context::Context;
+use crate::command::error::{Error, Result, exit};
+use crate::command::output::Output;
+use crate::command::{
+    bench, completions, conflicts, diff, doctor, fsck, gc, get, history, init, log, ls, man, mount, paths,
+    put, resolve, restore, rm, shell, stats, status, store, unmount, version, watch,
+};
+use crate::paths::Paths;
+use crate::{helper, logging};
+
+const AFTER: &str = "\
+STORE is a name, a UUID, a unique prefix of one, or a path inside a mount. KEY is a relative path; STORE:KEY names it, and
+so does its path inside a mount.
+
+Exit codes: 0 ok, 1 error, 2 usage, 3 partly done, 10 not initialised, 11 locked, 12 not authorised, 20 not found,
+21 precondition failed, 22 unresolved conflicts, 23 daemon unreachable, 24 timed out.
+
+Environment: LATTICE_HOME, LATTICE_LOG (error, warn, info, debug, trace, or a filter), LATTICE_LOG_FORMAT (text, json),
+NO_COLOR.";
+
+/// Replicated stores as directories.
+#[derive(Debug, Parser)]
+#[command(name = "lattice", version, after_help = AFTER, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// JSON on stdout: one document, or a line each for streams.
+    #[arg(long, global = true)]
+    json: bool,
+    /// A directory for everything: data, state, configuration.
+    #[arg(long, global = true, env = "LATTICE_HOME", value_name = "DIR", hide_env_values = true)]
+    home: Option<PathBuf>,
+    /// Seconds to wait for the daemon's answer; 0 waits for ever.
+    #[arg(long, global = true, default_value_t = 60, value_name = "SECONDS")]
+    timeout: u64,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::InitArgs),
+    Mount(mount::MountArgs),
+    #[command(visible_alias = "umount")]
+    Unmount(unmount::UnmountArgs),
+    Status(status::StatusArgs),
+    Store(store::StoreArgs),
+    #[command(hide = true)]
+    CreateStore(store::CreateArgs),
+    #[command(hide = true)]
+    ListStores(store::ListArgs),
+    /// Delete a store. Its data stays until `lattice gc --stores`.
+    #[command(hide = true)]
+    DeleteStore(store::OneArgs),
+    Get(get::GetArgs),
+    Put(put::PutArgs),
+    Rm(rm::RmArgs),
+    Ls(ls::LsArgs),
+    Log(log::LogArgs),
+    History(history::HistoryArgs),
+    Diff(diff::DiffArgs),
+    Restore(restore::RestoreArgs),
+    Conflicts(conflicts::ConflictsArgs),
+    Resolve(resolve::ResolveArgs),
+    Watch(watch::WatchArgs),
+    Fsck(fsck::FsckArgs),
+    Gc(gc::GcArgs),
+    Stats(stats::StatsArgs),
+    Bench(bench::BenchArgs),
+    Doctor(doctor::DoctorArgs),
+    Shell(shell::ShellArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+    Paths(paths::PathsArgs),
+    Version(version::VersionArgs),
+}
+
+/// The whole program.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match helper::parse(&args) {
+        Some(Ok(asked)) => Cli {
+            global: Global {
+                json: false,
+                home: asked.home.or_else(|| std::env::var_os("LATTICE_HOME").map(Into::into)),
+                timeout: 60,
+            },
+            command: Command::Mount(asked.mount),
+        },
+        Some(Err(why)) => return failed(&Error::Usage(why), false),
+        None => match Cli::try_parse_from(&args) {
+            Ok(cli) => cli,
+            Err(e) => return usage(&e),
+        },
+    };
+    let json = cli.global.json;
+    logging::start(matches!(&cli.command, Command::Mount(m) if m.is_daemon()));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return failed(&Error::Failed(format!("no threads can be started: {e}")), json),
+    };
+    let done = runtime.block_on(whole(cli));
+    // What is still blocked in a read of stdin must not keep the process.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) if e.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(e) => failed(&e, json),
+    }
+}
+
+async fn whole(cli: Cli) -> Result<()> {
+    let Cli { global, command } = cli;
+    let paths = Paths::resolve(global.home.as_deref())?;
+    let ctx = Context::new(paths, Output::new(global.json), timeout(&global));
+    let done = match command {
+        Command::Shell(_) => shell::run(&ctx, &Prompt).await,
+        command => dispatch(&ctx, command).await,
+    };
+    let closed = ctx.release().await;
+    done.and(closed)
+}
+
+fn timeout(global: &Global) -> Option<Duration> {
+    (global.timeout > 0).then(|| Duration::from_secs(global.timeout))
+}
+
+async fn dispatch(ctx: &Context, command: Command) -> Result<()> {
+    match command {
+        Command::Init(args) => init::run(ctx, args).await,
+        Command::Mount(args) => mount::run(ctx, args).await,
+        Command::Unmount(args) => unmount::run(ctx, args).await,
+        Command::Status(args) => status::run(ctx, args).await,
+        Command::Store(args) => store::run(ctx, args).await,
+        Command::CreateStore(args) => store::create(ctx, args).await,
+        Command::ListStores(args) => store::list(ctx, args).await,
+        Command::DeleteStore(args) => store::delete(ctx, args).await,
+        Command::Get(args) => get::run(ctx, args).await,
+        Command::Put(args) => put::run(ctx, args).await,
+        Command::Rm(args) => rm::run(ctx, args).await,
+        Command::Ls(args) => ls::run(ctx, args).await,
+        Command::Log(args) => log::run(ctx, args).await,
+        Command::History(args) => history::run(ctx, args).await,
+        Command::Diff(args) => diff::run(ctx, args).await,
+        Command::Restore(args) => restore::run(ctx, args).await,
+        Command::Conflicts(args) => conflicts::run(ctx, args).await,
+        Command::Resolve(args) => resolve::run(ctx, args).await,
+        Command::Watch(args) => watch::run(ctx, args).await,
+        Command::Fsck(args) => fsck::run(ctx, args).await,
+        Command::Gc(args) => gc::run(ctx, args).await,
+        Command::Stats(args) => stats::run(ctx, args).await,
+        Command::Bench(args) => bench::run(ctx, args).await,
+        Command::Doctor(args) => doctor::run(ctx, args).await,
+        Command::Shell(_) => Err(Error::Usage("this is the shell".into())),
+        Command::Completions(args) => completions::run(ctx, args, Cli::command()).await,
+        Command::Man(args) => man::run(ctx, args, Cli::command()).await,
+        Command::Paths(args) => paths::run(ctx, args).await,
+        Command::Version(args) => version::run(ctx, args).await,
+    }
+}
+
+/// Lines of the interactive prompt.
+struct Prompt;
+
+impl shell::Runner for Prompt {
+    async fn run(&self, ctx: &Context, words: Vec<String>) {
+        let words = std::iter::once("lattice".to_owned()).chain(words);
+        let (json, done) = match Cli::try_parse_from(words) {
+            Ok(cli) => {
+                let ctx = ctx.with_output(Output::new(cli.global.json), timeout(&cli.global));
+                (cli.global.json, Box::pin(dispatch(&ctx, cli.command)).await)
+            }
+            Err(e) => {
+                usage(&e);
+                return;
+            }
+        };
+        if let Err(e) = done {
+            failed(&e, json);
+        }
+    }
+
+    fn program(&self) -> clap::Command {
+        Cli::command()
+    }
+}
+
+/// Help and version go to stdout; what can't be understood to stderr.
+fn usage(e: &clap::Error) -> ExitCode {
+    // A closed terminal: nobody to tell.
+    let _ = e.print();
+    if e.use_stderr() { ExitCode::from(exit::USAGE) } else { ExitCode::SUCCESS }
+}
+
+/// Says what went wrong, on stderr; as JSON where stdout is.
+fn failed(e: &Error, json: bool) -> ExitCode {
+    let code = e.exit_code();
+    let text = match json {
+        true => {
+            serde_json::json!({ "type": "error", "code": e.code(), "exit": code, "message": e.to_string() })
+                .to_string()
+        }
+        false => format!("lattice: {e}"),
+    };
+    // A closed stderr: nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{text}");
+    ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn both_spellings_of_store_commands_are_taken() {
+        for words in
+            [&["store", "create", "a"][..], &["create-store", "a"], &["list-stores"], &["delete-store", "a"]]
+        {
+            let args = std::iter::once(&"lattice").chain(words);
+            assert!(Cli::try_parse_from(args).is_ok(), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The API as a command uses it: HTTP over the daemon's socket, or to the same router in this process when no daemon
+//! runs. A command can't tell the two apart. Bodies are streamed both ways.
+
+mod error;
+mod lines;
+mod request;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use lattice_engine::node::{Node, NodeError};
+
+pub use error::{ClientError, Result};
+pub use lines::{Lines, SseEvent};
+pub use request::{Request, Response};
+
+use crate::http::problem::blocking;
+use crate::http::{App, router};
+use crate::paths::Paths;
+use crate::socket;
+
+/// How long a command waits for another one, without a daemon, to let go of the data directory.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_POLL: Duration = Duration::from_millis(25);
+
+/// A way to the router.
+#[derive(Debug)]
+pub struct Client {
+    transport: Transport,
+    timeout: Option<Duration>,
+}
+
+#[derive(Debug)]
+enum Transport {
+    Socket(PathBuf),
+    InProcess { router: Router, node: Node },
+}
+
+impl Client {
+    /// The daemon, if one runs.
+    pub async fn daemon(paths: &Paths, timeout: Option<Duration>) -> Result<Option<Self>> {
+        let socket = paths.socket.clone();
+        match socket::connect(&socket).await {
+            Ok(_) => Ok(Some(Self { transport: Transport::Socket(socket), timeout })),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                Ok(None)
+            }
+            Err(source) => Err(ClientError::Unreachable { socket, source }),
+        }
+    }
+
+    /// The daemon, or the data directory itself. Another command that has it open is waited for.
+    pub async fn open(paths: &Paths, timeout: Option<Duration>) -> Result<Self> {
+        let started = Instant::now();
+        loop {
+            if let Some(client) = Self::daemon(paths, timeout).await? {
+                return Ok(client);
+            }
+            match open_node(&paths.data).await? {
+                Ok(node) => {
+                    let router = router(App::in_process(node.clone()));
+                    return Ok(Self { transport: Transport::InProcess { router, node }, timeout: None });
+                }
+                Err(NodeError::Locked { .. }) if started.elapsed() < LOCK_PATIENCE => {
+                    tokio::time::sleep(LOCK_POLL).await;
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// A client of this router, for tests.
+    pub fn in_process(node: Node) -> Self {
+        let router = router(App::in_process(node.clone()));
+        Self { transport: Transport::InProcess { router, node }, timeout: None }
+    }
+
+    /// Whether a daemon answers.
+    pub fn is_daemon(&self) -> bool {
+        matches!(self.transport, Transport::Socket(_))
+    }
+
+    pub fn get(&self, path: impl Into<String>) -> Request<'_> {
+        Request::new(self, axum::http::Method::GET, path.into())
+    }
+
+    pub fn head(&self, path: impl Into<String>) -> Request<'_> {
+        Request::new(self, axum::http::Method::HEAD, path.into())
+    }
+
+    pub fn put(&self, path: impl Into<String>) -> Request<'_> {
+        Request::new(self, axum::http::Method::PUT, path.into())
+    }
+
+    pub fn post(&self, path: impl Into<String>) -> Request<'_> {
+        Request::new(self, axum::http::Method::POST, path.into())
+    }
+
+    pub fn patch(&self, path: impl Into<String>) -> Request<'_> {
+        Request::new(self, axum::http::Method::PATCH, path.into())
+    }
+
+    pub fn delete(&self, path: impl Into<String>) -> Request<'_> {
+        Request::new(self, axum::http::Method::DELETE, path.into())
+    }
+
+    /// Syncs and closes what this process has open. Without it the next start replays the log.
+    pub async fn close(self) -> Result<()> {
+        match self.transport {
+            Transport::Socket(_) => Ok(()),
+            Transport::InProcess { router, node } => {
+                drop(router);
+                Ok(blocking(move || Ok(node.close()?)).await?)
+            }
+        }
+    }
+}
+
+async fn open_node(data: &Path) -> Result<std::result::Result<Node, NodeError>> {
+    let data = data.to_owned();
+    Ok(blocking(move || Ok(Node::open(&data))).await?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! `store export` and `store import`: a store as one file, on a stick or through a pipe. An export is written beside its
+//! file and takes its name when it is whole.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use axum::body::{Body, Bytes};
+use indicatif::ProgressBar;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::context::Context;
+use super::error::{Error, Result};
+use super::output::bytes;
+use super::progress;
+use super::store::{ExportArgs, ImportArgs};
+use super::target::{Target, store_route};
+use crate::client::Response;
+use crate::http::body::BUFFER;
+use crate::http::model::ImportDoc;
+
+pub async fn export(ctx: &Context, args: ExportArgs) -> Result<()> {
+    let store = Target::store(&args.store)?;
+    let client = ctx.client().await?;
+    let answer = client.get(store_route(&store, "export")).patient().send().await?;
+    let written = if args.file == Path::new("-") {
+        download(answer, &mut io::stdout().lock(), &progress::bytes(None, "export")).await?
+    } else {
+        to_file(answer, &args.file, "export").await?
+    };
+    if ctx.out.json && args.file != Path::new("-") {
+        return ctx.out.doc(&serde_json::json!({ "store": store, "bytes": written }));
+    }
+    ctx.out.note(format!("exported {store}: {}", bytes(written)));
+    Ok(())
+}
+
+/// Writes a body to a file that appears whole or not at all. Returns its size.
+pub async fn to_file(answer: Response, file: &Path, what: &str) -> Result<u64> {
+    let temporary = beside(file);
+    let failed = |done| move |source| Error::File { path: file.into(), done, source };
+    let mut out = File::options().write(true).create_new(true).open(&temporary).map_err(failed("written"))?;
+    let bar = progress::bytes(answer.size(), what);
+    let copied = download(answer, &mut out, &bar).await;
+    let done = copied.and_then(|n| {
+        out.sync_all().and_then(|()| std::fs::rename(&temporary, file)).map_err(failed("written")).map(|()| n)
+    });
+    if done.is_err() {
+        // The error that is reported is the first one.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    done
+}
+
+fn beside(file: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(file.file_name().unwrap_or_default());
+    name.push(format!(".{}.part", std::process::id()));
+    file.with_file_name(name)
+}
+
+/// Copies a body; returns its size.
+///
+/// # Errors
+/// A body that breaks off: what came before it has been written.
+pub async fn download(mut answer: Response, out: &mut dyn Write, bar: &ProgressBar) -> Result<u64> {
+    let mut size = 0;
+    let broke_off = |size, e| {
+        let detail =
+            format!("it broke off after {size} bytes ({e}): the daemon's log says why (`lattice paths`)");
+        Error::Failed(detail)
+    };
+    while let Some(bytes) = answer.chunk().await.map_err(|e| broke_off(size, e))? {
+        out.write_all(&bytes)?;
+        size += bytes.len() as u64;
+        bar.inc(bytes.len() as u64);
+    }
+    out.flush()?;
+    bar.finish_and_clear();
+    Ok(size)
+}
+
+pub async fn import(ctx: &Context, args: ImportArgs) -> Result<()> {
+    let (source, size) = open(&args.file)?;
+    let client = ctx.client().await?;
+    let body = upload(source, progress::bytes(size, "import"));
+    let doc: ImportDoc = client.post("/import").body(body).send().await?.json().await?;
+    if ctx.out.json {
+        return ctx.out.doc(&doc);
+    }
+    let line = format!(
+        "store {} ({}): {} entries, {} of them new, {} chunks, {}",
+        doc.name,
+        doc.store,
+        doc.entries,
+        doc.new_entries,
+        doc.chunks,
+        bytes(doc.bytes)
+    );
+    ctx.out.line(line)?;
+    if doc.early > 0 {
+        ctx.out.note(format!(
+            "{} entries are dated ahead of this machine's clock: import again later",
+            doc.early
+        ));
+    }
+    if doc.conflicts > 0 {
+        ctx.out.note(format!("{} keys are in conflict: `lattice conflicts {}`", doc.conflicts, doc.name));
+    }
+    Ok(())
+}
+
+/// A file or stdin, and its size where it has one.
+pub fn open(file: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
+    if file == Path::new("-") {
+        return Ok((Box::new(io::stdin()), None));
+    }
+    let failed = |source| Error::File { path: file.into(), done: "read", source };
+    let opened = File::open(file).map_err(failed)?;
+    let meta = opened.metadata().map_err(failed)?;
+    if meta.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
+    }
+    let size = meta.is_file().then_some(meta.len());
+    Ok((Box::new(opened), size))
+}
+
+/// A body that is read from `source` as it is sent, a few buffers ahead.
+pub fn upload(mut source: Box<dyn Read + Send>, bar: ProgressBar) -> Body {
+    let (tx, rx) = mpsc::channel::<io::Result<Bytes>>(2);
+    tokio::task::spawn_blocking(move || {
+        loop {
+            let mut buffer = Vec::with_capacity(BUFFER);
+            let run = match (&mut source).take(BUFFER as u64).read_to_end(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => {
+                    bar.inc(n as u64);
+                    Ok(Bytes::from(buffer))
+                }
+                Err(e) => Err(e),
+            };
+            let failed = run.is_err();
+            if tx.blocking_send(run).is_err() || failed {
+                break;
+            }
+        }
+        bar.finish_and_clear();
+    });
+    Body::from_stream(ReceiverStream::new(rx))
+}

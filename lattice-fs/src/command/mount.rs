@@ -1,0 +1,204 @@
+//! `lattice mount`: starts the daemon and mounts, or asks the one that runs to. Without arguments: which mounts there are.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::context::Context;
+use super::error::{Error, Result, exit, problem_exit_code};
+use super::output::Table;
+use super::target::{Target, absolute_dir};
+use crate::client::Client;
+use crate::daemon::{self, DaemonError, Ready, Report};
+use crate::fuse::clear_dead_mount;
+use crate::http::encode;
+use crate::http::model::{MountDoc, MountList, MountRequest};
+use crate::mounts::{MountError, kernel_mounts};
+
+/// How long a daemon that is about to end is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(50);
+
+/// Mount all stores, or one, on a directory; without arguments list the mounts.
+#[derive(Debug, Args)]
+pub struct MountArgs {
+    /// The directory, after a store where only that one is to be mounted.
+    #[arg(value_name = "[STORE] DIR", num_args = 0..=2)]
+    what: Vec<OsString>,
+    /// Stay in the foreground; Ctrl-C flushes and unmounts.
+    #[arg(short, long)]
+    foreground: bool,
+    /// No writing through this mount.
+    #[arg(long)]
+    read_only: bool,
+    /// Let other users in, as far as file modes do.
+    #[arg(long)]
+    allow_other: bool,
+    /// Say on stdout when it is ready (how the background process is started).
+    #[arg(long, hide = true, requires = "foreground")]
+    report: bool,
+}
+
+impl MountArgs {
+    /// As mount(8)'s helper asks.
+    pub fn of_helper(store: Option<String>, dir: PathBuf, read_only: bool, allow_other: bool) -> Self {
+        let what = store.map(OsString::from).into_iter().chain([dir.into_os_string()]).collect();
+        Self { what, foreground: false, read_only, allow_other, report: false }
+    }
+
+    /// Whether this process is to become the daemon.
+    pub fn is_daemon(&self) -> bool {
+        self.foreground
+    }
+
+    fn request(&self) -> Result<Option<MountRequest>> {
+        let (store, dir) = match &self.what[..] {
+            [] => return Ok(None),
+            [dir] => (None, dir),
+            [store, dir, ..] => (Some(Target::store(store)?), dir),
+        };
+        let dir = absolute_dir(dir.as_ref())?;
+        Ok(Some(MountRequest {
+            dir: encode(dir.as_os_str().as_bytes()),
+            store,
+            read_only: self.read_only,
+            allow_other: self.allow_other,
+        }))
+    }
+
+    /// How the background process is called. It starts in `/`, so the directory is absolute.
+    fn background(&self, request: &MountRequest) -> Vec<OsString> {
+        let dir = crate::http::key_text::decode(&request.dir);
+        let mut args: Vec<OsString> = ["mount", "--foreground", "--report"].map(OsString::from).into();
+        args.extend(self.read_only.then(|| "--read-only".into()));
+        args.extend(self.allow_other.then(|| "--allow-other".into()));
+        args.push("--".into());
+        args.extend(request.store.clone().map(OsString::from));
+        args.push(std::ffi::OsStr::from_bytes(&dir).into());
+        args
+    }
+}
+
+pub async fn run(ctx: &Context, args: MountArgs) -> Result<()> {
+    let Some(request) = args.request()? else { return list(ctx).await };
+    if args.report {
+        return report(ctx, &request).await;
+    }
+    // An open data directory of our own would lock the daemon out.
+    ctx.release().await?;
+    let Some(mounted) = mount(ctx, &args, &request).await? else { return Ok(()) };
+    if ctx.out.json {
+        return ctx.out.doc(&mounted);
+    }
+    ctx.out.line(format!("{} on {}", mounted.source, mounted.dir))
+}
+
+/// Through the daemon that runs, or a new one; `None` where this process was it. One that is about to end is waited for.
+async fn mount(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Result<Option<MountDoc>> {
+    let started = Instant::now();
+    loop {
+        let tried = match ctx.daemon().await? {
+            Some(daemon) => add(&daemon, request).await.map(Some),
+            None if args.foreground => {
+                return Ok(daemon::run(&ctx.paths, request, Ready::Terminal).await.map(|()| None)?);
+            }
+            None => return start(ctx, args, request).await.map(Some),
+        };
+        match tried {
+            Err(e) if e.exit_code() == exit::UNREACHABLE && started.elapsed() < PATIENCE => {
+                tokio::time::sleep(POLL).await;
+            }
+            tried => return tried,
+        }
+    }
+}
+
+async fn add(daemon: &Client, request: &MountRequest) -> Result<MountDoc> {
+    Ok(daemon.post("/mounts").json(request)?.patient().send().await?.json().await?)
+}
+
+/// Starts the daemon. One that another command has just started meanwhile takes the mount instead.
+async fn start(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Result<MountDoc> {
+    let (paths, child) = (ctx.paths.clone(), args.background(request));
+    let started = tokio::task::spawn_blocking(move || daemon::start(&paths, &child)).await;
+    let started = started.map_err(|e| Error::Failed(format!("the daemon's start broke off: {e}")))?;
+    match started {
+        Ok((mounted, pid)) => {
+            tracing::info!(pid, "the daemon runs");
+            Ok(mounted)
+        }
+        Err(e) => match ctx.daemon().await? {
+            Some(daemon) => add(&daemon, request).await,
+            None => Err(e.into()),
+        },
+    }
+}
+
+/// As the background process: its parent is told how it went.
+async fn report(ctx: &Context, request: &MountRequest) -> Result<()> {
+    daemon::detach();
+    match daemon::run(&ctx.paths, request, Ready::Parent).await {
+        Ok(()) => Ok(()),
+        Err(e) => {
+            let e = Error::from(e);
+            tracing::error!("{e}");
+            Ready::Parent.tell(&Report::Failed { message: e.to_string(), code: e.exit_code() });
+            Err(e)
+        }
+    }
+}
+
+async fn list(ctx: &Context) -> Result<()> {
+    let mut mounts: Vec<MountDoc> = match ctx.daemon().await? {
+        Some(daemon) => daemon.get("/mounts").send().await?.json::<MountList>().await?.mounts,
+        None => Vec::new(),
+    };
+    // Directories as the kernel names them: those that no daemon of ours serves are somebody else's, or dead.
+    for dir in kernel_mounts() {
+        if !mounts.iter().any(|m| m.dir == dir.display().to_string()) && is_dead(&dir) {
+            ctx.out.note(format!(
+                "{} is dead: `lattice mount` there again, or `lattice unmount` it",
+                dir.display()
+            ));
+        }
+    }
+    if ctx.out.json {
+        mounts.sort_by(|a, b| a.dir.cmp(&b.dir));
+        return ctx.out.doc(&MountList { mounts });
+    }
+    let mut table = Table::new(["SOURCE", "DIR", "MODE"]);
+    for m in mounts {
+        table.row([m.source, m.dir, if m.read_only { "ro" } else { "rw" }.into()]);
+    }
+    if table.is_empty() {
+        ctx.out.note("nothing is mounted");
+        return Ok(());
+    }
+    ctx.out.table(&table)
+}
+
+/// Whether a mount's process is gone.
+pub fn is_dead(dir: &std::path::Path) -> bool {
+    let gone = rustix::io::Errno::NOTCONN.raw_os_error();
+    std::fs::metadata(dir).is_err_and(|e| e.raw_os_error() == Some(gone))
+}
+
+/// Clears a mount of ours whose process is gone; `false` where there is none.
+pub fn clear_dead(dir: &std::path::Path) -> Result<bool> {
+    Ok(clear_dead_mount(dir).map_err(MountError::from)?)
+}
+
+impl From<DaemonError> for Error {
+    fn from(e: DaemonError) -> Self {
+        let code = match &e {
+            DaemonError::Problem(p) => problem_exit_code(p),
+            DaemonError::SocketTaken(_) => exit::LOCKED,
+            DaemonError::Relayed { code, .. } => *code,
+            _ => exit::ERROR,
+        };
+        Self::Daemon { message: e.to_string(), code }
+    }
+}

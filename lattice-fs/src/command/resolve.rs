@@ -1,0 +1,54 @@
+//! `lattice resolve`: settles a conflict, by one of its versions or by a new one.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use axum::http::header;
+use clap::Args;
+
+use super::bundle::{open, upload};
+use super::context::Context;
+use super::error::Result;
+use super::output::short;
+use super::progress;
+use super::target::Target;
+use crate::http::model::{ConflictDoc, Resolve, Written};
+
+/// Settle a conflict.
+#[derive(Debug, Args)]
+pub struct ResolveArgs {
+    /// STORE:KEY, or a path inside a mount.
+    key: OsString,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct How {
+    /// Keep this version: its id or a unique prefix, see `lattice conflicts`.
+    #[arg(long, value_name = "ID")]
+    pick: Option<String>,
+    /// Replace all versions by this file's bytes (- is stdin).
+    #[arg(long, value_name = "FILE")]
+    with: Option<PathBuf>,
+}
+
+pub async fn run(ctx: &Context, args: ResolveArgs) -> Result<()> {
+    let target = Target::key(&args.key)?;
+    let client = ctx.client().await?;
+    let doc: Written = match (args.how.pick, args.how.with) {
+        (Some(pick), _) => {
+            client.post(target.route("conflicts")).json(&Resolve { pick })?.send().await?.json().await?
+        }
+        (None, with) => {
+            // The tag of what was looked at: a version that arrives meanwhile is not overwritten unseen.
+            let seen: ConflictDoc = client.get(target.route("conflicts")).send().await?.json().await?;
+            let (source, size) = open(&with.unwrap_or_else(|| "-".into()))?;
+            let body = upload(source, progress::bytes(size, "resolve"));
+            let request = client.put(target.route("keys")).header(header::IF_MATCH, &seen.etag).body(body);
+            request.send().await?.json().await?
+        }
+    };
+    if ctx.out.json { ctx.out.doc(&doc) } else { ctx.out.line(short(&doc.entry)) }
+}

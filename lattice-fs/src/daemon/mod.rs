@@ -1,0 +1,158 @@
+//! The process that serves mounts and the socket: it holds the data directory, answers commands, and ends when it is
+//! told to or when its last mount has gone. One per data directory.
+
+mod background;
+mod listen;
+mod ready;
+mod signals;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use lattice_engine::node::{Node, NodeError};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use background::{detach, start};
+pub use ready::{Ready, Report};
+
+use crate::http::model::{MountDoc, MountRequest};
+use crate::http::problem::{Problem, blocking};
+use crate::http::{App, router};
+use crate::mounts::Mounts;
+use crate::paths::{Paths, make_private_dir};
+
+/// How long a start waits for a command that has the data directory open.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_POLL: Duration = Duration::from_millis(25);
+/// How soon it is noticed that the last mount was unmounted from outside.
+const IDLE_POLL: Duration = Duration::from_millis(500);
+/// How long connections get to end.
+const DRAIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// What the node or the router refused.
+    #[error("{0}")]
+    Problem(Box<Problem>),
+    #[error("a daemon serves {} already", .0.display())]
+    SocketTaken(PathBuf),
+    #[error("{what} {path}: {source}", path = path.display())]
+    Io { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("the background process can't be started: {0}")]
+    Spawn(io::Error),
+    /// It ended before it was ready and left no word but its log.
+    #[error("the background process ended before it was ready; the end of its log {}:\n{tail}", log.display())]
+    Died { log: PathBuf, tail: String },
+    /// What the background process said itself.
+    #[error("{message}")]
+    Relayed { message: String, code: u8 },
+}
+
+pub type Result<T> = std::result::Result<T, DaemonError>;
+
+impl<P: Into<Problem>> From<P> for DaemonError {
+    fn from(problem: P) -> Self {
+        Self::Problem(Box::new(problem.into()))
+    }
+}
+
+/// Runs until stopped. Tells `ready` once the mount really stands; an error before that is returned, not told.
+pub async fn run(paths: &Paths, request: &MountRequest, ready: Ready) -> Result<()> {
+    let stop = CancellationToken::new();
+    signals::watch(stop.clone())?;
+    let node = open(&paths.data).await?;
+    let mounts = Mounts::default();
+    let app = App::daemon(node.clone(), mounts.clone(), stop.clone());
+    let served = serve(paths, app, &mounts, request, ready, &stop).await;
+    stop.cancel();
+    let unmounted = blocking(move || {
+        close_mounts(&mounts);
+        Ok(node.close()?)
+    })
+    .await;
+    served.and(unmounted.map_err(Into::into))
+}
+
+async fn serve(
+    paths: &Paths,
+    app: App,
+    mounts: &Mounts,
+    request: &MountRequest,
+    ready: Ready,
+    stop: &CancellationToken,
+) -> Result<()> {
+    let socket = &paths.socket;
+    let listener = listen::bind_where_possible(&paths.runtime, socket).await?;
+    let listens = listener.is_some();
+    let tasks = TaskTracker::new();
+    if let Some(listener) = listener {
+        tasks.spawn(listen::serve(listener, router(app.clone()), stop.clone(), tasks.clone()));
+    }
+    let mounted = mount(app, request).await;
+    if let Ok(doc) = &mounted {
+        tracing::info!(dir = doc.dir, source = doc.source, "mounted");
+        ready.tell(&Report::Ready { mount: doc.clone(), pid: std::process::id() });
+        idle(mounts, stop).await;
+        tracing::info!("stopping");
+    }
+    stop.cancel();
+    // Gone before the mounts are, so that nobody new comes in while they are flushed.
+    if listens && let Err(e) = std::fs::remove_file(socket) {
+        tracing::warn!("{} can't be removed: {e}", socket.display());
+    }
+    tasks.close();
+    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+        tracing::warn!("connections were cut off");
+    }
+    mounted.map(|_| ()).map_err(Into::into)
+}
+
+async fn mount(app: App, request: &MountRequest) -> std::result::Result<MountDoc, Problem> {
+    let request = request.clone();
+    blocking(move || crate::http::mount_now(&app, &request)).await
+}
+
+/// Until somebody says stop, or nothing is mounted any more.
+async fn idle(mounts: &Mounts, stop: &CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(IDLE_POLL) => {}
+        }
+        if mounts.close_if_empty() {
+            tracing::info!("the last mount has gone");
+            return;
+        }
+    }
+}
+
+/// Flushed and unmounted; what is in use is detached, because the process ends either way.
+fn close_mounts(mounts: &Mounts) {
+    mounts.close();
+    if let Err(e) = mounts.remove_all(false) {
+        tracing::warn!("{e}; it is detached");
+        if let Err(e) = mounts.remove_all(true) {
+            tracing::error!("{e}");
+        }
+    }
+}
+
+async fn open(data: &Path) -> Result<Node> {
+    let started = Instant::now();
+    loop {
+        let dir = data.to_owned();
+        match blocking(move || Ok(Node::open(&dir))).await? {
+            Ok(node) => return Ok(node),
+            Err(NodeError::Locked { .. }) if started.elapsed() < LOCK_PATIENCE => {
+                tokio::time::sleep(LOCK_POLL).await;
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+fn private_dir(dir: &Path) -> Result<()> {
+    make_private_dir(dir).map_err(|source| DaemonError::Io { what: "cannot make", path: dir.into(), source })
+}

@@ -1,0 +1,492 @@
+//! One function per kernel request: decode, call `ops`, reply.
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use fuser::{
+    BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
+    ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+
+use super::reply::{GENERATION, LONG, errno, file_attr, file_type, set_time, ttl};
+use super::slow::Slow;
+use crate::ops::{self, Caller, DirEntry, Errno, Fs, Inode, Looked, Opened, SetAttr, SetHow};
+
+/// Bytes of one write or read request.
+const MAX_REQUEST: u32 = 1 << 20;
+
+/// What the mount asks of the kernel, each only where it is offered.
+const WANTED: [InitFlags; 11] = [
+    InitFlags::FUSE_ASYNC_READ,
+    InitFlags::FUSE_BIG_WRITES,
+    InitFlags::FUSE_MAX_PAGES,
+    InitFlags::FUSE_ATOMIC_O_TRUNC,
+    InitFlags::FUSE_DO_READDIRPLUS,
+    InitFlags::FUSE_READDIRPLUS_AUTO,
+    InitFlags::FUSE_PARALLEL_DIROPS,
+    InitFlags::FUSE_CACHE_SYMLINKS,
+    // Without it the kernel asks for `security.capability` at every write.
+    InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+    // The watcher says what has changed: the kernel need not guess from times.
+    InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+    InitFlags::FUSE_ASYNC_DIO,
+];
+
+#[derive(Debug)]
+pub struct Adapter {
+    pub fs: Arc<Fs>,
+    /// Waits for the disk, so that no other request does.
+    pub slow: Slow,
+}
+
+thread_local! {
+    /// What a read fills: as long as the longest request, kept.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+fn caller(req: &Request) -> Caller {
+    Caller { uid: req.uid(), gid: req.gid() }
+}
+
+fn done(result: ops::Result<()>, reply: ReplyEmpty) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(e) => reply.error(errno(e)),
+    }
+}
+
+fn entry(result: ops::Result<(Arc<Inode>, ops::Attr)>, reply: ReplyEntry) {
+    match result {
+        Ok((inode, attr)) => reply.entry(ttl(inode.is_cacheable()), &file_attr(&attr), GENERATION),
+        Err(e) => reply.error(errno(e)),
+    }
+}
+
+fn xattr(value: ops::Result<impl AsRef<[u8]>>, size: u32, reply: ReplyXattr) {
+    match value {
+        Err(e) => reply.error(errno(e)),
+        Ok(value) => match value.as_ref() {
+            value if size == 0 => reply.size(value.len() as u32),
+            value if value.len() > size as usize => reply.error(errno(Errno::RANGE)),
+            value => reply.data(value),
+        },
+    }
+}
+
+fn open_flags(opened: &Opened) -> FopenFlags {
+    let mut flags = FopenFlags::empty();
+    flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.keep_cache);
+    flags.set(FopenFlags::FOPEN_NOFLUSH, opened.no_flush);
+    flags
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        for flag in WANTED {
+            // What this kernel doesn't know it does without.
+            let _ = config.add_capabilities(flag);
+        }
+        // Both answer with the nearest value that is allowed, and keep theirs.
+        let _ = config.set_max_write(MAX_REQUEST);
+        if let Err(most) = config.set_max_readahead(MAX_REQUEST) {
+            let _ = config.set_max_readahead(most);
+        }
+        let _ = config.set_max_background(32);
+        Ok(())
+    }
+
+    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        match self.fs.lookup(parent.0, name.as_bytes()) {
+            Ok(Looked::Found(inode, attr)) => {
+                reply.entry(ttl(inode.is_cacheable()), &file_attr(&attr), GENERATION);
+            }
+            // An entry of inode 0 is "not there", remembered.
+            Ok(Looked::Absent) => reply.entry(&LONG, &super::reply::absent(), GENERATION),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
+        self.fs.forget(ino.0, nlookup);
+    }
+
+    fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        match self.fs.getattr(ino.0) {
+            Ok((attr, cache)) => reply.attr(ttl(cache), &file_attr(&attr)),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn setattr(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let set = SetAttr { mode, uid, gid, size, atime: atime.map(set_time), mtime: mtime.map(set_time) };
+        match self.fs.setattr(caller(req), ino.0, &set) {
+            Ok(attr) => reply.attr(&LONG, &file_attr(&attr)),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
+        match self.fs.readlink(ino.0) {
+            Ok(target) => reply.data(&target),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn mknod(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        _rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        entry(self.fs.mknod(caller(req), parent.0, name.as_bytes(), mode), reply);
+    }
+
+    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
+        entry(self.fs.mkdir(caller(req), parent.0, name.as_bytes(), mode), reply);
+    }
+
+    fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        done(self.fs.unlink(parent.0, name.as_bytes()), reply);
+    }
+
+    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        done(self.fs.rmdir(parent.0, name.as_bytes()), reply);
+    }
+
+    fn symlink(&self, req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let target = target.as_os_str().as_bytes();
+        entry(self.fs.symlink(caller(req), parent.0, link_name.as_bytes(), target), reply);
+    }
+
+    fn rename(
+        &self,
+        _req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        if !(RenameFlags::RENAME_NOREPLACE | RenameFlags::RENAME_EXCHANGE).contains(flags) {
+            return reply.error(errno(Errno::INVAL));
+        }
+        let how = ops::RenameFlags {
+            no_replace: flags.contains(RenameFlags::RENAME_NOREPLACE),
+            exchange: flags.contains(RenameFlags::RENAME_EXCHANGE),
+        };
+        let (name, newname) = (name.as_bytes(), newname.as_bytes());
+        if self.fs.rename_waits(parent.0, name) || self.fs.rename_waits(newparent.0, newname) {
+            let (fs, name, newname) = (self.fs.clone(), name.to_vec(), newname.to_vec());
+            self.slow.run(move || done(fs.rename(parent.0, &name, newparent.0, &newname, how), reply));
+        } else {
+            done(self.fs.rename(parent.0, name, newparent.0, newname, how), reply);
+        }
+    }
+
+    /// A key is a path: a second name for the same file can't be told to another replica.
+    fn link(&self, _req: &Request, _ino: INodeNo, _newparent: INodeNo, _newname: &OsStr, reply: ReplyEntry) {
+        reply.error(errno(Errno::PERM));
+    }
+
+    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        match self.fs.open(ino.0, flags.0) {
+            Ok(opened) => reply.opened(FileHandle(opened.handle), open_flags(&opened)),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn create(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        match self.fs.create(caller(req), parent.0, name.as_bytes(), mode, flags) {
+            Ok((_, attr, opened)) => reply.created(
+                &LONG,
+                &file_attr(&attr),
+                GENERATION,
+                FileHandle(opened.handle),
+                open_flags(&opened),
+            ),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn read(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        BUFFER.with_borrow_mut(|buffer| {
+            if buffer.len() < size as usize {
+                buffer.resize(size as usize, 0);
+            }
+            match self.fs.read(ino.0, fh.0, offset, &mut buffer[..size as usize]) {
+                Ok(n) => reply.data(&buffer[..n]),
+                Err(e) => reply.error(errno(e)),
+            }
+        });
+    }
+
+    fn write(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: u64,
+        data: &[u8],
+        write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        match self.fs.write(ino.0, offset, data, kill) {
+            Ok(()) => reply.written(data.len() as u32),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn flush(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _lock_owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
+        if self.fs.save_waits(ino.0) {
+            let fs = self.fs.clone();
+            self.slow.run(move || done(fs.flush(ino.0), reply));
+        } else {
+            done(self.fs.flush(ino.0), reply);
+        }
+    }
+
+    fn release(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        if self.fs.save_waits(ino.0) {
+            let fs = self.fs.clone();
+            self.slow.run(move || done(fs.release(ino.0, fh.0, flags.0), reply));
+        } else {
+            done(self.fs.release(ino.0, fh.0, flags.0), reply);
+        }
+    }
+
+    fn fsync(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        let fs = self.fs.clone();
+        self.slow.run(move || done(fs.fsync(ino.0), reply));
+    }
+
+    fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        match self.fs.opendir(ino.0) {
+            Ok((fh, true)) => {
+                reply.opened(FileHandle(fh), FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE);
+            }
+            Ok((fh, false)) => reply.opened(FileHandle(fh), FopenFlags::empty()),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn readdir(&self, _req: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let read = self.fs.readdir(ino.0, fh.0, offset, false, &mut |entry, next| {
+            let (ino, kind, name) = match entry {
+                DirEntry::Name { ino, kind, name } => (ino, kind, name),
+                DirEntry::Full { attr, name, .. } => (attr.ino, attr.kind, name),
+            };
+            reply.add(INodeNo(ino), next, file_type(kind), OsStr::from_bytes(name))
+        });
+        match read {
+            Ok(()) => reply.ok(),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn readdirplus(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let read = self.fs.readdir(ino.0, fh.0, offset, true, &mut |entry, next| {
+            // Of `.` and `..` the kernel reads the number and the kind only.
+            let (attr, name, cache) = match entry {
+                DirEntry::Name { ino, kind, name } => (super::reply::bare(ino, kind), name, false),
+                DirEntry::Full { attr, name, cache } => (file_attr(&attr), name, cache),
+            };
+            reply.add(attr.ino, next, OsStr::from_bytes(name), ttl(cache), &attr, GENERATION)
+        });
+        match read {
+            Ok(()) => reply.ok(),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn releasedir(&self, _req: &Request, ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+        self.fs.releasedir(ino.0, fh.0);
+        reply.ok();
+    }
+
+    fn fsyncdir(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        let fs = self.fs.clone();
+        self.slow.run(move || done(fs.fsyncdir(ino.0), reply));
+    }
+
+    fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        match self.fs.statfs() {
+            Ok(s) => reply.statfs(
+                s.f_blocks,
+                s.f_bfree,
+                s.f_bavail,
+                s.f_files,
+                s.f_ffree,
+                s.f_bsize as u32,
+                lattice_engine::key::MAX_SEGMENT as u32,
+                s.f_frsize as u32,
+            ),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    fn setxattr(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        let how = match flags {
+            libc::XATTR_CREATE => SetHow::Create,
+            libc::XATTR_REPLACE => SetHow::Replace,
+            _ => SetHow::Either,
+        };
+        done(self.fs.setxattr(ino.0, name.as_bytes(), value, how), reply);
+    }
+
+    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        xattr(self.fs.getxattr(ino.0, name.as_bytes()), size, reply);
+    }
+
+    fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        xattr(self.fs.listxattr(ino.0), size, reply);
+    }
+
+    fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        done(self.fs.removexattr(ino.0, name.as_bytes()), reply);
+    }
+
+    fn fallocate(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        done(self.fs.fallocate(ino.0, offset, length, mode), reply);
+    }
+
+    fn lseek(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
+        match self.fs.lseek(ino.0, offset, whence) {
+            Ok(at) => reply.offset(at),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+
+    /// There are none: programs ask to learn that a file is no terminal.
+    fn ioctl(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _flags: IoctlFlags,
+        _cmd: u32,
+        _in_data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(errno(Errno::NOTTY));
+    }
+
+    fn copy_file_range(
+        &self,
+        _req: &Request,
+        ino_in: INodeNo,
+        _fh_in: FileHandle,
+        offset_in: u64,
+        ino_out: INodeNo,
+        _fh_out: FileHandle,
+        offset_out: u64,
+        len: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        match self.fs.copy_range(ino_in.0, offset_in, ino_out.0, offset_out, len) {
+            Ok(n) => reply.written(n as u32),
+            Err(e) => reply.error(errno(e)),
+        }
+    }
+}

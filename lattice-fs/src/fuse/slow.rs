@@ -1,0 +1,46 @@
+//! A few threads for requests that wait for the disk. They start when they are first needed, and end with the mount.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+/// That many may wait for the disk at a time. They share its flushes, so more would gain little.
+const THREADS: usize = 4;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+#[derive(Debug, Default)]
+pub struct Slow(OnceLock<Mutex<Sender<Job>>>);
+
+impl Slow {
+    /// Runs it on one of the threads, or here where none can be started.
+    pub fn run(&self, job: impl FnOnce() + Send + 'static) {
+        let sender = self.0.get_or_init(|| Mutex::new(start())).lock().clone();
+        if let Err(unsent) = sender.send(Box::new(job)) {
+            (unsent.0)();
+        }
+    }
+}
+
+fn start() -> Sender<Job> {
+    let (sender, receiver) = channel();
+    let receiver = Arc::new(Mutex::new(receiver));
+    for i in 0..THREADS {
+        let receiver = receiver.clone();
+        // One that doesn't start is not missed while another one did; with none, the send fails.
+        let _ = std::thread::Builder::new().name(format!("fs-sync-{i}")).spawn(move || work(&receiver));
+    }
+    sender
+}
+
+/// Until the sender is gone: it is dropped with the adapter.
+fn work(receiver: &Mutex<Receiver<Job>>) {
+    loop {
+        let job = receiver.lock().recv();
+        match job {
+            Ok(job) => job(),
+            Err(_) => return,
+        }
+    }
+}

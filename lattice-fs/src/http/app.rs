@@ -1,0 +1,63 @@
+//! What every handler works on: the node, the mounts of this process, and the wish to stop.
+
+use std::sync::Arc;
+
+use lattice_engine::id::StoreId;
+use lattice_engine::node::{Node, StoreInfo};
+use lattice_engine::store::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::problem::{Code, Problem, Result};
+use crate::mounts::Mounts;
+use crate::view::Defaults;
+
+/// Shared by every request. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct App {
+    pub node: Node,
+    pub control: Arc<Control>,
+}
+
+/// What only a daemon has.
+#[derive(Debug)]
+pub struct Control {
+    /// `None` in a command that opened the node for itself.
+    pub mounts: Option<Mounts>,
+    /// Cancelled when the process is to flush and end; streams end with it.
+    pub stop: CancellationToken,
+}
+
+impl App {
+    /// For a command without a daemon.
+    pub fn in_process(node: Node) -> Self {
+        Self { node, control: Arc::new(Control { mounts: None, stop: CancellationToken::new() }) }
+    }
+
+    pub fn daemon(node: Node, mounts: Mounts, stop: CancellationToken) -> Self {
+        Self { node, control: Arc::new(Control { mounts: Some(mounts), stop }) }
+    }
+
+    /// The mounts, or why there can't be any.
+    pub fn mounts(&self) -> Result<&Mounts> {
+        self.control
+            .mounts
+            .as_ref()
+            .ok_or_else(|| Problem::new(Code::NoDaemon, "no daemon runs: `lattice mount DIR` starts one"))
+    }
+
+    /// The listing entry of a store that exists.
+    pub fn info(&self, id: StoreId) -> Result<StoreInfo> {
+        let found = self.node.stores()?.into_iter().find(|s| s.id == id);
+        found.ok_or_else(|| Problem::new(Code::NoSuchStore, format!("no store {id}")))
+    }
+
+    /// What fills the gaps in a file's attributes: the same as a mount of this process shows.
+    pub fn defaults(&self, store: &Handle) -> Defaults {
+        Defaults {
+            store: store.id(),
+            author: store.author(),
+            uid: rustix::process::getuid().as_raw(),
+            gid: rustix::process::getgid().as_raw(),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Extractors whose refusals are problem documents: the store and the key of a path, JSON bodies, queries.
+
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::Uri;
+use axum::http::request::Parts;
+use lattice_engine::key::Key;
+use lattice_engine::node::StoreInfo;
+use lattice_engine::store::Handle;
+use serde::de::DeserializeOwned;
+
+use super::app::App;
+use super::key_text::decode;
+use super::problem::{Code, Problem, blocking};
+
+/// The parts of `[/v1]/stores/{store}/{resource}/{key…}`, still encoded.
+fn store_path(path: &str) -> Option<(&str, &str)> {
+    let path = path.strip_prefix("/v1").unwrap_or(path).strip_prefix("/stores/")?;
+    let (store, rest) = path.split_once('/').unwrap_or((path, ""));
+    let (_resource, key) = rest.split_once('/').unwrap_or((rest, ""));
+    Some((store, key))
+}
+
+/// The store that the path names: a UUID, and for a person's sake also a name or a unique prefix.
+#[derive(Debug)]
+pub struct InStore(pub Handle);
+
+impl FromRequestParts<App> for InStore {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let (node, spec) = (app.node.clone(), store_spec(parts)?);
+        blocking(move || Ok(Self(node.find(&spec)?))).await
+    }
+}
+
+/// The same, also where the store can't be opened.
+#[derive(Debug)]
+pub struct Named(pub StoreInfo);
+
+impl FromRequestParts<App> for Named {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let (node, spec) = (app.node.clone(), store_spec(parts)?);
+        blocking(move || Ok(Self(node.find_info(&spec)?))).await
+    }
+}
+
+fn store_spec(parts: &Parts) -> Result<String, Problem> {
+    let (store, _) =
+        store_path(parts.uri.path()).ok_or_else(|| Problem::new(Code::NoRoute, "the path names no store"))?;
+    String::from_utf8(decode(store))
+        .map_err(|_| Problem::new(Code::NoSuchStore, format!("no store {store:?}: its name is not UTF-8")))
+}
+
+/// The key of the path: percent-encoded bytes, checked.
+#[derive(Debug)]
+pub struct AtKey(pub Key);
+
+impl<S: Send + Sync> FromRequestParts<S> for AtKey {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let (_, key) = store_path(parts.uri.path()).unwrap_or_default();
+        let bytes = decode(key);
+        Key::parse(&bytes).map(Self).map_err(|e| {
+            Problem::new(Code::BadKey, format!("{:?} is not a key: {e}", String::from_utf8_lossy(&bytes)))
+        })
+    }
+}
+
+/// A parameter of the query as bytes, which need not be UTF-8.
+pub fn query_bytes(uri: &Uri, name: &str) -> Option<Vec<u8>> {
+    let pairs = uri.query()?.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let (_, value) = pairs.into_iter().find(|(n, _)| *n == name)?;
+    Some(decode(&value.replace('+', " ")))
+}
+
+/// A JSON body.
+#[derive(Debug)]
+pub struct Json<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+    async fn from_request(req: Request, state: &S) -> Result<Self, Problem> {
+        let json = axum::Json::<T>::from_request(req, state).await;
+        json.map(|axum::Json(value)| Self(value))
+            .map_err(|e: JsonRejection| Problem::new(Code::BadRequest, e.body_text()))
+    }
+}
+
+/// A query string.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
+        query
+            .map(|axum::extract::Query(value)| Self(value))
+            .map_err(|e: QueryRejection| Problem::new(Code::BadRequest, e.body_text()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_splits_into_store_and_key() {
+        assert_eq!(store_path("/stores/home/keys/a/b"), Some(("home", "a/b")));
+        assert_eq!(store_path("/v1/stores/home/keys/a%2Fb"), Some(("home", "a%2Fb")));
+        assert_eq!(store_path("/stores/home"), Some(("home", "")));
+        assert_eq!(store_path("/status"), None);
+    }
+
+    #[test]
+    fn a_query_carries_any_bytes() {
+        let uri: Uri = "/x?limit=1&prefix=%ff%26+a".parse().expect("a uri");
+        assert_eq!(query_bytes(&uri, "prefix"), Some(b"\xff& a".to_vec()));
+        assert_eq!(query_bytes(&uri, "pre"), None);
+    }
+}

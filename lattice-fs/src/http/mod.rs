@@ -1,0 +1,78 @@
+//! The API: one axum router behind every command, over the daemon's Unix socket or in the command's own process. It
+//! decodes, calls the engine and answers; what things mean is decided below. Every error is a problem document.
+//!
+//! It asks nobody who they are: whoever can hand it a request is an administrator. The socket's listener sees to that.
+
+pub mod app;
+pub mod body;
+pub mod key_text;
+pub mod model;
+pub mod problem;
+
+mod batch;
+mod bundle;
+mod conflicts;
+mod control;
+mod describe;
+mod etag;
+mod events;
+mod extract;
+mod history;
+mod keys;
+mod listing;
+mod maintenance;
+mod mime;
+mod range;
+mod stores;
+mod upload;
+mod value;
+mod version;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, Uri};
+use axum::routing::{get, post};
+
+pub use app::App;
+pub use control::mount_now;
+pub use key_text::encode;
+use problem::{Code, Problem};
+
+/// JSON bodies; values and bundles are streamed and have no limit here.
+const MAX_JSON: usize = 64 << 20;
+
+/// Every route, at the root and again under `/v1`.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .merge(routes())
+        .nest("/v1", routes())
+        .fallback(async |uri: Uri| Problem::new(Code::NoRoute, format!("there is nothing at {}", uri.path())))
+        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
+            Problem::new(Code::MethodNotAllowed, format!("{} doesn't take {method}", uri.path()))
+        })
+        .layer(DefaultBodyLimit::max(MAX_JSON))
+        .with_state(app)
+}
+
+fn routes() -> Router<App> {
+    Router::new()
+        .route("/status", get(control::status))
+        .route("/mounts", get(control::mounts).post(control::mount).delete(control::unmount))
+        .route("/shutdown", post(control::shutdown))
+        .route("/import", post(bundle::import))
+        .route("/gc", post(maintenance::gc_stores))
+        .route("/stores", get(stores::list).post(stores::create))
+        .route("/stores/{store}", get(stores::show).patch(stores::rename).delete(stores::delete))
+        .route("/stores/{store}/keys", get(keys::list))
+        .route("/stores/{store}/keys/{*key}", get(value::get).put(value::put).delete(value::delete))
+        .route("/stores/{store}/batch", post(batch::post))
+        .route("/stores/{store}/history/{*key}", get(history::of_key))
+        .route("/stores/{store}/entries", get(history::entries))
+        .route("/stores/{store}/conflicts", get(conflicts::list))
+        .route("/stores/{store}/conflicts/{*key}", get(conflicts::show).post(conflicts::post))
+        .route("/stores/{store}/events", get(events::stream))
+        .route("/stores/{store}/export", get(bundle::export))
+        .route("/stores/{store}/gc", post(maintenance::gc))
+        .route("/stores/{store}/fsck", post(maintenance::fsck))
+        .route("/stores/{store}/stats", get(maintenance::stats))
+}

@@ -1,0 +1,325 @@
+//! `…/keys/{key}`: a key's bytes, streamed both ways.
+
+use std::io::Write;
+use std::ops::{ControlFlow, Range};
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use lattice_engine::entry::Value;
+use lattice_engine::id::EntryId;
+use lattice_engine::key::Key;
+use lattice_engine::merge::{FileAttrs, Record};
+use lattice_engine::store::{Change, Cites, Expect, Handle, Reader};
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use super::body::{self, BUFFER, BodyWriter};
+use super::etag::{Condition, etag, not_modified};
+use super::extract::{AtKey, InStore, Query};
+use super::problem::{Code, Problem, Result, blocking};
+use super::range::{Asked, parse};
+use super::{app::App, describe, mime, model::Written, upload, version};
+use crate::view::Kind;
+use crate::view::effective::{differing, is_dir, ranked_heads};
+
+/// Keys that one recursive delete may remove: it is one transaction.
+const MAX_REMOVED: usize = 50_000;
+
+#[derive(Debug, Deserialize)]
+pub struct GetQuery {
+    /// An earlier or a losing version: its entry id or a unique prefix.
+    version: Option<String>,
+}
+
+/// What is to be sent, before any byte of it is read.
+#[derive(Debug)]
+struct Found {
+    entry: EntryId,
+    tag: String,
+    kind: Kind,
+    bytes: Source,
+    headers: HeaderMap,
+}
+
+#[derive(Debug)]
+enum Source {
+    File(Reader),
+    Target(bytes::Bytes),
+}
+
+impl Source {
+    fn size(&self) -> u64 {
+        match self {
+            Self::File(reader) => reader.size(),
+            Self::Target(target) => target.len() as u64,
+        }
+    }
+}
+
+pub async fn get(
+    State(app): State<App>,
+    InStore(store): InStore,
+    AtKey(key): AtKey,
+    Query(q): Query<GetQuery>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let (stop, name) = (app.control.stop.clone(), key.clone());
+    let found = blocking(move || match q.version {
+        None => shown(&store, &key),
+        Some(id) => at_version(&store, &key, &id),
+    })
+    .await?;
+    if not_modified(&headers, &found.tag) {
+        return Ok((StatusCode::NOT_MODIFIED, common(&found)).into_response());
+    }
+    let size = found.bytes.size();
+    let asked = headers
+        .get(header::RANGE)
+        .and_then(|v| v.to_str().ok())
+        .filter(|_| if_range_holds(&headers, &found.tag));
+    let (status, range) = match parse(asked, size) {
+        Asked::Whole => (StatusCode::OK, 0..size),
+        Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+        Asked::Nothing => {
+            let mut response =
+                Problem::new(Code::BadRange, format!("the value has {size} bytes")).into_response();
+            insert(response.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{size}"));
+            return Ok(response);
+        }
+    };
+    let mut out = common(&found);
+    insert(&mut out, header::CONTENT_LENGTH, &(range.end - range.start).to_string());
+    if status == StatusCode::PARTIAL_CONTENT {
+        insert(&mut out, header::CONTENT_RANGE, &format!("bytes {}-{}/{size}", range.start, range.end - 1));
+    }
+    let body =
+        if method == Method::HEAD { Body::empty() } else { send(found.bytes, range, name, stop).await? };
+    Ok((status, out, body).into_response())
+}
+
+fn shown(store: &Handle, key: &Key) -> Result<Found> {
+    let record = store.get(key)?;
+    let (entry, node) = version::current(key, record.as_deref())?;
+    let record = record.unwrap_or_default();
+    let mut found = found(store, key, entry, &node.value, record.attrs.get(&node.file_id))?;
+    found.tag = etag(&record).unwrap_or_default();
+    conflict_headers(&mut found.headers, &record);
+    Ok(found)
+}
+
+fn at_version(store: &Handle, key: &Key, id: &str) -> Result<Found> {
+    let version = version::find(store, key, id)?;
+    let entry = version.entry.id;
+    let node = version::value(key, version)?;
+    let record = store.get(key)?.unwrap_or_default();
+    found(store, key, entry, &node.value, record.attrs.get(&node.file_id))
+}
+
+fn found(
+    store: &Handle,
+    key: &Key,
+    entry: EntryId,
+    value: &Value,
+    attrs: Option<&FileAttrs>,
+) -> Result<Found> {
+    let kind = Kind::of(value);
+    let (bytes, mime) = match value {
+        Value::File(content) => (Source::File(store.read(content)?), mime::of(key, attrs)),
+        Value::Symlink(target) => (Source::Target(target.clone()), "inode/symlink".into()),
+        Value::Dir => return Err(version::is_a_directory(key)),
+        Value::Fifo | Value::Socket => {
+            return Err(Problem::new(
+                Code::NotAFile,
+                format!("{key} is a {}: it holds no bytes", kind.word()),
+            ));
+        }
+    };
+    let mut headers = HeaderMap::new();
+    insert(&mut headers, header::CONTENT_TYPE, &mime);
+    Ok(Found { entry, tag: format!("\"{entry}\""), kind, bytes, headers })
+}
+
+/// All heads, the one that is shown first, and how many live ones differ.
+fn conflict_headers(headers: &mut HeaderMap, record: &Record) {
+    let heads: Vec<String> = ranked_heads(record).iter().map(|h| h.entry.id.to_string()).collect();
+    insert(headers, header::HeaderName::from_static("lattice-heads"), &heads.join(", "));
+    insert(headers, header::HeaderName::from_static("lattice-conflict"), &differing(record).to_string());
+}
+
+/// Headers of the value, whatever part of it is sent. A value is somebody's bytes: a browser must not run them here.
+fn common(found: &Found) -> HeaderMap {
+    let mut headers = found.headers.clone();
+    insert(&mut headers, header::ETAG, &found.tag);
+    insert(&mut headers, header::ACCEPT_RANGES, "bytes");
+    insert(&mut headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    insert(&mut headers, header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'");
+    insert(&mut headers, header::HeaderName::from_static("lattice-kind"), found.kind.word());
+    insert(&mut headers, header::HeaderName::from_static("lattice-entry"), &found.entry.to_string());
+    headers
+}
+
+/// What can't stand in a header is left out.
+fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// A range of another version is no use: then the whole is sent.
+fn if_range_holds(headers: &HeaderMap, tag: &str) -> bool {
+    headers.get(header::IF_RANGE).is_none_or(|v| v.as_bytes() == tag.as_bytes())
+}
+
+/// The first block is read before anything is answered: what can't be read is then an error and no broken body.
+async fn send(source: Source, range: Range<u64>, key: Key, stop: CancellationToken) -> Result<Body> {
+    let reader = match source {
+        Source::Target(target) => {
+            return Ok(Body::from(target.slice(range.start as usize..range.end as usize)));
+        }
+        Source::File(reader) => reader,
+    };
+    blocking(move || {
+        let mut part = Part { reader, range, key };
+        let first = part.next()?;
+        if part.range.is_empty() {
+            return Ok(Body::from(first));
+        }
+        let (mut writer, body) = body::writer();
+        tokio::task::spawn_blocking(move || {
+            if let Err(e) = writer.write_all(&first).and_then(|()| rest(part, writer, &stop)) {
+                tracing::debug!("nobody reads this value any more: {e}");
+            }
+        });
+        Ok(body)
+    })
+    .await
+}
+
+/// What is still to be read of a value.
+struct Part {
+    reader: Reader,
+    range: Range<u64>,
+    key: Key,
+}
+
+impl Part {
+    /// The next block; the range says what is left after it.
+    fn next(&mut self) -> Result<Vec<u8>> {
+        let want = (self.range.end - self.range.start).min(BUFFER as u64) as usize;
+        let mut block = vec![0; want];
+        let broken = |p: Problem| Problem { detail: format!("{}: {}", self.key, p.detail), ..p };
+        let n = self.reader.read_at(&mut block, self.range.start).map_err(|e| broken(e.into()))?;
+        if n < want {
+            let detail = format!("its bytes end at {}", self.range.start + n as u64);
+            return Err(broken(Problem::new(Code::Damaged, detail)));
+        }
+        self.range.start += n as u64;
+        Ok(block)
+    }
+}
+
+fn rest(mut part: Part, mut out: BodyWriter, stop: &CancellationToken) -> std::io::Result<()> {
+    while !part.range.is_empty() {
+        if stop.is_cancelled() {
+            out.abort("the daemon stops");
+            return Ok(());
+        }
+        match part.next() {
+            Ok(block) => out.write_all(&block)?,
+            Err(e) => {
+                tracing::warn!("a value broke off: {e}");
+                out.abort(&e);
+                return Ok(());
+            }
+        }
+    }
+    out.finish()
+}
+
+pub async fn put(
+    InStore(store): InStore,
+    AtKey(key): AtKey,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, HeaderMap, Json<Written>)> {
+    let condition = Condition::of_headers(&headers)?;
+    let mut source = body::reader(body);
+    blocking(move || {
+        // Judged before the bytes are read, so that a gigabyte isn't sent for nothing, and again when it commits.
+        upload::put_change(
+            &store,
+            key.clone(),
+            Value::File(lattice_engine::entry::Content::EMPTY),
+            &condition,
+        )?;
+        // From here until the commit names them, gc must not take the chunks.
+        let _pin = store.content().pin();
+        let existed = store.get(&key)?.is_some_and(|r| r.exists());
+        let content = upload::content(&store, &mut source)?;
+        let change = upload::put_change(&store, key, Value::File(content), &condition)?;
+        let entry = upload::commit(&store, vec![change])?;
+        let mut out = HeaderMap::new();
+        insert(&mut out, header::ETAG, &format!("\"{}\"", entry.id));
+        let status = if existed { StatusCode::OK } else { StatusCode::CREATED };
+        Ok((status, out, Json(describe::written(&entry))))
+    })
+    .await
+}
+
+#[derive(Debug, Deserialize)]
+pub struct DeleteQuery {
+    /// A directory with all below it.
+    #[serde(default)]
+    recursive: bool,
+}
+
+pub async fn delete(
+    InStore(store): InStore,
+    AtKey(key): AtKey,
+    Query(q): Query<DeleteQuery>,
+    headers: HeaderMap,
+) -> Result<Json<Written>> {
+    let condition = Condition::of_headers(&headers)?;
+    blocking(move || {
+        let record = store.get(&key)?.filter(|r| r.exists());
+        let record = record.ok_or_else(|| Problem::new(Code::NotFound, format!("{key}: no such key")))?;
+        let changes = match is_dir(&key, &record) {
+            true if q.recursive => delete_below(&store, &key, &record)?,
+            true => {
+                let detail = format!(
+                    "{key} is a directory: remove it with all below it by `rm -r`, or ?recursive=true"
+                );
+                return Err(Problem::new(Code::IsADirectory, detail));
+            }
+            false => vec![upload::delete_change(&store, key, &condition)?],
+        };
+        let removed = changes.len() as u64;
+        let entry = upload::commit(&store, changes)?;
+        Ok(Json(Written { removed: Some(removed), ..describe::written(&entry) }))
+    })
+    .await
+}
+
+/// Deletions of `key` and all below it, the deepest first.
+fn delete_below(store: &Handle, key: &Key, record: &Record) -> Result<Vec<Change>> {
+    let mut keys = Vec::new();
+    if !record.heads.is_empty() {
+        keys.push(key.clone());
+    }
+    store.walk(key, &mut |key, record| {
+        if record.winner().is_some() {
+            keys.push(key.clone());
+        }
+        if keys.len() > MAX_REMOVED { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if keys.len() > MAX_REMOVED {
+        let detail = format!("{key} has over {MAX_REMOVED} keys below it: remove its parts one by one");
+        return Err(Problem::new(Code::TooMany, detail));
+    }
+    let delete = |key| Change::Delete { key, cites: Cites::All, expect: Expect::Anything };
+    Ok(keys.into_iter().rev().map(delete).collect())
+}

@@ -1,0 +1,19 @@
+//! Logs: tracing to stderr. `LATTICE_LOG` says how much, `LATTICE_LOG_FORMAT=json` in which form.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// A daemon tells what it does; a command only what goes wrong.
+pub fn start(daemon: bool) {
+    let default = if daemon { "info" } else { "error" };
+    let filter = EnvFilter::try_from_env("LATTICE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let json = std::env::var("LATTICE_LOG_FORMAT").is_ok_and(|f| f == "json");
+    // A second start, in a test, keeps the first.
+    let _ = if json {
+        logs.json().try_init()
+    } else {
+        logs.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init()
+    };
+}

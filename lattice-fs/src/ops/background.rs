@@ -1,0 +1,200 @@
+//! What happens without being asked: files left open and quiet become entries, large files become content.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::Fs;
+use super::inode::{Inode, Place};
+
+/// A file left open is committed when nothing was written to it for this long.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Work that waits for the threads.
+#[derive(Debug, Default)]
+pub struct Queue {
+    inner: Mutex<Inner>,
+    wake: Condvar,
+}
+
+#[derive(Debug)]
+enum Work {
+    /// A large file on its way.
+    Promote(Arc<Inode>),
+    /// An inode that was committed though its name led elsewhere: what does it show now?
+    Recheck(u64),
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    quiet: Vec<Weak<Inode>>,
+    work: VecDeque<Work>,
+    stop: bool,
+}
+
+impl Queue {
+    /// Watches a dirty file until it is clean. Wakes nobody: it can't be due yet.
+    pub(super) fn quiet(&self, inode: &Arc<Inode>) {
+        self.inner.lock().quiet.push(Arc::downgrade(inode));
+    }
+
+    pub(super) fn promote(&self, inode: &Arc<Inode>) {
+        self.push(Work::Promote(inode.clone()));
+    }
+
+    pub(super) fn recheck(&self, inode: &Inode) {
+        self.push(Work::Recheck(inode.ino));
+    }
+
+    fn push(&self, work: Work) {
+        self.inner.lock().work.push_back(work);
+        self.wake.notify_all();
+    }
+}
+
+/// The threads, for as long as it lives.
+#[derive(Debug)]
+pub struct Background {
+    fs: Arc<Fs>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Background {
+    pub fn start(fs: &Arc<Fs>) -> std::io::Result<Self> {
+        let mut background = Self { fs: fs.clone(), threads: Vec::new() };
+        for (name, run) in [("fs-quiet", Fs::run_quiet as fn(&Fs)), ("fs-work", Fs::run_work)] {
+            let fs = fs.clone();
+            background.threads.push(std::thread::Builder::new().name(name.into()).spawn(move || run(&fs))?);
+        }
+        Ok(background)
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.fs.queue.inner.lock().stop = true;
+        self.fs.queue.wake.notify_all();
+        for thread in self.threads.drain(..) {
+            // A panic there was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Fs {
+    fn run_quiet(&self) {
+        let mut inner = self.queue.inner.lock();
+        while !inner.stop {
+            self.queue.wake.wait_for(&mut inner, QUIET / 5);
+            let list = std::mem::take(&mut inner.quiet);
+            if list.is_empty() {
+                continue;
+            }
+            drop(inner);
+            let stay: Vec<_> = list.into_iter().filter(|inode| self.check_quiet(inode)).collect();
+            inner = self.queue.inner.lock();
+            inner.quiet.extend(stay);
+        }
+    }
+
+    /// Commits a file that has been quiet; false when it needs no more watching.
+    fn check_quiet(&self, inode: &Weak<Inode>) -> bool {
+        let Some(inode) = inode.upgrade() else {
+            return false;
+        };
+        let due = {
+            let mut state = inode.state.lock();
+            let unlinked = state.unlinked;
+            match &mut state.staged {
+                Some(staged) if staged.is_dirty() && !unlinked => {
+                    let due = staged.changed.elapsed() >= QUIET;
+                    if due {
+                        // Whether it succeeds or not, not again before the next five seconds.
+                        staged.changed = Instant::now();
+                    }
+                    due
+                }
+                Some(staged) => {
+                    staged.listed = false;
+                    return false;
+                }
+                None => return false,
+            }
+        };
+        if let (true, Place::Store(volume)) = (due, &inode.place)
+            && let Err(errno) = self.save(volume, &inode)
+        {
+            tracing::warn!(path = self.path_of(&inode), %errno, "a file that is still open could not be saved yet");
+        }
+        true
+    }
+
+    fn run_work(&self) {
+        loop {
+            let work = {
+                let mut inner = self.queue.inner.lock();
+                loop {
+                    if let Some(work) = inner.work.pop_front() {
+                        break work;
+                    }
+                    if inner.stop {
+                        return;
+                    }
+                    self.queue.wake.wait(&mut inner);
+                }
+            };
+            match work {
+                Work::Promote(inode) => self.promote(&inode),
+                Work::Recheck(ino) => self.recheck_name(ino),
+            }
+        }
+    }
+
+    /// What waits for the threads, done here and now.
+    #[cfg(test)]
+    pub(super) fn work_off(&self) {
+        loop {
+            let work = self.queue.inner.lock().work.pop_front();
+            match work {
+                Some(Work::Promote(inode)) => self.promote(&inode),
+                Some(Work::Recheck(ino)) => self.recheck_name(ino),
+                None => return,
+            }
+        }
+    }
+
+    fn promote(&self, inode: &Inode) {
+        let Place::Store(volume) = &inode.place else {
+            return;
+        };
+        if inode.state.lock().writers > 0 {
+            // Its next close asks again.
+            return;
+        }
+        if let Err(errno) = self.settle_intent(volume, inode) {
+            tracing::warn!(path = self.path_of(inode), %errno, "a large file waits in the staging directory; it is tried again when the store opens");
+        }
+    }
+
+    /// Commits everything that is staged. For unmounting: the first error, after trying all.
+    pub fn save_all(&self) -> super::Result<()> {
+        let mut result = Ok(());
+        for inode in self.table.all() {
+            let Place::Store(volume) = &inode.place else {
+                continue;
+            };
+            if inode.is_dir() {
+                continue;
+            }
+            let saved = self.save(volume, &inode).and_then(|()| self.settle_intent(volume, &inode));
+            if let Err(errno) = saved {
+                tracing::warn!(path = self.path_of(&inode), %errno, "could not be saved before unmounting");
+                result = result.and(Err(errno));
+            }
+        }
+        result
+    }
+}

@@ -1,0 +1,364 @@
+//! From staged bytes to an entry: the one place where a file's content is committed.
+//!
+//! Locks are taken in this order: an intent's `gate`, the volume's `tree`, an inode's state, the table.
+
+use std::sync::Arc;
+
+use lattice_engine::entry::{Attrs, Content, Node, Value};
+use lattice_engine::id::EntryId;
+use lattice_engine::key::Key;
+use lattice_engine::store::{Change, Cites, Expect, Intent, Reader, StoreError};
+use parking_lot::{Mutex, MutexGuard};
+
+use super::Fs;
+use super::errno::{self, Errno, Result};
+use super::inode::{Inode, Place, State, cites};
+use super::staged::{Body, StageError, Staged};
+use super::volume::Volume;
+use crate::view::effective::shown_head;
+
+/// A large file on its way: written, logged, not yet chunked.
+#[derive(Debug)]
+pub struct Underway {
+    pub intent: Intent,
+    /// Held by whoever promotes or drops it.
+    gate: Mutex<()>,
+}
+
+impl Fs {
+    /// Commits what is staged, if anything new is.
+    pub(super) fn save(&self, volume: &Volume, inode: &Inode) -> Result<()> {
+        if !inode.state.lock().is_dirty() {
+            return Ok(());
+        }
+        let _tree = volume.tree.read();
+        let mut state = inode.state.lock();
+        self.save_locked(volume, inode, &mut state)
+    }
+
+    /// The same with `tree` (shared) and the state held.
+    pub(super) fn save_locked(&self, volume: &Volume, inode: &Inode, state: &mut State) -> Result<()> {
+        if state.unlinked || !state.is_dirty() {
+            return Ok(());
+        }
+        volume.writable()?;
+        let key = self.table.key(volume, inode.ino, None)?;
+        self.refresh_cites(volume, &key, state)?;
+        let Some(staged) = &mut state.staged else {
+            return Ok(());
+        };
+        let mut attrs = staged.attrs.clone();
+        attrs.mtime = Some(state.meta.mtime);
+        match &staged.body {
+            Body::File(_) => return self.log_intent(volume, inode, &key, state, attrs),
+            Body::Memory(bytes) => {
+                // Its chunks are spared by a collection until the entry names them.
+                let _pin = volume.handle.content().pin();
+                let content =
+                    volume.handle.put_content(bytes).map_err(|e| volume.failed("write", &key, &e))?;
+                self.put(volume, inode, &key, state, content, attrs)?;
+            }
+            Body::Overlay { .. } => {
+                let _pin = volume.handle.content().pin();
+                let base = match &state.value {
+                    Value::File(content) => content,
+                    _ => return Err(Errno::INVAL),
+                };
+                let content = update(volume, base, staged).map_err(|e| volume.failed("write", &key, &e))?;
+                self.put(volume, inode, &key, state, content, attrs)?;
+                self.rebase(volume, &key, state)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put(
+        &self,
+        volume: &Volume,
+        inode: &Inode,
+        key: &Key,
+        state: &mut State,
+        content: Content,
+        attrs: Attrs,
+    ) -> Result<()> {
+        let value = Value::File(content);
+        let node = Node { file_id: state.file_id, value: value.clone(), attrs };
+        let cites = Cites::Heads(state.cites.clone());
+        let put = Change::Put { key: key.clone(), node, cites, expect: Expect::Anything };
+        let entry = self.commit(volume, "write", key, vec![put])?;
+        state.value = value;
+        state.cites.clear();
+        state.cites.push(entry.id);
+        state.reader = None;
+        if let Some(staged) = &mut state.staged {
+            staged.set_clean();
+            staged.attrs = Attrs::default();
+        }
+        self.committed(inode, state);
+        Ok(())
+    }
+
+    /// The store knows the file from now on.
+    fn committed(&self, inode: &Inode, state: &mut State) {
+        if !std::mem::replace(&mut state.committed, true) {
+            self.table.settle(inode.ino);
+        } else if !self.table.is_named(inode.ino) {
+            // It was changed or deleted elsewhere while it was open here: the name shows something else by now.
+            self.queue.recheck(inode);
+        }
+        self.drop_clean(state);
+    }
+
+    /// After a commit, what is written next goes over the new content.
+    fn rebase(&self, volume: &Volume, key: &Key, state: &mut State) -> Result<()> {
+        let Some(content) = state.content().cloned() else {
+            return Ok(());
+        };
+        let Some(Staged { body: Body::Overlay { base, base_len, over, written }, .. }) = &mut state.staged
+        else {
+            return Ok(());
+        };
+        *base = volume.handle.read(&content).map_err(|e| volume.failed("write", key, &e))?;
+        *base_len = base.size();
+        *written = Default::default();
+        over.file.set_len(0).map_err(|e| errno::of_staging("write", &key.to_string(), &e))
+    }
+
+    /// A directory above was renamed since: the same version has other heads now.
+    fn refresh_cites(&self, volume: &Volume, key: &Key, state: &mut State) -> Result<()> {
+        let epoch = volume.epoch();
+        if state.epoch == epoch {
+            return Ok(());
+        }
+        state.epoch = epoch;
+        if !state.committed {
+            return Ok(());
+        }
+        let record = self.record(volume, "write", key)?;
+        if let Some(record) = record {
+            let same =
+                shown_head(&record).and_then(|h| h.node.as_ref()).is_some_and(|n| n.file_id == state.file_id);
+            if same {
+                state.cites = cites(&record);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that there is something to write into: the file's bytes, or none of them.
+    pub(super) fn ensure_staged(
+        &self,
+        volume: &Volume,
+        inode: &Arc<Inode>,
+        state: &mut State,
+        empty: bool,
+    ) -> Result<()> {
+        if state.staged.is_some() {
+            return Ok(());
+        }
+        let staged = if empty {
+            Staged::empty()
+        } else {
+            let reader = self.reader(volume, inode, state)?;
+            Staged::over(reader, || volume.handle.staging_path())
+                .map_err(|e| self.stage_failed(volume, "write", inode, &e))?
+        };
+        state.staged = Some(staged);
+        Ok(())
+    }
+
+    /// The version that is open, opened.
+    pub(super) fn reader(&self, volume: &Volume, inode: &Inode, state: &mut State) -> Result<Reader> {
+        if let Some(reader) = &state.reader {
+            return Ok(reader.clone());
+        }
+        let content = state.content().ok_or(Errno::INVAL)?;
+        let reader = volume.handle.read(content).map_err(|e| {
+            let key = self.table.key(volume, inode.ino, None).unwrap_or(Key::ROOT);
+            volume.failed("read", &key, &e)
+        })?;
+        state.reader = Some(reader.clone());
+        Ok(reader)
+    }
+
+    /// Before a file loses its name: who has it open goes on reading it, whatever a collection removes.
+    pub(super) fn hold_open(&self, volume: &Volume, inode: &Inode, state: &mut State) -> Result<()> {
+        let needs =
+            state.opens > 0 && state.staged.is_none() && state.content().is_some_and(|c| c.size() > 0);
+        if needs {
+            self.reader(volume, inode, state)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a file on the list of those that are committed when they stay quiet.
+    pub(super) fn note_dirty(&self, inode: &Arc<Inode>, state: &mut State) {
+        if let Some(staged) = &mut state.staged
+            && staged.is_dirty()
+            && !std::mem::replace(&mut staged.listed, true)
+        {
+            self.queue.quiet(inode);
+        }
+    }
+
+    pub(super) fn stage_failed(
+        &self,
+        volume: &Volume,
+        operation: &'static str,
+        inode: &Inode,
+        error: &StageError,
+    ) -> Errno {
+        let key = self.table.key(volume, inode.ino, None).unwrap_or(Key::ROOT);
+        match error {
+            StageError::Store(e) => volume.failed(operation, &key, e),
+            StageError::Io(e) => errno::of_staging(operation, &key.to_string(), e),
+        }
+    }
+
+    /// Logs that a staged file is to become this key's value. From here it survives a kill; a thread does the rest once
+    /// nobody writes it any more.
+    fn log_intent(
+        &self,
+        volume: &Volume,
+        inode: &Inode,
+        key: &Key,
+        state: &mut State,
+        attrs: Attrs,
+    ) -> Result<()> {
+        let Some(Staged { body: Body::File(file), .. }) = &mut state.staged else {
+            return Ok(());
+        };
+        let fresh = volume.handle.staging_path().map_err(|e| volume.failed("write", key, &e))?;
+        let path = file.hand_over(fresh).map_err(|e| errno::of_staging("write", &key.to_string(), &e))?;
+        let size = state.size();
+        let node = Node { file_id: state.file_id, value: Value::File(Content::EMPTY), attrs };
+        let cites = Cites::Heads(state.cites.clone());
+        let intent = volume
+            .handle
+            .stage(path, key.clone(), node, cites, size)
+            .map_err(|e| volume.failed("write", key, &e))?;
+        let before = state.intent.replace(Arc::new(Underway { intent, gate: Mutex::new(()) }));
+        match before {
+            None => self.table.pin(inode.ino),
+            // The same file, as it was at an earlier close.
+            Some(before) => {
+                volume.handle.unstage(&before.intent).map_err(|e| volume.failed("write", key, &e))?
+            }
+        }
+        if let Some(staged) = &mut state.staged {
+            staged.set_clean();
+        }
+        Ok(())
+    }
+
+    /// Waits until a file on its way has arrived, bringing it there if nobody does. Not with `tree` or a state held.
+    pub(super) fn settle_intent(&self, volume: &Volume, inode: &Inode) -> Result<()> {
+        let Some(underway) = inode.state.lock().intent.clone() else {
+            return Ok(());
+        };
+        let _gate = underway.gate.lock();
+        let current = |state: &State| state.intent.as_ref().is_some_and(|c| Arc::ptr_eq(c, &underway));
+        {
+            let _tree = volume.tree.read();
+            let mut state = inode.state.lock();
+            if !current(&state) {
+                return Ok(());
+            }
+            if state.writers > 0 {
+                // Adopted bytes must not change: whoever writes the file waits, and goes on over its new content.
+                self.save_locked(volume, inode, &mut state)?;
+                let Some(latest) = state.intent.clone() else {
+                    return Ok(());
+                };
+                let entry = self.promote_file(volume, &latest)?;
+                return self.arrived(volume, inode, &mut state, &latest, entry);
+            }
+        }
+        // Nobody writes it, and whoever opens it for writing waits at the gate.
+        let entry = self.promote_file(volume, &underway)?;
+        let mut state = inode.state.lock();
+        self.arrived(volume, inode, &mut state, &underway, entry)
+    }
+
+    fn promote_file(&self, volume: &Volume, underway: &Underway) -> Result<EntryId> {
+        let promoted = volume.handle.promote(&underway.intent);
+        promoted.map(|entry| entry.id).map_err(|e| volume.failed("write", &underway.intent.key, &e))
+    }
+
+    /// The store has a large file's content: what was read from the staging directory is the store's now.
+    fn arrived(
+        &self,
+        volume: &Volume,
+        inode: &Inode,
+        state: &mut State,
+        underway: &Underway,
+        entry: EntryId,
+    ) -> Result<()> {
+        let record = self.record(volume, "write", &underway.intent.key)?;
+        let head = record.as_ref().and_then(|r| r.heads.iter().find(|h| h.entry.id == entry));
+        if let Some(node) = head.and_then(|h| h.node.as_ref()) {
+            state.value = node.value.clone();
+        }
+        state.cites = vec![entry];
+        state.intent = None;
+        if !state.is_dirty() {
+            state.staged = None;
+        }
+        state.reader = None;
+        self.committed(inode, state);
+        self.table.unpin(inode.ino);
+        Ok(())
+    }
+
+    /// An inode's state, once nothing of it is on its way that a change now would corrupt.
+    pub(super) fn settled<'a>(&self, volume: &Volume, inode: &'a Inode) -> Result<MutexGuard<'a, State>> {
+        loop {
+            self.settle_intent(volume, inode)?;
+            let state = inode.state.lock();
+            if state.intent.is_none() || state.writers > 0 {
+                return Ok(state);
+            }
+        }
+    }
+
+    /// The file is going away: so is what was on its way to it.
+    pub(super) fn drop_intent(&self, volume: &Volume, inode: &Inode) -> Result<()> {
+        let Some(underway) = inode.state.lock().intent.clone() else {
+            return Ok(());
+        };
+        let _gate = underway.gate.lock();
+        let mut state = inode.state.lock();
+        if !state.intent.as_ref().is_some_and(|c| Arc::ptr_eq(c, &underway)) {
+            return Ok(());
+        }
+        let key = &underway.intent.key;
+        volume.handle.unstage(&underway.intent).map_err(|e| volume.failed("unlink", key, &e))?;
+        state.intent = None;
+        drop(state);
+        self.table.unpin(inode.ino);
+        Ok(())
+    }
+
+    /// Before a directory moves: what is on its way to a key goes there first.
+    pub(super) fn settle_intents_below(&self, volume: &Volume) -> Result<()> {
+        for inode in self.table.all() {
+            if matches!(&inode.place, Place::Store(v) if v.id == volume.id) && !inode.is_dir() {
+                self.settle_intent(volume, &inode)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// For `fsync`: a large file goes all the way.
+    pub(super) fn make_durable(&self, volume: &Volume, inode: &Inode) -> Result<()> {
+        self.settle_intent(volume, inode)
+    }
+}
+
+/// The content of a staged file, of which only what changed is stored anew.
+fn update(volume: &Volume, base: &Content, staged: &Staged) -> std::result::Result<Content, StoreError> {
+    let changed = staged
+        .changed_ranges()
+        .map_err(|source| StoreError::Io { what: "read the staged file".into(), source })?;
+    volume.handle.content().update(base, staged.size(), &changed, staged).map_err(StoreError::Content)
+}

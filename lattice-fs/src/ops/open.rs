@@ -1,0 +1,178 @@
+//! `open`, `close` and what stands between them: counts, and when staged bytes become an entry.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use lattice_engine::entry::Value;
+
+use super::Fs;
+use super::errno::{Errno, Result};
+use super::inode::{Inode, Place, State};
+use super::staged::Staged;
+use super::volume::{Volume, now};
+use crate::view::Kind;
+
+/// How the kernel should treat an open file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// What reads bring back; 0 for a file of a store.
+    pub handle: u64,
+    /// Nothing was or will be written: closing needs no call.
+    pub no_flush: bool,
+    /// The kernel may keep what it has cached of it.
+    pub keep_cache: bool,
+}
+
+impl Opened {
+    pub(super) fn for_flags(flags: i32) -> Self {
+        Self { handle: 0, no_flush: !is_writing(flags), keep_cache: true }
+    }
+}
+
+pub(super) fn is_writing(flags: i32) -> bool {
+    flags & libc::O_ACCMODE != libc::O_RDONLY
+}
+
+impl Fs {
+    /// With `O_TRUNC` the file is empty from here on, in the same entry as what is written next.
+    pub fn open(&self, ino: u64, flags: i32) -> Result<Opened> {
+        let inode = self.table.get(ino)?;
+        let volume = match &inode.place {
+            Place::Store(volume) => volume,
+            Place::Control(volume, path) => {
+                let text = self.open_control(volume, path)?;
+                let handle = self.next_handle.fetch_add(1, Ordering::Relaxed);
+                self.texts.lock().insert(handle, text);
+                return Ok(Opened { handle, no_flush: true, keep_cache: false });
+            }
+            Place::Top => return Err(Errno::ISDIR),
+            Place::StoreName(_) => return Err(Errno::LOOP),
+        };
+        match inode.kind {
+            Kind::File => {}
+            Kind::Dir => return Err(Errno::ISDIR),
+            Kind::Symlink => return Err(Errno::LOOP),
+            Kind::Fifo | Kind::Socket => return Err(Errno::NXIO),
+        }
+        let writing = is_writing(flags);
+        if writing {
+            volume.writable()?;
+            self.settle_intent(volume, &inode)?;
+        }
+        let mut state = inode.state.lock();
+        if writing && flags & libc::O_TRUNC != 0 {
+            self.stage_empty(&inode, &mut state);
+        }
+        state.opens += 1;
+        state.writers += u32::from(writing);
+        if state.opens == 1 {
+            self.table.pin(ino);
+        }
+        Ok(Opened::for_flags(flags))
+    }
+
+    fn stage_empty(&self, inode: &Arc<Inode>, state: &mut State) {
+        let mut staged = Staged::empty();
+        if let Some(before) = state.staged.take() {
+            staged.attrs = before.attrs;
+            staged.listed = before.listed;
+        }
+        state.staged = Some(staged);
+        state.touch(now());
+        self.note_dirty(inode, state);
+    }
+
+    /// Every `close`, also of one of several descriptors. What was written is an entry when it returns.
+    pub fn flush(&self, ino: u64) -> Result<()> {
+        let inode = self.table.get(ino)?;
+        match &inode.place {
+            Place::Store(volume) => self.save(volume, &inode),
+            _ => Ok(()),
+        }
+    }
+
+    /// The last `close` of one `open`.
+    pub fn release(&self, ino: u64, handle: u64, flags: i32) -> Result<()> {
+        if handle != 0 {
+            self.texts.lock().remove(&handle);
+            return Ok(());
+        }
+        let inode = self.table.get(ino)?;
+        let Place::Store(volume) = &inode.place else {
+            return Ok(());
+        };
+        // A mapping may have been written after the last flush.
+        let dirty = inode.state.lock().is_dirty();
+        let saved = if dirty && is_writing(flags) { self.save(volume, &inode) } else { Ok(()) };
+        let mut state = inode.state.lock();
+        state.opens = state.opens.saturating_sub(1);
+        state.writers = state.writers.saturating_sub(u32::from(is_writing(flags)));
+        if state.writers == 0 && state.intent.is_some() {
+            self.queue.promote(&inode);
+        }
+        self.drop_clean(&mut state);
+        let last = state.opens == 0;
+        drop(state);
+        if last {
+            self.table.unpin(ino);
+        }
+        saved
+    }
+
+    /// Lets go of buffers that hold nothing new and that nobody has open.
+    pub(super) fn drop_clean(&self, state: &mut State) {
+        let unsaved = state.is_dirty() && !state.unlinked;
+        let orphan = state.unlinked && state.opens > 0;
+        let needed = unsaved || orphan || state.writers > 0 || state.intent.is_some();
+        if !needed {
+            state.staged = None;
+        }
+        if state.opens == 0 {
+            state.reader = None;
+        }
+    }
+
+    /// What was written, and all that it depends on, survives a power loss when it returns.
+    pub fn fsync(&self, ino: u64) -> Result<()> {
+        let inode = self.table.get(ino)?;
+        let Place::Store(volume) = &inode.place else {
+            return Ok(());
+        };
+        if inode.state.lock().unlinked {
+            return Ok(());
+        }
+        self.save(volume, &inode)?;
+        self.make_durable(volume, &inode)?;
+        self.sync_volume(volume, &inode)
+    }
+
+    pub fn fsyncdir(&self, ino: u64) -> Result<()> {
+        let inode = self.table.get(ino)?;
+        let Place::Store(volume) = &inode.place else {
+            return Ok(());
+        };
+        // A name that appeared here is durable with its file's first version, even an empty one.
+        for (_, child) in self.table.pending(ino) {
+            self.save(volume, &child)?;
+        }
+        self.sync_volume(volume, &inode)
+    }
+
+    fn sync_volume(&self, volume: &Volume, inode: &Inode) -> Result<()> {
+        volume.handle.sync().map_err(|e| {
+            let key = self.table.key(volume, inode.ino, None).unwrap_or(lattice_engine::key::Key::ROOT);
+            volume.failed("fsync", &key, &e)
+        })
+    }
+
+    pub fn readlink(&self, ino: u64) -> Result<bytes::Bytes> {
+        let inode = self.table.get(ino)?;
+        if let Place::StoreName(target) = &inode.place {
+            return Ok(target.clone());
+        }
+        match &inode.state.lock().value {
+            Value::Symlink(target) => Ok(target.clone()),
+            _ => Err(Errno::INVAL),
+        }
+    }
+}

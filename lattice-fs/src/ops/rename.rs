@@ -1,0 +1,177 @@
+//! `rename`, with `RENAME_NOREPLACE` and `RENAME_EXCHANGE`. One entry, whatever is below.
+
+use std::sync::Arc;
+
+use lattice_engine::store::{Change, RenameHow};
+
+use super::Fs;
+use super::errno::{Errno, Result};
+use super::inode::Inode;
+use super::table::Known;
+use super::volume::{Volume, now};
+
+/// `renameat2` flags that are known here; any other is `EINVAL`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RenameFlags {
+    pub no_replace: bool,
+    pub exchange: bool,
+}
+
+/// A name in a directory.
+struct Spot<'a> {
+    dir: Arc<Inode>,
+    name: &'a [u8],
+}
+
+impl Fs {
+    pub fn rename(
+        &self,
+        parent: u64,
+        name: &[u8],
+        new_parent: u64,
+        new_name: &[u8],
+        flags: RenameFlags,
+    ) -> Result<()> {
+        let (dir, volume) = self.writable_dir(parent)?;
+        let (new_dir, new_volume) = self.writable_dir(new_parent)?;
+        if volume.id != new_volume.id {
+            return Err(Errno::XDEV);
+        }
+        let source = self.victim(&volume, parent, name)?;
+        let target = self.target(&volume, new_parent, new_name);
+        let (from, to) = (Spot { dir, name }, Spot { dir: new_dir, name: new_name });
+        let done = match &target {
+            Ok(target) => self.rename_inodes(&volume, &from, &to, &source, target.as_ref(), flags),
+            Err(e) => Err(*e),
+        };
+        self.table.forget(source.ino, 1);
+        if let Ok(Some(target)) = target {
+            self.table.forget(target.ino, 1);
+        }
+        done
+    }
+
+    fn target(&self, volume: &Arc<Volume>, parent: u64, name: &[u8]) -> Result<Option<Arc<Inode>>> {
+        super::table::check_name(name)?;
+        match self.table.child(parent, name, true)? {
+            Known::Inode(inode) => Ok(Some(inode)),
+            Known::Absent => Ok(None),
+            Known::Unknown => match self.victim(volume, parent, name) {
+                Ok(inode) => Ok(Some(inode)),
+                Err(Errno::NOENT) => Ok(None),
+                Err(e) => Err(e),
+            },
+        }
+    }
+
+    fn rename_inodes(
+        &self,
+        volume: &Arc<Volume>,
+        from: &Spot<'_>,
+        to: &Spot<'_>,
+        source: &Arc<Inode>,
+        target: Option<&Arc<Inode>>,
+        flags: RenameFlags,
+    ) -> Result<()> {
+        match target {
+            Some(_) if flags.no_replace => return Err(Errno::EXIST),
+            None if flags.exchange => return Err(Errno::NOENT),
+            Some(t) if t.ino == source.ino => return Ok(()),
+            Some(t) if !flags.exchange => match (source.is_dir(), t.is_dir()) {
+                (true, false) => return Err(Errno::NOTDIR),
+                (false, true) => return Err(Errno::ISDIR),
+                (true, true) if self.table.has_pending(t.ino) => return Err(Errno::NOTEMPTY),
+                _ => {}
+            },
+            _ => {}
+        }
+        // The store moves what it knows: what it doesn't know yet is told first.
+        self.settle_for_rename(volume, source)?;
+        if let Some(target) = target {
+            match flags.exchange {
+                true => self.settle_for_rename(volume, target)?,
+                false => self.drop_intent(volume, target)?,
+            }
+        }
+        let moves_dir = source.is_dir() || (flags.exchange && target.is_some_and(|t| t.is_dir()));
+        if moves_dir {
+            self.settle_intents_below(volume)?;
+            let _tree = volume.tree.write();
+            volume.next_epoch();
+            self.rename_locked(volume, from, to, source, target, flags)
+        } else {
+            let _tree = volume.tree.read();
+            self.rename_locked(volume, from, to, source, target, flags)
+        }
+    }
+
+    fn rename_locked(
+        &self,
+        volume: &Arc<Volume>,
+        from: &Spot<'_>,
+        to: &Spot<'_>,
+        source: &Arc<Inode>,
+        target: Option<&Arc<Inode>>,
+        flags: RenameFlags,
+    ) -> Result<()> {
+        let key = self.table.key(volume, from.dir.ino, Some(from.name))?;
+        let new_key = self.table.key(volume, to.dir.ino, Some(to.name))?;
+        let how = match flags {
+            RenameFlags { exchange: true, .. } => RenameHow::Exchange,
+            RenameFlags { no_replace: true, .. } => RenameHow::NoReplace,
+            _ => RenameHow::Replace,
+        };
+        let mut changes = vec![Change::Rename { from: key.clone(), to: new_key, how }];
+        if !flags.exchange && from.dir.ino != to.dir.ino {
+            changes.extend(key.parent().and_then(|p| self.keep_dir(volume, &from.dir, &p)));
+        }
+        let entry = self.commit(volume, "rename", &key, changes)?;
+        let time = now();
+        let moved = |inode: &Inode| {
+            let mut state = inode.state.lock();
+            if !state.cites.is_empty() {
+                state.cites = vec![entry.id];
+            }
+            state.epoch = volume.epoch();
+            state.meta.ctime = state.meta.ctime.max(time);
+        };
+        moved(source);
+        match target {
+            Some(target) if flags.exchange => {
+                moved(target);
+                self.table.exchange(source.ino, target.ino);
+            }
+            Some(target) => {
+                let mut state = target.state.lock();
+                self.hold_open(volume, target, &mut state)?;
+                state.unlinked = true;
+                state.meta.ctime = state.meta.ctime.max(time);
+                let waited = !state.committed;
+                if state.opens == 0 {
+                    state.staged = None;
+                }
+                drop(state);
+                self.table.rename(source.ino, to.dir.ino, to.name);
+                if waited {
+                    self.table.settle(target.ino);
+                }
+            }
+            None => self.table.rename(source.ino, to.dir.ino, to.name),
+        }
+        Ok(())
+    }
+
+    /// Files below a moving directory that are not committed yet find their key when they are: only those that are
+    /// on their way under a key already must get there first.
+    fn settle_for_rename(&self, volume: &Arc<Volume>, inode: &Arc<Inode>) -> Result<()> {
+        if inode.is_dir() {
+            return Ok(());
+        }
+        let pending = !inode.state.lock().committed;
+        if pending {
+            self.save(volume, inode)?;
+            self.settle_intent(volume, inode)?;
+        }
+        Ok(())
+    }
+}

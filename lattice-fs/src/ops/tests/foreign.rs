@@ -1,0 +1,82 @@
+use super::*;
+
+#[test]
+fn a_name_that_was_missing_is_found_once_it_appears() {
+    let rig = Rig::new();
+    assert!(rig.find(ROOT, "a").is_none());
+    rig.put_elsewhere("a", b"x");
+    assert_eq!(*rig.told.entries.lock(), [(ROOT, b"a".to_vec())]);
+    assert_eq!(rig.read(rig.ino(ROOT, "a")), b"x");
+}
+
+#[test]
+fn our_own_changes_are_not_told_to_the_kernel() {
+    let rig = Rig::new();
+    let d = rig.mkdir(ROOT, "d");
+    rig.write(d, "f", b"x");
+    rig.fs.unlink(d, b"f").expect("unlinked");
+    rig.catch_up();
+    assert!(rig.told.entries.lock().is_empty() && rig.told.inodes.lock().is_empty());
+}
+
+#[test]
+fn a_file_changed_elsewhere_shows_its_new_bytes() {
+    let rig = Rig::new();
+    let ino = rig.write(ROOT, "a", b"old");
+    rig.put_elsewhere("a", b"newer");
+    assert_eq!(*rig.told.inodes.lock(), [(ino, true)]);
+    assert_eq!(rig.ino(ROOT, "a"), ino);
+    assert_eq!(rig.read(ino), b"newer");
+}
+
+#[test]
+fn who_has_a_file_open_keeps_what_they_opened() {
+    let rig = Rig::new();
+    let ino = rig.write(ROOT, "a", b"old");
+    rig.fs.open(ino, libc::O_RDONLY).expect("opened");
+    rig.put_elsewhere("a", b"newer");
+    assert_eq!(rig.read(ino), b"old");
+    let other = rig.ino(ROOT, "a");
+    assert_ne!(other, ino);
+    assert_eq!(rig.read(other), b"newer");
+}
+
+/// Invariant I3: a save supersedes what was read, and nothing else.
+#[test]
+fn a_save_over_an_unseen_change_is_a_conflict_and_not_a_loss() {
+    let rig = Rig::new();
+    let ino = rig.write(ROOT, "a", b"old");
+    rig.fs.open(ino, WRITE | libc::O_TRUNC).expect("opened");
+    rig.put_elsewhere("a", b"theirs");
+    rig.fs.write(ino, 0, b"ours", false).expect("written");
+    rig.close(ino);
+    assert_eq!(rig.live_heads("a"), 2);
+    rig.fs.work_off();
+    let seen = rig.ino(ROOT, "a");
+    assert_eq!(rig.fs.getxattr(seen, b"user.lattice.conflict").expect("there"), "2");
+    assert_eq!(rig.read(seen), b"ours");
+}
+
+#[test]
+fn a_delete_elsewhere_beside_an_open_edit_keeps_the_edit() {
+    let rig = Rig::new();
+    let ino = rig.write(ROOT, "a", b"old");
+    rig.fs.open(ino, WRITE).expect("opened");
+    rig.fs.write(ino, 0, b"new", false).expect("written");
+    rig.delete_elsewhere("a");
+    assert!(rig.find(ROOT, "a").is_none());
+    rig.close(ino);
+    assert_eq!(rig.stored("a").as_deref(), Some(&b"new"[..]));
+    rig.fs.work_off();
+    assert_eq!(rig.read(rig.ino(ROOT, "a")), b"new");
+}
+
+#[test]
+fn a_directory_deleted_elsewhere_is_gone() {
+    let rig = Rig::new();
+    let d = rig.mkdir(ROOT, "d");
+    rig.delete_elsewhere("d");
+    assert!(rig.find(ROOT, "d").is_none());
+    assert_eq!(rig.fs.getattr(d).expect_err("gone"), Errno::NOENT);
+    assert!(rig.told.entries.lock().contains(&(ROOT, b"d".to_vec())));
+}

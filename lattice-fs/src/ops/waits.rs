@@ -1,0 +1,24 @@
+//! Which requests may take long, so that the one thread that serves requests hands them on.
+
+use super::Fs;
+use super::staged::Body;
+use super::table::Known;
+
+impl Fs {
+    /// Whether committing this file means chunking changes in the middle of a large one.
+    pub fn save_waits(&self, ino: u64) -> bool {
+        self.table.get(ino).is_ok_and(|inode| {
+            let state = inode.state.lock();
+            let large = state.staged.as_ref().is_some_and(|s| matches!(s.body, Body::Overlay { .. }));
+            large && state.is_dirty()
+        })
+    }
+
+    /// Whether a rename moves a whole tree, or must first bring a large file to where it was going.
+    pub fn rename_waits(&self, parent: u64, name: &[u8]) -> bool {
+        match self.table.child(parent, name, false) {
+            Ok(Known::Inode(inode)) => inode.is_dir() || inode.state.lock().intent.is_some(),
+            Ok(Known::Absent | Known::Unknown) | Err(_) => false,
+        }
+    }
+}

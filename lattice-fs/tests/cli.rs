@@ -1,0 +1,247 @@
+//! The binary itself, without a mount: exit codes, what goes to which stream, `LATTICE_HOME`, files and pipes.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// An installation of its own.
+struct Home(TempDir);
+
+impl Home {
+    fn empty() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    fn new() -> Self {
+        let home = Self::empty();
+        home.ok(["init", "--store", "home"]);
+        home
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lattice"));
+        command.args(args).env("LATTICE_HOME", self.path("h")).env_remove("LATTICE_LOG").stdin(Stdio::null());
+        command
+    }
+
+    fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Output {
+        self.command(args).output().expect("it runs")
+    }
+
+    fn ok<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> String {
+        let done = self.run(args);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).expect("UTF-8")
+    }
+
+    /// Fails with this code, says this on stderr, and nothing on stdout.
+    fn fails<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, code: i32, says: &str) {
+        let done = self.run(args);
+        let text = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(code), "{text}");
+        assert!(text.contains(says), "{says:?} is not in {text:?}");
+        assert!(done.stdout.is_empty(), "{:?}", String::from_utf8_lossy(&done.stdout));
+    }
+
+    fn json<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> serde_json::Value {
+        serde_json::from_str(&self.ok(args)).expect("one document")
+    }
+}
+
+#[test]
+fn exit_codes_tell_what_went_wrong() {
+    let none = Home::empty();
+    none.fails(["status"], 10, "run `lattice init`");
+    none.fails(["unmount", "/nowhere/at/all"], 20, "/nowhere/at/all");
+    assert!(!none.path("h").exists(), "looking makes nothing");
+    let home = Home::new();
+    home.fails(["frobnicate"], 2, "frobnicate");
+    home.fails(["get", "home:x"], 20, "x");
+    home.fails(["get", "nowhere:x"], 20, "lattice store list");
+    home.fails(["get", "home"], 2, "names a store");
+    home.fails(["get", "./x"], 2, "is not inside a Lattice mount");
+    home.ok(["put", "home:x", "1"]);
+    home.fails(["put", "--if-absent", "home:x", "2"], 21, "exists");
+    home.fails(["put", "--if-match", "00", "home:x", "2"], 21, "changed");
+    home.fails(["put", "home:x", "@/nowhere/at/all"], 1, "/nowhere/at/all");
+    home.fails(["rm", "home:x", "home:y"], 3, "y");
+    home.fails(["rm", "home:x"], 20, "x");
+    home.ok(["rm", "-f", "home:x"]);
+    home.fails(["init"], 1, "already");
+    home.fails(["watch", "home", "--since", "noon"], 1, "noon");
+    home.fails(["gc", "--keep-history", "some"], 2, "keep-history");
+    assert_eq!(home.run(["--help"]).status.code(), Some(0));
+}
+
+#[test]
+fn an_error_is_json_where_the_output_is() {
+    let done = Home::new().run(["--json", "get", "home:x"]);
+    let doc: serde_json::Value = serde_json::from_slice(&done.stderr).expect("a document");
+    assert_eq!(
+        (doc["type"].as_str(), doc["code"].as_str(), doc["exit"].as_u64()),
+        (Some("error"), Some("not-found"), Some(20))
+    );
+}
+
+#[test]
+fn values_come_from_anywhere_and_go_anywhere() {
+    let home = Home::new();
+    let body: Vec<u8> = (0..2_000_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let (source, copy) = (home.path("source"), home.path("copy"));
+    std::fs::write(&source, &body).expect("written");
+    home.ok(["put", "home:large", &format!("@{}", source.display())]);
+    home.ok(["get", "home:large", "-o", &copy.display().to_string()]);
+    assert!(std::fs::read(&copy).expect("there") == body);
+    assert!(home.run(["get", "home:large"]).stdout == body);
+    let file = std::fs::File::open(&source).expect("there");
+    let piped = home.command(["put", "home:piped", "-"]).stdin(file).status().expect("it runs");
+    assert!(piped.success());
+    assert!(home.run(["get", "home:piped"]).stdout == body);
+    let odd = OsStr::from_bytes(b"home:\xff odd\n/name");
+    home.ok([OsStr::new("put"), odd, OsStr::new("")]);
+    assert_eq!(home.ok([OsStr::new("get"), odd]), "");
+    let listed = home.json(["ls", "-R", "--json", "home"]);
+    let names = listed["keys"].as_array().expect("a list");
+    assert!(names.iter().any(|k| k["key_base64"] == "/yBvZGQKL25hbWU="), "{names:?}");
+    assert!(!home.path("copy").with_file_name(".copy.part").exists());
+}
+
+#[test]
+fn a_get_that_fails_leaves_no_file() {
+    let home = Home::new();
+    let copy = home.path("copy");
+    home.fails(["get", "home:x", "-o", &copy.display().to_string()], 20, "x");
+    assert!(!copy.exists());
+}
+
+/// Two installations with a conflict at `home:k`, made by carrying bundles crosswise.
+fn conflict() -> (Home, Home) {
+    let (a, b) = (Home::new(), Home::empty());
+    b.ok(["init"]);
+    let carry = |from: &Home, to: &Home| {
+        let bundle = from.path("bundle").display().to_string();
+        from.ok(["store", "export", "home", &bundle]);
+        to.ok(["store", "import", &bundle]);
+        std::fs::remove_file(bundle).expect("it was there");
+    };
+    a.ok(["put", "home:k", "one\ntwo\n"]);
+    carry(&a, &b);
+    a.ok(["put", "home:k", "one\nTWO a\n"]);
+    b.ok(["put", "home:k", "one\nTWO b\n"]);
+    carry(&a, &b);
+    carry(&b, &a);
+    (a, b)
+}
+
+#[test]
+fn a_conflict_is_shown_compared_and_settled() {
+    let (a, b) = conflict();
+    assert_eq!(a.run(["conflicts", "--exit-code"]).status.code(), Some(22));
+    assert_eq!(a.ok(["conflicts"]), b.ok(["conflicts"]));
+    let doc = a.json(["conflicts", "--json"]);
+    let heads = &doc["stores"][0]["conflicts"][0]["heads"];
+    let loser = heads[1]["entry"].as_str().expect("an id").to_owned();
+    let diff = a.ok(["diff", "home:k"]);
+    assert!(diff.contains("-TWO a") && diff.contains("+TWO b") && diff.contains("@@"), "{diff}");
+    assert!(a.ok(["ls", "home"]).contains("in conflict"));
+    let text = a.ok(["get", "home:k", "--version", &loser[..8]]);
+    assert_eq!(text, "one\nTWO a\n");
+    a.ok(["resolve", "home:k", "--pick", &loser[..8]]);
+    assert_eq!(a.run(["conflicts", "--exit-code"]).status.code(), Some(0));
+    assert_eq!(a.ok(["get", "home:k"]), text);
+    let merged = b.path("merged");
+    std::fs::write(&merged, "both\n").expect("written");
+    b.ok(["resolve", "home:k", "--with", &merged.display().to_string()]);
+    assert_eq!(b.ok(["get", "home:k"]), "both\n");
+    b.ok(["restore", "home:k", "--version", &loser]);
+    assert_eq!(b.ok(["get", "home:k"]), text);
+    assert_eq!(b.json(["history", "--json", "home:k"])["versions"].as_array().map(Vec::len), Some(5));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_command_quietly() {
+    let home = Home::new();
+    for n in 0..20 {
+        home.ok(["put", &format!("home:k{n}"), "v"]);
+    }
+    let mut child =
+        home.command(["log", "home"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    drop(child.stdout.take());
+    let done = child.wait_with_output().expect("it ends");
+    assert!(done.stderr.is_empty(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success());
+}
+
+#[test]
+fn streams_are_json_lines_with_a_type() {
+    let home = Home::new();
+    home.ok(["put", "home:k", "v"]);
+    for args in [
+        &["log", "home", "--json"][..],
+        &["watch", "home", "--since", "0.0", "-n", "2", "--json"],
+        &["fsck", "--json"],
+    ] {
+        let text = home.ok(args);
+        assert!(!text.is_empty(), "{args:?}");
+        for line in text.lines() {
+            let doc: serde_json::Value = serde_json::from_str(line).expect("a document a line");
+            assert!(doc["type"].is_string(), "{args:?}: {line}");
+        }
+    }
+}
+
+#[test]
+fn two_commands_at_once_wait_for_each_other() {
+    let home = Home::new();
+    let running: Vec<_> = (0..6)
+        .map(|n| {
+            home.command(["put", &format!("home:k{n}"), "v"]).stdout(Stdio::null()).spawn().expect("it runs")
+        })
+        .collect();
+    for child in running {
+        assert!(child.wait_with_output().expect("it ends").status.success());
+    }
+    assert_eq!(home.ok(["ls", "home"]).lines().count(), 6);
+}
+
+#[test]
+fn documents_about_itself() {
+    let home = Home::empty();
+    assert!(home.ok(["version"]).starts_with("lattice "));
+    assert_eq!(home.ok(["paths", "data"]).trim(), home.path("h/data").display().to_string());
+    assert_eq!(home.json(["paths", "--json"])["data"], home.path("h/data").display().to_string());
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(home.ok(["completions", shell]).contains("lattice"));
+    }
+    assert!(home.ok(["man"]).contains(".TH lattice"));
+    let pages = home.path("man");
+    home.ok(["man", &pages.display().to_string()]);
+    assert!(pages.join("lattice.1").exists() && pages.join("lattice-mount.1").exists());
+    let figures =
+        home.json(["bench", "--json", "--files", "5", "--large", "1", &home.0.path().display().to_string()]);
+    assert_eq!(figures["figures"].as_array().map(Vec::len), Some(7));
+    let findings = home.run(["doctor", "--json"]);
+    let doc: serde_json::Value = serde_json::from_slice(&findings.stdout).expect("a document");
+    assert!(doc["findings"].as_array().is_some_and(|f| f.len() >= 9), "{doc}");
+}
+
+#[test]
+fn the_shell_runs_the_same_commands() {
+    let home = Home::new();
+    let script = home.path("script");
+    std::fs::write(&script, "put home:a 'x y'\nlattice get home:a\nget home:b\nls 'home\nexit\n")
+        .expect("written");
+    let input = std::fs::File::open(&script).expect("there");
+    let done = home.command(["shell"]).stdin(input).output().expect("it runs");
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{err}");
+    assert!(out.contains("x y"), "{out}");
+    assert!(err.contains("no such key") && err.contains("not closed"), "{err}");
+}

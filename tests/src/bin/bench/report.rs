@@ -1,0 +1,217 @@
+//! Medians, ratios, the table and the JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+
+use crate::keys::Measured;
+use crate::places::Place;
+use crate::works::{Goal, Unit, Work};
+
+/// A figure of the mount or the engine alone.
+#[derive(Debug)]
+struct Fact {
+    name: String,
+    unit: &'static str,
+    value: f64,
+    /// At most this; `None` where nothing is asked.
+    bound: Option<f64>,
+    target: String,
+}
+
+impl Fact {
+    fn met(&self) -> Option<bool> {
+        self.bound.map(|bound| self.value <= bound)
+    }
+}
+
+/// All measurements of a run.
+#[derive(Debug)]
+pub struct Report {
+    facts: Vec<Fact>,
+    values: BTreeMap<(&'static str, Place), Vec<f64>>,
+    rounds: usize,
+    quick: bool,
+}
+
+impl Report {
+    pub fn new(rounds: usize, quick: bool) -> Self {
+        Self { facts: Vec::new(), values: BTreeMap::new(), rounds, quick }
+    }
+
+    pub fn add(&mut self, work: &Work, place: Place, value: f64) {
+        self.values.entry((work.name, place)).or_default().push(value);
+    }
+
+    /// A store with many keys, and how much dearer an operation is there than in a small one.
+    pub fn add_keys(&mut self, small: &Measured, large: &Measured) {
+        let asked = |bound: f64| (!self.quick).then_some(bound);
+        let name = |what: &str| format!("{} keys: {what}", large.keys);
+        let plain = |what: &str, unit, value| Fact {
+            name: name(what),
+            unit,
+            value,
+            bound: None,
+            target: String::new(),
+        };
+        let at_most = |what: &str, unit, value, bound: f64| Fact {
+            name: name(what),
+            unit,
+            value,
+            bound: asked(bound),
+            target: format!("<= {bound}"),
+        };
+        let beside = |what: &str, value: f64, at_small: f64| Fact {
+            name: name(what),
+            unit: "us",
+            value,
+            bound: asked(1.5 * at_small),
+            target: format!("<= 1.5 x {at_small:.1} at {}", small.keys),
+        };
+        let (few, many) = (&small.phase, &large.phase);
+        self.facts = vec![
+            at_most("memory", "MB", many.rss, 300.0),
+            at_most("memory, filling", "MB", large.fill_rss, 300.0),
+            at_most("open", "s", many.open, 2.0),
+            beside("get", many.get, few.get),
+            beside("put", many.put, few.put),
+            beside("list of 100", many.list, few.list),
+            plain("puts, 200 a commit", "1/s", large.fill),
+            plain("disk for each", "B", large.per_key),
+        ];
+    }
+
+    fn median(&self, work: &Work, place: Place) -> Option<f64> {
+        let mut values = self.values.get(&(work.name, place))?.clone();
+        values.sort_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        if values.len() % 2 == 1 {
+            values.get(middle).copied()
+        } else {
+            Some((values.get(middle - 1)? + values.get(middle)?) / 2.0)
+        }
+    }
+
+    /// The mount's figure as a share of another place's.
+    fn ratio(&self, work: &Work, of: Place) -> Option<f64> {
+        Some(self.median(work, Place::Lattice)? / self.median(work, of)?)
+    }
+
+    fn meets(&self, work: &Work, goal: &Goal) -> Option<bool> {
+        let ratio = self.ratio(work, goal.of)?;
+        Some(match work.unit {
+            Unit::Seconds => ratio <= goal.bound,
+            _ => ratio >= goal.bound,
+        })
+    }
+
+    /// `None` where nothing is asked or something wasn't measured.
+    fn met(&self, work: &Work) -> Option<bool> {
+        let met: Vec<bool> = work.goals.iter().filter_map(|goal| self.meets(work, goal)).collect();
+        (!met.is_empty()).then(|| met.contains(&true))
+    }
+
+    pub fn all_met(&self, works: &[Work]) -> bool {
+        works.iter().all(|work| self.met(work) != Some(false))
+            && self.facts.iter().all(|fact| fact.met() != Some(false))
+    }
+
+    fn fact_json(fact: &Fact) -> Value {
+        json!({
+            "work": fact.name,
+            "unit": fact.unit,
+            "value": fact.value,
+            "target": fact.target,
+            "met": fact.met(),
+        })
+    }
+
+    pub fn table(&self, works: &[Work]) -> String {
+        let mut out = format!(
+            "{:<34} {:>5} {:>11} {:>11} {:>11} {:>7} {:>7}  {:<24} ok\n",
+            "work", "", "ext4", "floor", "lattice", "/ext4", "/floor", "target"
+        );
+        let figure = |value: Option<f64>| match value {
+            None => "-".into(),
+            Some(v) if v >= 100.0 => format!("{v:.0}"),
+            Some(v) => format!("{v:.3}"),
+        };
+        let share = |value: Option<f64>| value.map_or("-".into(), |v| format!("{v:.2}"));
+        for work in works {
+            // Writing to a String can't fail.
+            let _written = writeln!(
+                out,
+                "{:<34} {:>5} {:>11} {:>11} {:>11} {:>7} {:>7}  {:<24} {}",
+                work.name,
+                work.unit.name(),
+                figure(self.median(work, Place::Ext4)),
+                figure(self.median(work, Place::Floor)),
+                figure(self.median(work, Place::Lattice)),
+                share(self.ratio(work, Place::Ext4)),
+                share(self.ratio(work, Place::Floor)),
+                work.goals_text(),
+                verdict(self.met(work))
+            );
+        }
+        for fact in &self.facts {
+            let _written = writeln!(
+                out,
+                "{:<34} {:>5} {:>11} {:>11} {:>11} {:>7} {:>7}  {:<24} {}",
+                fact.name,
+                fact.unit,
+                "-",
+                "-",
+                figure(Some(fact.value)),
+                "-",
+                "-",
+                fact.target,
+                verdict(fact.met())
+            );
+        }
+        out
+    }
+
+    pub fn json(&self, works: &[Work]) -> Result<String> {
+        let works: Vec<Value> = works.iter().map(|work| self.work_json(work)).collect();
+        let facts: Vec<Value> = self.facts.iter().map(Self::fact_json).collect();
+        let uname = rustix::system::uname();
+        let document = json!({
+            "rounds": self.rounds,
+            "quick": self.quick,
+            "kernel": uname.release().to_string_lossy(),
+            "cpus": std::thread::available_parallelism()?.get(),
+            "works": works,
+            "keys": facts,
+        });
+        Ok(serde_json::to_string_pretty(&document)? + "\n")
+    }
+
+    fn work_json(&self, work: &Work) -> Value {
+        let mut places = Map::new();
+        for place in Place::ALL {
+            if let Some(all) = self.values.get(&(work.name, place)) {
+                let value = json!({"median": self.median(work, place), "all": all});
+                places.insert(place.name().into(), value);
+            }
+        }
+        json!({
+            "work": work.name,
+            "unit": work.unit.name(),
+            "places": places,
+            "of_ext4": self.ratio(work, Place::Ext4),
+            "of_floor": self.ratio(work, Place::Floor),
+            "target": work.goals_text(),
+            "met": self.met(work),
+        })
+    }
+}
+
+fn verdict(met: Option<bool>) -> &'static str {
+    match met {
+        None => "",
+        Some(true) => "yes",
+        Some(false) => "NO",
+    }
+}

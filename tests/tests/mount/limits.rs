@@ -1,0 +1,126 @@
+//! A full disk and a read-only one: clear errors, nothing lost, and the store whole afterwards.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use lattice_tests::fixture::{Cmd, Kind, MountOptions, Mounted, Scratch};
+use lattice_tests::random::Random;
+use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_remount, unmount};
+
+/// A mount that goes with its owner.
+#[derive(Debug)]
+struct Below<'a>(&'a Path);
+
+impl Drop for Below<'_> {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _gone = unmount(self.0, UnmountFlags::DETACH);
+    }
+}
+
+fn body(n: u64) -> Vec<u8> {
+    Random::new(n).bytes(300_000)
+}
+
+/// Writes a file and tells whether it was kept: close is where a full disk must show at the latest.
+fn keep(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_the_store_stays_whole() {
+    let Some(_) = super::lattice(&["mount"]) else {
+        return;
+    };
+    let scratch = Scratch::new().expect("a directory");
+    let small = scratch.join("small");
+    fs::create_dir(&small).expect("a directory");
+    mount("tmpfs", &small, "tmpfs", MountFlags::empty(), Some(c"size=48m")).expect("a small disk");
+    let below = Below(&small);
+    let home = small.join("h");
+    let options = MountOptions { home: Some(home), ..MountOptions::default() };
+    let mut mounted = Mounted::with(Kind::Lattice, options.clone()).expect("a mount");
+
+    let mut kept = Vec::new();
+    let mut refused = None;
+    for n in 0..400 {
+        match keep(&mounted.join(&format!("f{n}")), &body(n)) {
+            Ok(()) => kept.push(n),
+            Err(e) => {
+                refused = Some(e);
+                break;
+            }
+        }
+    }
+    let refused = refused.expect("48 MB are full after 120 MB");
+    assert_eq!(refused.kind(), ErrorKind::StorageFull, "{refused}");
+    assert!(kept.len() > 20, "only {} files of 300 kB were kept on 48 MB", kept.len());
+    for n in &kept {
+        assert!(fs::read(mounted.join(&format!("f{n}"))).expect("still readable") == body(*n));
+    }
+
+    // With more room it goes on, after a new mount at the latest.
+    mount_remount(&small, MountFlags::empty(), "size=96m").expect("a bigger disk");
+    mounted.remount().expect("a new mount");
+    for n in &kept {
+        assert!(fs::read(mounted.join(&format!("f{n}"))).expect("still there") == body(*n));
+    }
+    keep(&mounted.join("after"), &body(1_000)).expect("there is room again");
+    mounted.stop().expect("a clean stop");
+    let check = mounted.lattice(["fsck"]).run().expect("fsck");
+    assert_eq!(check.code(), 0, "{}{}", check.stdout, check.stderr);
+    drop(mounted);
+    drop(below);
+}
+
+#[test]
+fn a_read_only_data_directory_can_be_read() {
+    let Some(_) = super::lattice(&["mount"]) else {
+        return;
+    };
+    let scratch = Scratch::new().expect("a directory");
+    let home = scratch.join("h");
+    fs::create_dir(&home).expect("a directory");
+    fs::remove_dir(&home).expect("made by init");
+    let options = MountOptions { home: Some(home.clone()), ..MountOptions::default() };
+    let mut mounted = Mounted::with(Kind::Lattice, options).expect("a mount");
+    fs::write(mounted.join("small"), "kept").expect("a file");
+    fs::write(mounted.join("large"), body(1)).expect("a file");
+    mounted.stop().expect("a clean stop");
+
+    mount_bind(&home, &home).expect("bind");
+    let below = Below(&home);
+    mount_remount(&home, MountFlags::BIND | MountFlags::RDONLY, "").expect("read-only");
+    mounted.mount().expect("a mount of read-only data");
+    assert_eq!(fs::read(mounted.join("small")).expect("read"), b"kept");
+    assert!(fs::read(mounted.join("large")).expect("read") == body(1));
+    let refused = [
+        fs::write(mounted.join("new"), "x").expect_err("create"),
+        fs::remove_file(mounted.join("small")).expect_err("unlink"),
+        fs::create_dir(mounted.join("dir")).expect_err("mkdir"),
+        fs::rename(mounted.join("small"), mounted.join("other")).expect_err("rename"),
+    ];
+    for e in &refused {
+        assert_eq!(e.kind(), ErrorKind::ReadOnlyFilesystem, "{refused:?}");
+    }
+    mounted.kill().expect("stopped");
+    mounted.detach();
+    drop(below);
+    mounted.mount().expect("a mount of writable data");
+    fs::write(mounted.join("new"), "x").expect("writable again");
+}
+
+#[test]
+fn statfs_shows_the_disk_of_the_data() {
+    let Some(mounted) = super::lattice(&["df"]) else {
+        return;
+    };
+    let free = |dir: &Path| {
+        let df = Cmd::new("df").args(["--output=size"]).arg(dir).ok().expect("df");
+        df.lines().nth(1).and_then(|n| n.trim().parse::<u64>().ok()).expect("a number")
+    };
+    assert_eq!(free(mounted.dir()), free(mounted.home()));
+}
