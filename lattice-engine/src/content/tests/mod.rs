@@ -57,15 +57,13 @@ impl Fixture {
         let dir = tempfile::tempdir().expect("a directory");
         let index = Arc::new(MemoryIndex::default());
         let (store, _) =
-            ContentStore::open_with(Arc::new(RealDisk), dir.path(), index.clone(), tuning)
-                .expect("opens");
+            ContentStore::open_with(Arc::new(RealDisk), dir.path(), index.clone(), tuning).expect("opens");
         Self { dir, index, store }
     }
 
     fn reopen(&mut self) -> Recovery {
         let (store, recovery) =
-            ContentStore::open(Arc::new(RealDisk), self.dir.path(), self.index.clone())
-                .expect("opens");
+            ContentStore::open(Arc::new(RealDisk), self.dir.path(), self.index.clone()).expect("opens");
         self.store = store;
         recovery
     }
