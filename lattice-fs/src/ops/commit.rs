@@ -310,12 +310,12 @@ impl Fs {
         Ok(())
     }
 
-    /// An inode's state, once nothing of it is on its way that a change now would corrupt.
+    /// An inode's state, with nothing of it on its way: what changes now can't corrupt that, and is committed after it.
     pub(super) fn settled<'a>(&self, volume: &Volume, inode: &'a Inode) -> Result<MutexGuard<'a, State>> {
         loop {
             self.settle_intent(volume, inode)?;
             let state = inode.state.lock();
-            if state.intent.is_none() || state.writers > 0 {
+            if state.intent.is_none() {
                 return Ok(state);
             }
         }

@@ -25,12 +25,17 @@ pub struct Opened {
 
 impl Opened {
     pub(super) fn for_flags(flags: i32) -> Self {
-        Self { handle: 0, no_flush: !is_writing(flags), keep_cache: true }
+        Self { handle: 0, no_flush: !is_changing(flags), keep_cache: true }
     }
 }
 
 pub(super) fn is_writing(flags: i32) -> bool {
     flags & libc::O_ACCMODE != libc::O_RDONLY
+}
+
+/// `O_TRUNC` empties a file that is opened only for reading, too.
+fn is_changing(flags: i32) -> bool {
+    is_writing(flags) || flags & libc::O_TRUNC != 0
 }
 
 impl Fs {
@@ -55,12 +60,13 @@ impl Fs {
             Kind::Fifo | Kind::Socket => return Err(Errno::NXIO),
         }
         let writing = is_writing(flags);
-        if writing {
+        let mut state = if is_changing(flags) {
             volume.writable()?;
-            self.settle_intent(volume, &inode)?;
-        }
-        let mut state = inode.state.lock();
-        if writing && flags & libc::O_TRUNC != 0 {
+            self.settled(volume, &inode)?
+        } else {
+            inode.state.lock()
+        };
+        if flags & libc::O_TRUNC != 0 {
             self.stage_empty(&inode, &mut state);
         }
         state.opens += 1;

@@ -155,3 +155,36 @@ fn a_large_file_can_be_made_durable_while_it_is_written() {
     assert_eq!(rig.live_heads("db"), 1);
     assert_eq!(rig.fs.getattr(ino).expect("attributes").0.meta.mode, 0o600);
 }
+
+/// Whatever the access mode, and though another handle has written what isn't saved yet.
+#[test]
+fn truncation_at_open_empties_what_others_are_writing() {
+    for (len, flags) in [(100_000, libc::O_RDONLY), (100_000, WRITE), (3 << 20, libc::O_RDONLY), (3 << 20, WRITE)] {
+        let rig = Rig::new();
+        let ino = rig.create(ROOT, "a");
+        rig.fs.write(ino, 0, &vec![1; len], false).expect("written");
+        rig.fs.flush(ino).expect("one of several closes");
+        rig.fs.write(ino, 7, &[2; 10], false).expect("written");
+        let opened = rig.fs.open(ino, flags | libc::O_TRUNC).expect("opened");
+        assert!(!opened.no_flush, "the close of this handle saves");
+        assert_eq!(rig.fs.getattr(ino).expect("attributes").0.size, 0);
+        assert_eq!(rig.read(ino), b"");
+        rig.fs.flush(ino).expect("flushed");
+        rig.fs.release(ino, 0, flags).expect("released");
+        rig.fs.write(ino, 1, b"x", false).expect("written");
+        rig.close(ino);
+        rig.fs.save_all().expect("saved");
+        assert_eq!(rig.stored("a").as_deref(), Some(&b"\0x"[..]));
+        assert_eq!(rig.live_heads("a"), 1);
+    }
+}
+
+#[test]
+fn a_file_truncated_by_a_reader_is_empty_in_the_store() {
+    let rig = Rig::new();
+    let ino = rig.write(ROOT, "a", b"0123456789");
+    rig.fs.open(ino, libc::O_RDONLY | libc::O_TRUNC).expect("opened");
+    rig.fs.flush(ino).expect("flushed");
+    rig.fs.release(ino, 0, libc::O_RDONLY).expect("released");
+    assert_eq!(rig.stored("a").as_deref(), Some(&b""[..]));
+}
