@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use prost::Message;
 
+use crate::disk::Open;
 use crate::entry::{Content, Node, Value};
 use crate::id::EntryId;
 use crate::key::Key;
@@ -156,11 +157,12 @@ impl Handle {
     /// Promotes what a kill has left, and removes staged files that no intent names. For a store just opened.
     pub fn recover_staged(&self) -> Result<u64> {
         let intents = self.intents()?;
-        for intent in &intents {
-            // A kill leaves the whole file. A power loss before an fsync may leave less, and then what was there
-            // before stays: nothing was promised of it.
-            let whole = self.store.disk.open(&intent.file, crate::disk::Open::Read).and_then(|f| f.len());
-            if whole.is_ok_and(|len| len == intent.size) {
+        for (i, intent) in intents.iter().enumerate() {
+            if intents[i + 1..].iter().any(|later| later.replaces(intent)) {
+                // The same file at an earlier close: before it is cut or looked at, because both names lead to the
+                // same bytes, and those are the later one's.
+                self.finish(intent)?;
+            } else if self.is_whole(intent)? {
                 self.promote(intent)?;
             } else {
                 tracing::warn!(key = %intent.key, "a staged file did not survive a power loss; it was not fsynced");
@@ -173,6 +175,30 @@ impl Handle {
             let _ = self.store.disk.remove(&dir.join(file));
         }
         Ok(intents.len() as u64)
+    }
+
+    /// Whether the staged file has all that was closed into it. A kill leaves at least that: what was written after the
+    /// close, and never closed, is cut off. A power loss before an fsync may leave less, and then what was there before
+    /// stays: nothing was promised of it.
+    fn is_whole(&self, intent: &Intent) -> Result<bool> {
+        let disk = &self.store.disk;
+        let len = match disk.open(&intent.file, Open::Read).and_then(|f| f.len()) {
+            Ok(len) => len,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(StoreError::io(format!("cannot open {}", intent.file.display()))(e)),
+        };
+        if len > intent.size {
+            let cut = disk.open(&intent.file, Open::Write).and_then(|f| f.set_len(intent.size));
+            cut.map_err(StoreError::io(format!("cannot cut {}", intent.file.display())))?;
+        }
+        Ok(len >= intent.size)
+    }
+}
+
+impl Intent {
+    /// Whether this one, logged later, was made of the same open file: then the other is what it held before.
+    fn replaces(&self, other: &Self) -> bool {
+        self.key == other.key && self.node.file_id == other.node.file_id && self.cites == other.cites
     }
 }
 

@@ -341,12 +341,18 @@ impl Fs {
 
     /// Before a directory moves: what is on its way to a key goes there first.
     pub(super) fn settle_intents_below(&self, volume: &Volume) -> Result<()> {
-        for inode in self.table.all() {
-            if matches!(&inode.place, Place::Store(v) if v.id == volume.id) && !inode.is_dir() {
-                self.settle_intent(volume, &inode)?;
-            }
-        }
-        Ok(())
+        self.files_of(volume).iter().try_for_each(|inode| self.settle_intent(volume, inode))
+    }
+
+    /// Whether anything of a store is on its way.
+    pub(super) fn has_intents(&self, volume: &Volume) -> bool {
+        self.files_of(volume).iter().any(|inode| inode.state.lock().intent.is_some())
+    }
+
+    fn files_of(&self, volume: &Volume) -> Vec<Arc<Inode>> {
+        let mut all = self.table.all();
+        all.retain(|i| !i.is_dir() && matches!(&i.place, Place::Store(v) if v.id == volume.id));
+        all
     }
 
     /// For `fsync`: a large file goes all the way.

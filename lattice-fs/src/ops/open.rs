@@ -160,6 +160,7 @@ impl Fs {
         // A name that appeared here is durable with its file's first version, even an empty one.
         for (_, child) in self.table.pending(ino) {
             self.save(volume, &child)?;
+            self.make_durable(volume, &child)?;
         }
         self.sync_volume(volume, &inode)
     }
