@@ -80,3 +80,22 @@ fn of_two_closes_the_later_one_counts() {
     });
     assert!(found == Some(body(SIZE + 5_000)));
 }
+
+/// A file that was closed empty needs no staged file; and once it was written, its emptiness doesn't come back.
+#[test]
+fn emptiness_is_kept_until_something_is_written() {
+    let empty = |store: &Handle| {
+        let cites = store.intents().expect("intents")[0].cites.clone();
+        store.unstage(&store.intents().expect("intents")[0]).expect("unstaged");
+        let path = store.staging_path().expect("a path");
+        store.stage(path, key(), node(Content::EMPTY), cites, 0).expect("stage")
+    };
+    assert_eq!(killed_after(|store, _| drop(empty(store))).as_deref(), Some(&b""[..]));
+    let written = killed_after(|store, _| {
+        let cites = empty(store).cites;
+        let node = node(Content::Inline("written".into()));
+        let put = Change::Put { key: key(), node, cites, expect: Expect::Anything };
+        store.commit(vec![put]).expect("commit");
+    });
+    assert_eq!(written.as_deref(), Some(&b"written"[..]));
+}

@@ -23,7 +23,7 @@ use super::handle::Handle;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
     pub id: u64,
-    /// In the store's `staging/`.
+    /// In the store's `staging/`. Where `size` is 0 there need not be one.
     pub file: PathBuf,
     pub key: Key,
     /// A file without content: that is the staged file's.
@@ -83,7 +83,10 @@ impl Handle {
     /// Turns the staged file into content and commits it: the intent is done. Killed at any point, it can be done again.
     pub fn promote(&self, intent: &Intent) -> Result<EntryRef> {
         let pin = self.store.content.pin();
-        let content = self.store.content.adopt(&intent.file, intent.size)?;
+        let content = match intent.size {
+            0 => Content::EMPTY,
+            size => self.store.content.adopt(&intent.file, size)?,
+        };
         if let Some(at) = self.committed(intent, &content)? {
             self.finish(intent)?;
             return Ok(at);
@@ -162,6 +165,8 @@ impl Handle {
                 // The same file at an earlier close: before it is cut or looked at, because both names lead to the
                 // same bytes, and those are the later one's.
                 self.finish(intent)?;
+            } else if intent.size == 0 && self.is_outdated(intent)? {
+                self.finish(intent)?;
             } else if self.is_whole(intent)? {
                 self.promote(intent)?;
             } else {
@@ -177,10 +182,25 @@ impl Handle {
         Ok(intents.len() as u64)
     }
 
+    /// Whether a file that was logged while empty has been written since, and the kill came before the record that this
+    /// is done: one of the key's heads is this node's version of the same file, and not one that it was made from.
+    fn is_outdated(&self, intent: &Intent) -> Result<bool> {
+        let Some(record) = self.get(&intent.key)? else { return Ok(false) };
+        let Cites::Heads(seen) = &intent.cites else { return Ok(false) };
+        Ok(record.heads.iter().any(|head| {
+            head.entry.author == self.author()
+                && !seen.contains(&head.entry.id)
+                && head.node.as_ref().is_some_and(|n| n.file_id == intent.node.file_id)
+        }))
+    }
+
     /// Whether the staged file has all that was closed into it. A kill leaves at least that: what was written after the
     /// close, and never closed, is cut off. A power loss before an fsync may leave less, and then what was there before
     /// stays: nothing was promised of it.
     fn is_whole(&self, intent: &Intent) -> Result<bool> {
+        if intent.size == 0 {
+            return Ok(true);
+        }
         let disk = &self.store.disk;
         let len = match disk.open(&intent.file, Open::Read).and_then(|f| f.len()) {
             Ok(len) => len,

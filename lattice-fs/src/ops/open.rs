@@ -88,11 +88,11 @@ impl Fs {
         self.note_dirty(inode, state);
     }
 
-    /// Every `close`, also of one of several descriptors. What was written is an entry when it returns.
+    /// Every `close`, also of one of several descriptors. What was written is an entry when it returns, or is logged.
     pub fn flush(&self, ino: u64) -> Result<()> {
         let inode = self.table.get(ino)?;
         match &inode.place {
-            Place::Store(volume) => self.save(volume, &inode),
+            Place::Store(volume) => self.save_at_close(volume, &inode),
             _ => Ok(()),
         }
     }
@@ -107,9 +107,17 @@ impl Fs {
         let Place::Store(volume) = &inode.place else {
             return Ok(());
         };
-        // A mapping may have been written after the last flush.
-        let dirty = inode.state.lock().is_dirty();
-        let saved = if dirty && is_writing(flags) { self.save(volume, &inode) } else { Ok(()) };
+        let (dirty, empty) = {
+            let state = inode.state.lock();
+            (state.is_dirty(), state.intent.as_ref().is_some_and(|u| u.intent.size == 0))
+        };
+        let saved = match is_writing(flags) {
+            // A mapping may have been written after the last flush.
+            true if dirty => self.save(volume, &inode),
+            // It was closed without a write, and stays empty.
+            true if empty => self.settle_intent(volume, &inode),
+            _ => Ok(()),
+        };
         let mut state = inode.state.lock();
         state.opens = state.opens.saturating_sub(1);
         state.writers = state.writers.saturating_sub(u32::from(is_writing(flags)));

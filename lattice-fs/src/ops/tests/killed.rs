@@ -158,3 +158,84 @@ fn a_large_file_follows_its_directory() {
     assert!(killed.stored("e/f") == Some(big(1)));
     assert_eq!(killed.stored("d/f"), None);
 }
+
+/// As a shell does for `echo x > f`: the copy of the descriptor is closed before anything is written.
+#[test]
+fn a_redirect_is_one_version() {
+    let rig = Rig::new();
+    let versions = |rig: &Rig| rig.store.history(&key("f"), 10).expect("history").len();
+    for (round, text) in [(1, &b"one"[..]), (2, b"two")] {
+        let ino = match round {
+            1 => rig.create(ROOT, "f"),
+            _ => rig.ino(ROOT, "f"),
+        };
+        if round == 2 {
+            rig.fs.open(ino, WRITE | libc::O_TRUNC).expect("opened");
+        }
+        rig.fs.flush(ino).expect("the copy is closed");
+        assert_eq!(versions(&rig), round - 1);
+        assert_eq!(Killed::now(&rig).stored("f").as_deref(), Some(&b""[..]), "it was closed empty");
+        rig.fs.write(ino, 0, text, false).expect("written");
+        assert_eq!(Killed::now(&rig).stored("f").as_deref(), Some(&b""[..]));
+        rig.fs.flush(ino).expect("flushed");
+        assert_eq!(rig.stored("f").as_deref(), Some(text));
+        rig.fs.release(ino, 0, WRITE).expect("released");
+        assert_eq!(versions(&rig), round);
+        assert_eq!(rig.store.intents().expect("intents"), []);
+        assert_eq!(Killed::now(&rig).stored("f").as_deref(), Some(text));
+    }
+}
+
+#[test]
+fn a_large_redirect_is_one_version() {
+    let rig = Rig::new();
+    let ino = rig.create(ROOT, "f");
+    rig.fs.flush(ino).expect("the copy is closed");
+    rig.fs.write(ino, 0, &big(1), false).expect("written");
+    rig.close(ino);
+    assert!(Killed::now(&rig).stored("f") == Some(big(1)));
+    rig.fs.work_off();
+    assert!(rig.stored("f") == Some(big(1)));
+    assert_eq!(rig.store.history(&key("f"), 10).expect("history").len(), 1);
+}
+
+/// `: > f` and `touch f`.
+#[test]
+fn a_file_closed_without_a_write_is_kept_and_an_entry_with_its_last_descriptor() {
+    let rig = Rig::new();
+    rig.write(ROOT, "old", b"old");
+    let old = rig.ino(ROOT, "old");
+    rig.fs.open(old, WRITE | libc::O_TRUNC).expect("opened");
+    let new = rig.create(ROOT, "new");
+    for ino in [old, new] {
+        rig.fs.flush(ino).expect("flushed");
+    }
+    let killed = Killed::now(&rig);
+    for name in ["old", "new"] {
+        assert_eq!(killed.stored(name).as_deref(), Some(&b""[..]));
+    }
+    for (ino, name) in [(old, "old"), (new, "new")] {
+        rig.fs.release(ino, 0, WRITE).expect("released");
+        assert_eq!(rig.stored(name).as_deref(), Some(&b""[..]));
+        assert_eq!(rig.live_heads(name), 1);
+    }
+    assert_eq!(rig.store.intents().expect("intents"), []);
+}
+
+#[test]
+fn an_empty_file_that_is_renamed_or_removed_before_its_release() {
+    let rig = Rig::new();
+    let (a, b) = (rig.create(ROOT, "a"), rig.create(ROOT, "b"));
+    rig.fs.flush(a).expect("flushed");
+    rig.fs.flush(b).expect("flushed");
+    rig.mv("a", "c");
+    rig.fs.unlink(ROOT, b"b").expect("unlinked");
+    let killed = Killed::now(&rig);
+    assert_eq!(killed.stored("c").as_deref(), Some(&b""[..]));
+    assert_eq!((killed.stored("a"), killed.stored("b")), (None, None));
+    rig.fs.write(a, 0, b"x", false).expect("written");
+    rig.close(a);
+    rig.close(b);
+    assert_eq!(rig.stored("c").as_deref(), Some(&b"x"[..]));
+    assert_eq!(rig.stored("b"), None);
+}
