@@ -365,20 +365,14 @@ impl Fs {
         Ok(())
     }
 
-    /// Before a directory moves: what is on its way to a key goes there first.
-    pub(super) fn settle_intents_below(&self, volume: &Volume) -> Result<()> {
-        self.files_of(volume).iter().try_for_each(|inode| self.settle_intent(volume, inode))
+    /// Before directories move: what is on its way to a key below them goes there first.
+    pub(super) fn settle_intents_below(&self, volume: &Volume, dirs: &[u64]) -> Result<()> {
+        self.table.below(dirs).iter().try_for_each(|inode| self.settle_intent(volume, inode))
     }
 
-    /// Whether anything of a store is on its way.
-    pub(super) fn has_intents(&self, volume: &Volume) -> bool {
-        self.files_of(volume).iter().any(|inode| inode.state.lock().intent.is_some())
-    }
-
-    fn files_of(&self, volume: &Volume) -> Vec<Arc<Inode>> {
-        let mut all = self.table.all();
-        all.retain(|i| !i.is_dir() && matches!(&i.place, Place::Store(v) if v.id == volume.id));
-        all
+    /// Whether anything is on its way to a key below these directories.
+    pub(super) fn has_intents_below(&self, dirs: &[u64]) -> bool {
+        self.table.below(dirs).iter().any(|inode| inode.state.lock().intent.is_some())
     }
 
     /// For `fsync`: a large file goes all the way.

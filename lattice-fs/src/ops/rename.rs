@@ -86,7 +86,8 @@ impl Fs {
             },
             _ => {}
         }
-        let moves_dir = source.is_dir() || (flags.exchange && target.is_some_and(|t| t.is_dir()));
+        let moving = std::iter::once(source).chain(target.filter(|_| flags.exchange));
+        let dirs: Vec<u64> = moving.filter(|i| i.is_dir()).map(|i| i.ino).collect();
         loop {
             // The store moves what it knows, and what is on its way names a key: both get there first. Of the file that
             // is replaced, too, so that a kill finds what its last close left, or the new one, and nothing older.
@@ -94,10 +95,10 @@ impl Fs {
             if let Some(target) = target {
                 self.settle_for_rename(volume, target)?;
             }
-            if moves_dir {
-                self.settle_intents_below(volume)?;
+            if !dirs.is_empty() {
+                self.settle_intents_below(volume, &dirs)?;
                 let _tree = volume.tree.write();
-                if self.has_intents(volume) {
+                if self.has_intents_below(&dirs) {
                     continue;
                 }
                 volume.next_epoch();

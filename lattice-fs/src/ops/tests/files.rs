@@ -119,6 +119,16 @@ fn set_id_bits_go_when_others_write() {
 }
 
 #[test]
+fn set_id_bits_go_when_the_owner_changes() {
+    let rig = Rig::new();
+    for (name, kind) in [("file", libc::S_IFREG), ("fifo", libc::S_IFIFO)] {
+        let made = rig.fs.mknod(CALLER, ROOT, name.as_bytes(), kind | 0o6755).expect("made");
+        let set = SetAttr { uid: Some(7), ..SetAttr::default() };
+        assert_eq!(rig.fs.setattr(CALLER, made.0.ino, &set).expect("given away").meta.mode, 0o755, "{name}");
+    }
+}
+
+#[test]
 fn what_a_store_can_not_hold_is_refused() {
     let rig = Rig::new();
     let errno = |r: Result<(Arc<Inode>, Attr)>| r.expect_err("refused");
