@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::Fs;
 use super::errno::{self, Errno, Result};
-use super::inode::{Inode, Place, State, cites};
+use super::inode::{Inode, State, cites};
 use super::staged::{Body, StageError, Staged};
 use super::volume::Volume;
 use crate::view::effective::shown_head;
