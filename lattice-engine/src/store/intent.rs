@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use prost::Message;
 
+use crate::disk::Open;
 use crate::entry::{Content, Node, Value};
 use crate::id::EntryId;
 use crate::key::Key;
@@ -22,7 +23,7 @@ use super::handle::Handle;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
     pub id: u64,
-    /// In the store's `staging/`.
+    /// In the store's `staging/`. Where `size` is 0 there need not be one.
     pub file: PathBuf,
     pub key: Key,
     /// A file without content: that is the staged file's.
@@ -75,7 +76,10 @@ impl Handle {
     /// Turns the staged file into content and commits it: the intent is done. Killed at any point, it can be done again.
     pub fn promote(&self, intent: &Intent) -> Result<EntryRef> {
         let pin = self.store.content.pin();
-        let content = self.store.content.adopt(&intent.file, intent.size)?;
+        let content = match intent.size {
+            0 => Content::EMPTY,
+            size => self.store.content.adopt(&intent.file, size)?,
+        };
         if let Some(at) = self.committed(intent, &content)? {
             self.finish(intent)?;
             return Ok(at);
@@ -150,11 +154,14 @@ impl Handle {
     /// Promotes what a kill has left, and removes staged files that no intent names. For a store just opened.
     pub fn recover_staged(&self) -> Result<u64> {
         let intents = self.intents()?;
-        for intent in &intents {
-            // A kill leaves the whole file. A power loss before an fsync may leave less, and then what was there
-            // before stays: nothing was promised of it.
-            let whole = self.store.disk.open(&intent.file, crate::disk::Open::Read).and_then(|f| f.len());
-            if whole.is_ok_and(|len| len == intent.size) {
+        for (i, intent) in intents.iter().enumerate() {
+            if intents[i + 1..].iter().any(|later| later.replaces(intent)) {
+                // The same file at an earlier close: before it is cut or looked at, because both names lead to the
+                // same bytes, and those are the later one's.
+                self.finish(intent)?;
+            } else if intent.size == 0 && self.is_outdated(intent)? {
+                self.finish(intent)?;
+            } else if self.is_whole(intent)? {
                 self.promote(intent)?;
             } else {
                 tracing::warn!(key = %intent.key, "a staged file did not survive a power loss; it was not fsynced");
@@ -167,6 +174,45 @@ impl Handle {
             let _ = self.store.disk.remove(&dir.join(file));
         }
         Ok(intents.len() as u64)
+    }
+
+    /// Whether a file that was logged while empty has been written since, and the kill came before the record that this
+    /// is done: one of the key's heads is this node's version of the same file, and not one that it was made from.
+    fn is_outdated(&self, intent: &Intent) -> Result<bool> {
+        let Some(record) = self.get(&intent.key)? else { return Ok(false) };
+        let Cites::Heads(seen) = &intent.cites else { return Ok(false) };
+        Ok(record.heads.iter().any(|head| {
+            head.entry.author == self.author()
+                && !seen.contains(&head.entry.id)
+                && head.node.as_ref().is_some_and(|n| n.file_id == intent.node.file_id)
+        }))
+    }
+
+    /// Whether the staged file has all that was closed into it. A kill leaves at least that: what was written after the
+    /// close, and never closed, is cut off. A power loss before an fsync may leave less, and then what was there before
+    /// stays: nothing was promised of it.
+    fn is_whole(&self, intent: &Intent) -> Result<bool> {
+        if intent.size == 0 {
+            return Ok(true);
+        }
+        let disk = &self.store.disk;
+        let len = match disk.open(&intent.file, Open::Read).and_then(|f| f.len()) {
+            Ok(len) => len,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(StoreError::io(format!("cannot open {}", intent.file.display()))(e)),
+        };
+        if len > intent.size {
+            let cut = disk.open(&intent.file, Open::Write).and_then(|f| f.set_len(intent.size));
+            cut.map_err(StoreError::io(format!("cannot cut {}", intent.file.display())))?;
+        }
+        Ok(len >= intent.size)
+    }
+}
+
+impl Intent {
+    /// Whether this one, logged later, was made of the same open file: then the other is what it held before.
+    fn replaces(&self, other: &Self) -> bool {
+        self.key == other.key && self.node.file_id == other.node.file_id && self.cites == other.cites
     }
 }
 

@@ -16,7 +16,7 @@ use fuser::{
 };
 
 use super::reply::{GENERATION, LONG, errno, file_attr, file_type, set_time, ttl};
-use super::slow::Slow;
+use super::slow::{self, Slow};
 use crate::ops::{self, Caller, DirEntry, Errno, Fs, Inode, Looked, Opened, SetAttr, SetHow};
 
 /// Bytes of one write or read request.
@@ -174,6 +174,10 @@ impl Filesystem for Adapter {
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        if self.fs.is_control(parent.0) {
+            let (fs, name) = (self.fs.clone(), name.to_owned());
+            return slow::alone(move || done(fs.unlink(parent.0, name.as_bytes()), reply));
+        }
         done(self.fs.unlink(parent.0, name.as_bytes()), reply);
     }
 
@@ -281,10 +285,15 @@ impl Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
-        match self.fs.write(ino.0, offset, data, kill) {
-            Ok(()) => reply.written(data.len() as u32),
+        let written = |result: ops::Result<()>, len: usize, reply: ReplyWrite| match result {
+            Ok(()) => reply.written(len as u32),
             Err(e) => reply.error(errno(e)),
+        };
+        if self.fs.is_control(ino.0) {
+            let (fs, data) = (self.fs.clone(), data.to_vec());
+            return slow::alone(move || written(fs.write(ino.0, offset, &data, kill), data.len(), reply));
         }
+        written(self.fs.write(ino.0, offset, data, kill), data.len(), reply);
     }
 
     fn flush(
@@ -413,6 +422,10 @@ impl Filesystem for Adapter {
             libc::XATTR_REPLACE => SetHow::Replace,
             _ => SetHow::Either,
         };
+        if Fs::is_command(name.as_bytes()) {
+            let (fs, name, value) = (self.fs.clone(), name.to_owned(), value.to_vec());
+            return slow::alone(move || done(fs.setxattr(ino.0, name.as_bytes(), &value, how), reply));
+        }
         done(self.fs.setxattr(ino.0, name.as_bytes(), value, how), reply);
     }
 

@@ -8,6 +8,14 @@ use parking_lot::Mutex;
 /// That many may wait for the disk at a time. They share its flushes, so more would gain little.
 const THREADS: usize = 4;
 
+/// On a thread of its own, for what waits for the kernel, and so for any other request: no number of threads that are
+/// shared would do. Such requests are rare. Where none can be started the request fails.
+pub fn alone(job: impl FnOnce() + Send + 'static) {
+    if let Err(e) = std::thread::Builder::new().name("fs-command".into()).spawn(job) {
+        tracing::warn!(cause = %e, "a command through the mount was not done: no thread could be started");
+    }
+}
+
 type Job = Box<dyn FnOnce() + Send>;
 
 #[derive(Debug, Default)]

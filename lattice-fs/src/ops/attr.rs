@@ -138,7 +138,7 @@ impl Fs {
             attrs.atime = Some(meta.atime);
         }
         let chown = set.uid.is_some() || set.gid.is_some();
-        if chown && inode.kind == Kind::File && attrs.mode.is_none() {
+        if chown && !inode.is_dir() && attrs.mode.is_none() {
             attrs.mode = without_set_id(meta.mode);
         }
         attrs

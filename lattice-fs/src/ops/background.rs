@@ -100,16 +100,17 @@ impl Fs {
         }
     }
 
-    /// Commits a file that has been quiet; false when it needs no more watching.
-    fn check_quiet(&self, inode: &Weak<Inode>) -> bool {
+    /// Commits a file that has been quiet, all the way; false when it needs no more watching.
+    pub(super) fn check_quiet(&self, inode: &Weak<Inode>) -> bool {
         let Some(inode) = inode.upgrade() else {
             return false;
         };
         let due = {
             let mut state = inode.state.lock();
             let unlinked = state.unlinked;
+            let waits = state.intent.is_some() && state.writers > 0;
             match &mut state.staged {
-                Some(staged) if staged.is_dirty() && !unlinked => {
+                Some(staged) if (staged.is_dirty() || waits) && !unlinked => {
                     let due = staged.changed.elapsed() >= QUIET;
                     if due {
                         // Whether it succeeds or not, not again before the next five seconds.
@@ -125,7 +126,7 @@ impl Fs {
             }
         };
         if let (true, Place::Store(volume)) = (due, &inode.place)
-            && let Err(errno) = self.save(volume, &inode)
+            && let Err(errno) = self.save(volume, &inode).and_then(|()| self.settle_intent(volume, &inode))
         {
             tracing::warn!(path = self.path_of(&inode), %errno, "a file that is still open could not be saved yet");
         }

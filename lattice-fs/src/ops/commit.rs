@@ -12,12 +12,13 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::Fs;
 use super::errno::{self, Errno, Result};
-use super::inode::{Inode, Place, State, cites};
+use super::inode::{Inode, State, cites};
 use super::staged::{Body, StageError, Staged};
 use super::volume::Volume;
 use crate::view::effective::shown_head;
 
-/// A large file on its way: written, logged, not yet chunked.
+/// A file on its way: written and logged, but not an entry yet. A large one, which is still to be chunked, or one that
+/// was closed while it was empty, by a descriptor that may not be the last: what comes next goes in the same version.
 #[derive(Debug)]
 pub struct Underway {
     pub intent: Intent,
@@ -36,8 +37,27 @@ impl Fs {
         self.save_locked(volume, inode, &mut state)
     }
 
-    /// The same with `tree` (shared) and the state held.
+    /// The same at a close, which need not be the last: a shell that redirects into a file closes a copy of the descriptor
+    /// before anything is written, and that emptiness is no version of its own. It is logged, and so survives a kill.
+    pub(super) fn save_at_close(&self, volume: &Volume, inode: &Inode) -> Result<()> {
+        if !inode.state.lock().is_dirty() {
+            return Ok(());
+        }
+        let _tree = volume.tree.read();
+        let mut state = inode.state.lock();
+        let fresh = state.staged.as_ref().is_some_and(Staged::is_fresh);
+        // Somebody's release is still to come.
+        let waits = fresh && state.writers > 0 && state.intent.is_none();
+        self.save_as(volume, inode, &mut state, waits)
+    }
+
+    /// [`Fs::save`] with `tree` (shared) and the state held.
     pub(super) fn save_locked(&self, volume: &Volume, inode: &Inode, state: &mut State) -> Result<()> {
+        self.save_as(volume, inode, state, false)
+    }
+
+    /// `later`: log what is staged, and leave the entry to the release.
+    fn save_as(&self, volume: &Volume, inode: &Inode, state: &mut State, later: bool) -> Result<()> {
         if state.unlinked || !state.is_dirty() {
             return Ok(());
         }
@@ -51,6 +71,7 @@ impl Fs {
         attrs.mtime = Some(state.meta.mtime);
         match &staged.body {
             Body::File(_) => return self.log_intent(volume, inode, &key, state, attrs),
+            Body::Memory(_) if later => return self.log_intent(volume, inode, &key, state, attrs),
             Body::Memory(bytes) => {
                 // Its chunks are spared by a collection until the entry names them.
                 let _pin = volume.handle.content().pin();
@@ -93,6 +114,11 @@ impl Fs {
         if let Some(staged) = &mut state.staged {
             staged.set_clean();
             staged.attrs = Attrs::default();
+        }
+        // Of the same open file when it was still empty, logged at an earlier close.
+        if let Some(before) = state.intent.take() {
+            self.table.unpin(inode.ino);
+            volume.handle.unstage(&before.intent).map_err(|e| volume.failed("write", key, &e))?;
         }
         self.committed(inode, state);
         Ok(())
@@ -215,8 +241,8 @@ impl Fs {
         }
     }
 
-    /// Logs that a staged file is to become this key's value. From here it survives a kill; a thread does the rest once
-    /// nobody writes it any more.
+    /// Logs that a staged file, or an empty one, is to become this key's value. From here it survives a kill; a thread
+    /// does the rest once nobody writes it any more.
     fn log_intent(
         &self,
         volume: &Volume,
@@ -225,11 +251,10 @@ impl Fs {
         state: &mut State,
         attrs: Attrs,
     ) -> Result<()> {
-        let Some(Staged { body: Body::File(file), .. }) = &mut state.staged else {
-            return Ok(());
-        };
-        let fresh = volume.handle.staging_path().map_err(|e| volume.failed("write", key, &e))?;
-        let path = file.hand_over(fresh).map_err(|e| errno::of_staging("write", &key.to_string(), &e))?;
+        let mut path = volume.handle.staging_path().map_err(|e| volume.failed("write", key, &e))?;
+        if let Some(Staged { body: Body::File(file), .. }) = &mut state.staged {
+            path = file.hand_over(path).map_err(|e| errno::of_staging("write", &key.to_string(), &e))?;
+        }
         let size = state.size();
         let node = Node { file_id: state.file_id, value: Value::File(Content::EMPTY), attrs };
         let cites = Cites::Heads(state.cites.clone());
@@ -264,8 +289,9 @@ impl Fs {
             if !current(&state) {
                 return Ok(());
             }
-            if state.writers > 0 {
-                // Adopted bytes must not change: whoever writes the file waits, and goes on over its new content.
+            if state.writers > 0 || underway.intent.size == 0 {
+                // Adopted bytes must not change: whoever writes the file waits, and goes on over its new content. An
+                // empty one takes no time.
                 self.save_locked(volume, inode, &mut state)?;
                 let Some(latest) = state.intent.clone() else {
                     return Ok(());
@@ -310,12 +336,12 @@ impl Fs {
         Ok(())
     }
 
-    /// An inode's state, once nothing of it is on its way that a change now would corrupt.
+    /// An inode's state, with nothing of it on its way: what changes now can't corrupt that, and is committed after it.
     pub(super) fn settled<'a>(&self, volume: &Volume, inode: &'a Inode) -> Result<MutexGuard<'a, State>> {
         loop {
             self.settle_intent(volume, inode)?;
             let state = inode.state.lock();
-            if state.intent.is_none() || state.writers > 0 {
+            if state.intent.is_none() {
                 return Ok(state);
             }
         }
@@ -339,14 +365,14 @@ impl Fs {
         Ok(())
     }
 
-    /// Before a directory moves: what is on its way to a key goes there first.
-    pub(super) fn settle_intents_below(&self, volume: &Volume) -> Result<()> {
-        for inode in self.table.all() {
-            if matches!(&inode.place, Place::Store(v) if v.id == volume.id) && !inode.is_dir() {
-                self.settle_intent(volume, &inode)?;
-            }
-        }
-        Ok(())
+    /// Before directories move: what is on its way to a key below them goes there first.
+    pub(super) fn settle_intents_below(&self, volume: &Volume, dirs: &[u64]) -> Result<()> {
+        self.table.below(dirs).iter().try_for_each(|inode| self.settle_intent(volume, inode))
+    }
+
+    /// Whether anything is on its way to a key below these directories.
+    pub(super) fn has_intents_below(&self, dirs: &[u64]) -> bool {
+        self.table.below(dirs).iter().any(|inode| inode.state.lock().intent.is_some())
     }
 
     /// For `fsync`: a large file goes all the way.

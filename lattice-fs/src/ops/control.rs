@@ -102,11 +102,21 @@ impl Fs {
         Ok(())
     }
 
+    /// Whether requests that change something here change other files, whose caches the kernel must be told to drop.
+    pub fn is_control(&self, ino: u64) -> bool {
+        self.table.get(ino).is_ok_and(|inode| matches!(inode.place, Place::Control(..)))
+    }
+
     /// Commands for `ctl`; nothing else there can be written.
-    pub(super) fn write_control(&self, volume: &Volume, path: &[Bytes], data: &[u8]) -> Result<()> {
+    pub(super) fn write_control(&self, volume: &Arc<Volume>, path: &[Bytes], data: &[u8]) -> Result<()> {
         match path {
             [name] if &name[..] == b"ctl" => {
-                volume.control.write_ctl(data).map_err(|e| of_control(volume, path, e))
+                let mut settled = Vec::new();
+                let done = volume.control.write_ctl(data, &mut settled);
+                for key in &settled {
+                    self.apply_key(volume, key);
+                }
+                done.map_err(|e| of_control(volume, path, e))
             }
             _ => Err(Errno::PERM),
         }
@@ -115,15 +125,16 @@ impl Fs {
     /// `rm` of a version under `conflicts` discards it.
     pub(super) fn remove_control(
         &self,
-        volume: &Volume,
+        volume: &Arc<Volume>,
         parent: u64,
         path: &[Bytes],
         name: &[u8],
     ) -> Result<()> {
         let mut path = path.to_vec();
         path.push(Bytes::copy_from_slice(name));
-        volume.control.remove(&path).map_err(|e| of_control(volume, &path, e))?;
+        let key = volume.control.remove(&path).map_err(|e| of_control(volume, &path, e))?;
         self.table.detach(parent, name);
+        self.apply_key(volume, &key);
         Ok(())
     }
 }

@@ -62,7 +62,8 @@ impl Fs {
         let touched = Time { ns: meta.mtime.ns / 1_000_000 * 1_000_000, ..meta.mtime };
         dir.state.lock().touched = Some(touched);
         let attr = file_attr(&inode, &inode.state.lock());
-        Ok((inode, attr, Opened::for_flags(flags)))
+        // Its first close makes it an entry, also where it was opened for reading only.
+        Ok((inode, attr, Opened { no_flush: false, ..Opened::for_flags(flags) }))
     }
 
     pub fn mkdir(&self, caller: Caller, parent: u64, name: &[u8], mode: u32) -> Result<(Arc<Inode>, Attr)> {

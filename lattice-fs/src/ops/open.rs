@@ -25,12 +25,17 @@ pub struct Opened {
 
 impl Opened {
     pub(super) fn for_flags(flags: i32) -> Self {
-        Self { handle: 0, no_flush: !is_writing(flags), keep_cache: true }
+        Self { handle: 0, no_flush: !is_changing(flags), keep_cache: true }
     }
 }
 
 pub(super) fn is_writing(flags: i32) -> bool {
     flags & libc::O_ACCMODE != libc::O_RDONLY
+}
+
+/// `O_TRUNC` empties a file that is opened only for reading, too.
+fn is_changing(flags: i32) -> bool {
+    is_writing(flags) || flags & libc::O_TRUNC != 0
 }
 
 impl Fs {
@@ -55,12 +60,13 @@ impl Fs {
             Kind::Fifo | Kind::Socket => return Err(Errno::NXIO),
         }
         let writing = is_writing(flags);
-        if writing {
+        let mut state = if is_changing(flags) {
             volume.writable()?;
-            self.settle_intent(volume, &inode)?;
-        }
-        let mut state = inode.state.lock();
-        if writing && flags & libc::O_TRUNC != 0 {
+            self.settled(volume, &inode)?
+        } else {
+            inode.state.lock()
+        };
+        if flags & libc::O_TRUNC != 0 {
             self.stage_empty(&inode, &mut state);
         }
         state.opens += 1;
@@ -82,11 +88,11 @@ impl Fs {
         self.note_dirty(inode, state);
     }
 
-    /// Every `close`, also of one of several descriptors. What was written is an entry when it returns.
+    /// Every `close`, also of one of several descriptors. What was written is an entry when it returns, or is logged.
     pub fn flush(&self, ino: u64) -> Result<()> {
         let inode = self.table.get(ino)?;
         match &inode.place {
-            Place::Store(volume) => self.save(volume, &inode),
+            Place::Store(volume) => self.save_at_close(volume, &inode),
             _ => Ok(()),
         }
     }
@@ -101,9 +107,17 @@ impl Fs {
         let Place::Store(volume) = &inode.place else {
             return Ok(());
         };
-        // A mapping may have been written after the last flush.
-        let dirty = inode.state.lock().is_dirty();
-        let saved = if dirty && is_writing(flags) { self.save(volume, &inode) } else { Ok(()) };
+        let (dirty, empty) = {
+            let state = inode.state.lock();
+            (state.is_dirty(), state.intent.as_ref().is_some_and(|u| u.intent.size == 0))
+        };
+        let saved = match is_writing(flags) {
+            // A mapping may have been written after the last flush.
+            true if dirty => self.save(volume, &inode),
+            // It was closed without a write, and stays empty.
+            true if empty => self.settle_intent(volume, &inode),
+            _ => Ok(()),
+        };
         let mut state = inode.state.lock();
         state.opens = state.opens.saturating_sub(1);
         state.writers = state.writers.saturating_sub(u32::from(is_writing(flags)));
@@ -154,6 +168,7 @@ impl Fs {
         // A name that appeared here is durable with its file's first version, even an empty one.
         for (_, child) in self.table.pending(ino) {
             self.save(volume, &child)?;
+            self.make_durable(volume, &child)?;
         }
         self.sync_volume(volume, &inode)
     }

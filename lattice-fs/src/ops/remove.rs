@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use lattice_engine::store::{Change, Cites, Expect};
+use parking_lot::MutexGuard;
 
 use super::Fs;
 use super::errno::{Errno, Result};
-use super::inode::{Inode, Place};
+use super::inode::{Inode, Place, State};
 use super::table::Known;
 use super::volume::{Volume, now};
 
@@ -33,9 +34,35 @@ impl Fs {
         if victim.is_dir() {
             return Err(Errno::ISDIR);
         }
-        self.drop_intent(volume, victim)?;
-        let _tree = volume.tree.read();
-        let mut state = victim.state.lock();
+        loop {
+            self.settle_for_unlink(volume, victim)?;
+            let _tree = volume.tree.read();
+            let state = victim.state.lock();
+            if state.intent.is_none() {
+                return self.unlink_locked(volume, dir, name, victim, state);
+            }
+        }
+    }
+
+    /// What is on its way to a file that the store knows gets there first: a kill finds what its last close left, or no
+    /// file, and nothing older. What the store never knew just goes, and so it does where there is no room for it.
+    fn settle_for_unlink(&self, volume: &Volume, victim: &Inode) -> Result<()> {
+        let known = victim.state.lock().committed;
+        if known && self.settle_intent(volume, victim).is_ok() {
+            return Ok(());
+        }
+        self.drop_intent(volume, victim)
+    }
+
+    /// With `tree` held.
+    fn unlink_locked(
+        &self,
+        volume: &Arc<Volume>,
+        dir: &Arc<Inode>,
+        name: &[u8],
+        victim: &Arc<Inode>,
+        mut state: MutexGuard<'_, State>,
+    ) -> Result<()> {
         if state.committed {
             let key = self.table.key(volume, dir.ino, Some(name))?;
             let mut changes =

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use lattice_engine::store::{Change, RenameHow};
+use parking_lot::MutexGuard;
 
 use super::Fs;
 use super::errno::{Errno, Result};
-use super::inode::Inode;
+use super::inode::{Inode, State};
 use super::table::Known;
 use super::volume::{Volume, now};
 
@@ -85,26 +86,35 @@ impl Fs {
             },
             _ => {}
         }
-        // The store moves what it knows: what it doesn't know yet is told first.
-        self.settle_for_rename(volume, source)?;
-        if let Some(target) = target {
-            match flags.exchange {
-                true => self.settle_for_rename(volume, target)?,
-                false => self.drop_intent(volume, target)?,
+        let moving = std::iter::once(source).chain(target.filter(|_| flags.exchange));
+        let dirs: Vec<u64> = moving.filter(|i| i.is_dir()).map(|i| i.ino).collect();
+        loop {
+            // The store moves what it knows, and what is on its way names a key: both get there first. Of the file that
+            // is replaced, too, so that a kill finds what its last close left, or the new one, and nothing older.
+            self.settle_for_rename(volume, source)?;
+            if let Some(target) = target {
+                self.settle_for_rename(volume, target)?;
             }
-        }
-        let moves_dir = source.is_dir() || (flags.exchange && target.is_some_and(|t| t.is_dir()));
-        if moves_dir {
-            self.settle_intents_below(volume)?;
-            let _tree = volume.tree.write();
-            volume.next_epoch();
-            self.rename_locked(volume, from, to, source, target, flags)
-        } else {
-            let _tree = volume.tree.read();
-            self.rename_locked(volume, from, to, source, target, flags)
+            if !dirs.is_empty() {
+                self.settle_intents_below(volume, &dirs)?;
+                let _tree = volume.tree.write();
+                if self.has_intents_below(&dirs) {
+                    continue;
+                }
+                volume.next_epoch();
+                if self.rename_locked(volume, from, to, source, target, flags)? {
+                    return Ok(());
+                }
+            } else {
+                let _tree = volume.tree.read();
+                if self.rename_locked(volume, from, to, source, target, flags)? {
+                    return Ok(());
+                }
+            }
         }
     }
 
+    /// With `tree` held. False: a close came in between, and what it logged must get there first.
     fn rename_locked(
         &self,
         volume: &Arc<Volume>,
@@ -113,7 +123,7 @@ impl Fs {
         source: &Arc<Inode>,
         target: Option<&Arc<Inode>>,
         flags: RenameFlags,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let key = self.table.key(volume, from.dir.ino, Some(from.name))?;
         let new_key = self.table.key(volume, to.dir.ino, Some(to.name))?;
         let how = match flags {
@@ -125,40 +135,42 @@ impl Fs {
         if !flags.exchange && from.dir.ino != to.dir.ino {
             changes.extend(key.parent().and_then(|p| self.keep_dir(volume, &from.dir, &p)));
         }
+        // Held until the table knows: a save in between would go to the old key.
+        let (mut moving, mut other) = lock_both(source, target.map(|t| &**t));
+        if moving.intent.is_some() || other.as_ref().is_some_and(|o| o.intent.is_some()) {
+            return Ok(false);
+        }
         let entry = self.commit(volume, "rename", &key, changes)?;
         let time = now();
-        let moved = |inode: &Inode| {
-            let mut state = inode.state.lock();
+        let moved = |state: &mut State| {
             if !state.cites.is_empty() {
                 state.cites = vec![entry.id];
             }
             state.epoch = volume.epoch();
             state.meta.ctime = state.meta.ctime.max(time);
         };
-        moved(source);
-        match target {
-            Some(target) if flags.exchange => {
-                moved(target);
+        moved(&mut moving);
+        match (target, &mut other) {
+            (Some(target), Some(state)) if flags.exchange => {
+                moved(state);
                 self.table.exchange(source.ino, target.ino);
             }
-            Some(target) => {
-                let mut state = target.state.lock();
-                self.hold_open(volume, target, &mut state)?;
+            (Some(target), Some(state)) => {
+                let held = self.hold_open(volume, target, state);
                 state.unlinked = true;
                 state.meta.ctime = state.meta.ctime.max(time);
-                let waited = !state.committed;
                 if state.opens == 0 {
                     state.staged = None;
                 }
-                drop(state);
                 self.table.rename(source.ino, to.dir.ino, to.name);
-                if waited {
+                if !state.committed {
                     self.table.settle(target.ino);
                 }
+                held?;
             }
-            None => self.table.rename(source.ino, to.dir.ino, to.name),
+            _ => self.table.rename(source.ino, to.dir.ino, to.name),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Files below a moving directory that are not committed yet find their key when they are: only those that are
@@ -170,8 +182,21 @@ impl Fs {
         let pending = !inode.state.lock().committed;
         if pending {
             self.save(volume, inode)?;
-            self.settle_intent(volume, inode)?;
         }
-        Ok(())
+        self.settle_intent(volume, inode)
+    }
+}
+
+/// The states of one or two inodes, always in the same order.
+fn lock_both<'a>(
+    a: &'a Inode,
+    b: Option<&'a Inode>,
+) -> (MutexGuard<'a, State>, Option<MutexGuard<'a, State>>) {
+    match b {
+        Some(b) if b.ino < a.ino => {
+            let b = b.state.lock();
+            (a.state.lock(), Some(b))
+        }
+        _ => (a.state.lock(), b.map(|b| b.state.lock())),
     }
 }

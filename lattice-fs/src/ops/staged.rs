@@ -68,6 +68,8 @@ pub struct Staged {
     pub body: Body,
     size: u64,
     dirty: bool,
+    /// Made empty by `open`, and nothing came after.
+    fresh: bool,
     /// Attributes set meanwhile: they go in the same entry.
     pub attrs: Attrs,
     /// When it last changed: left open and quiet for long enough, it is committed.
@@ -88,12 +90,13 @@ type Result<T> = std::result::Result<T, StageError>;
 
 impl Staged {
     fn with(body: Body, size: u64, dirty: bool) -> Self {
-        Self { body, size, dirty, attrs: Attrs::default(), changed: Instant::now(), listed: false }
+        let (attrs, changed) = (Attrs::default(), Instant::now());
+        Self { body, size, dirty, fresh: false, attrs, changed, listed: false }
     }
 
     /// A new or truncated file.
     pub fn empty() -> Self {
-        Self::with(Body::Memory(Vec::new()), 0, true)
+        Self { fresh: true, ..Self::with(Body::Memory(Vec::new()), 0, true) }
     }
 
     /// An unchanged file about to be written.
@@ -116,6 +119,11 @@ impl Staged {
 
     pub fn is_dirty(&self) -> bool {
         self.dirty
+    }
+
+    /// New or truncated, and not written since, nor saved.
+    pub fn is_fresh(&self) -> bool {
+        self.dirty && self.fresh
     }
 
     /// What differs from the base, where there is one: for storing only that. Everything otherwise, less its holes.
@@ -144,6 +152,7 @@ impl Staged {
 
     pub fn set_dirty(&mut self) {
         self.dirty = true;
+        self.fresh = false;
         self.changed = Instant::now();
     }
 

@@ -296,6 +296,24 @@ impl Table {
         self.0.lock().slots.get(&dir).is_some_and(|s| s.pending > 0)
     }
 
+    /// Every inode that is known below one of `dirs`.
+    pub fn below(&self, dirs: &[u64]) -> Vec<Arc<Inode>> {
+        let tree = self.0.lock();
+        let is_below = |slot: &&Slot| {
+            let mut at = slot.parent;
+            loop {
+                if dirs.contains(&at) {
+                    return true;
+                }
+                match tree.slots.get(&at) {
+                    Some(slot) if slot.parent != at => at = slot.parent,
+                    _ => return false,
+                }
+            }
+        };
+        tree.slots.values().filter(is_below).map(|s| s.inode.clone()).collect()
+    }
+
     /// Where an inode stands now.
     pub fn place(&self, ino: u64) -> Option<(u64, Box<[u8]>)> {
         self.0.lock().slots.get(&ino).map(|s| (s.parent, s.name.clone()))

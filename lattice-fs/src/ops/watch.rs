@@ -1,6 +1,6 @@
 //! Changes that were not made through this mount: by a peer, the command line, HTTP. A thread per store follows its
-//! events and makes inodes and the kernel's caches agree with them. Never from inside a request: the kernel may hold,
-//! for that very request, what an invalidation waits for.
+//! events and makes inodes and the kernel's caches agree with them. Never on a thread that serves requests: an
+//! invalidation waits for what the kernel holds for other requests.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -116,12 +116,20 @@ impl Fs {
         volume.count_change();
         for op in event.ops.iter() {
             if let Some(key) = op.key() {
-                self.apply_op(volume, op, key);
+                self.apply_op(volume, key, !matches!(op, Op::Attr { .. }));
             }
         }
     }
 
-    fn apply_op(&self, volume: &Arc<Volume>, op: &Op, key: &Key) {
+    /// Makes what is cached agree with what this mount itself did to a key, beside what the kernel asked it to do: a
+    /// settled conflict. Waits for the kernel, so not on a thread that serves requests.
+    pub(super) fn apply_key(&self, volume: &Arc<Volume>, key: &Key) {
+        volume.count_change();
+        self.apply_op(volume, key, true);
+    }
+
+    /// `names`: the directory may list something else now.
+    fn apply_op(&self, volume: &Arc<Volume>, key: &Key, names: bool) {
         let Some(trace) = self.table.trace(volume.root, key) else {
             // The root itself: only its attributes can have changed.
             self.forget_inode(volume.root, false);
@@ -139,7 +147,7 @@ impl Fs {
                 }
                 self.table.detach(trace.dir.ino, &trace.name);
                 self.forget_entry(trace.dir.ino, &trace.name);
-                if !matches!(op, Op::Attr { .. }) {
+                if names {
                     self.forget_inode(trace.dir.ino, true);
                 }
             }

@@ -31,6 +31,11 @@ pub enum SetHow {
 }
 
 impl Fs {
+    /// Whether setting it changes more than an attribute: the file's content, which the kernel may have cached.
+    pub fn is_command(name: &[u8]) -> bool {
+        xattrs::is_ours(name)
+    }
+
     pub fn getxattr(&self, ino: u64, name: &[u8]) -> Result<Bytes> {
         // The kernel asks for `security.capability` before a file's first write: answered before anything is looked at.
         if !name.starts_with(b"user.") {
@@ -65,7 +70,9 @@ impl Fs {
         let (inode, volume) = self.keeps_xattr(ino, name)?;
         if xattrs::is_ours(name) {
             let key = self.committed_key(&volume, &inode)?;
-            return xattrs::set(&volume.handle, &key, name, value).map_err(|e| of_xattr(&volume, &key, e));
+            xattrs::set(&volume.handle, &key, name, value).map_err(|e| of_xattr(&volume, &key, e))?;
+            self.apply_key(&volume, &key);
+            return Ok(());
         }
         if value.len() > MAX_VALUE {
             return Err(Errno::TOOBIG);

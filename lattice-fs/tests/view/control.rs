@@ -283,7 +283,9 @@ fn ctl_takes_commands() {
     let loser = record.heads[0].entry.id.to_string();
     let control = two.a.control();
     let text = format!("# settle it\nresolve my notes.md {}\nsync\ngc all\n", &loser[..12]);
-    control.write_ctl(text.as_bytes()).expect("commands");
+    let mut settled = Vec::new();
+    control.write_ctl(text.as_bytes(), &mut settled).expect("commands");
+    assert_eq!(settled, [key("my notes.md")]);
     two.meet();
     assert!(two.b.conflict_files().is_empty());
     assert_eq!(two.a.read("my notes.md"), two.b.read("my notes.md"));
@@ -294,12 +296,12 @@ fn a_bad_command_fails_the_write_and_does_nothing() {
     let two = conflict("f");
     let control = two.a.control();
     let id = two.a.handle().get(&key("f")).expect("get").expect("a record").heads[0].entry.id;
-    let result = control.write_ctl(format!("resolve f {id}\nresolv f {id}\n").as_bytes());
+    let result = control.write_ctl(format!("resolve f {id}\nresolv f {id}\n").as_bytes(), &mut Vec::new());
     assert!(matches!(result, Err(ControlError::BadCommand { line: 2, .. })), "{result:?}");
     assert!(!two.a.conflict_files().is_empty());
-    let result = control.write_ctl(b"resolve f 00000000\n");
+    let result = control.write_ctl(b"resolve f 00000000\n", &mut Vec::new());
     assert!(matches!(result, Err(ControlError::Resolve(ResolveError::NoSuchVersion { .. }))), "{result:?}");
-    let result = control.write_ctl(b"resolve nothing 00000000\n");
+    let result = control.write_ctl(b"resolve nothing 00000000\n", &mut Vec::new());
     assert!(matches!(result, Err(ControlError::Resolve(ResolveError::NotFound(_)))), "{result:?}");
 }
 

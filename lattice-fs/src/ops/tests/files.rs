@@ -119,6 +119,16 @@ fn set_id_bits_go_when_others_write() {
 }
 
 #[test]
+fn set_id_bits_go_when_the_owner_changes() {
+    let rig = Rig::new();
+    for (name, kind) in [("file", libc::S_IFREG), ("fifo", libc::S_IFIFO)] {
+        let made = rig.fs.mknod(CALLER, ROOT, name.as_bytes(), kind | 0o6755).expect("made");
+        let set = SetAttr { uid: Some(7), ..SetAttr::default() };
+        assert_eq!(rig.fs.setattr(CALLER, made.0.ino, &set).expect("given away").meta.mode, 0o755, "{name}");
+    }
+}
+
+#[test]
 fn what_a_store_can_not_hold_is_refused() {
     let rig = Rig::new();
     let errno = |r: Result<(Arc<Inode>, Attr)>| r.expect_err("refused");
@@ -154,4 +164,78 @@ fn a_large_file_can_be_made_durable_while_it_is_written() {
     assert!(rig.stored("db") == Some(expected));
     assert_eq!(rig.live_heads("db"), 1);
     assert_eq!(rig.fs.getattr(ino).expect("attributes").0.meta.mode, 0o600);
+}
+
+/// Whatever the access mode, and though another handle has written what isn't saved yet.
+#[test]
+fn truncation_at_open_empties_what_others_are_writing() {
+    let access = [libc::O_RDONLY, WRITE];
+    for (len, flags) in [100_000, 3 << 20].into_iter().flat_map(|len| access.map(|flags| (len, flags))) {
+        let rig = Rig::new();
+        let ino = rig.create(ROOT, "a");
+        rig.fs.write(ino, 0, &vec![1; len], false).expect("written");
+        rig.fs.flush(ino).expect("one of several closes");
+        rig.fs.write(ino, 7, &[2; 10], false).expect("written");
+        let opened = rig.fs.open(ino, flags | libc::O_TRUNC).expect("opened");
+        assert!(!opened.no_flush, "the close of this handle saves");
+        assert_eq!(rig.fs.getattr(ino).expect("attributes").0.size, 0);
+        assert_eq!(rig.read(ino), b"");
+        rig.fs.flush(ino).expect("flushed");
+        rig.fs.release(ino, 0, flags).expect("released");
+        rig.fs.write(ino, 1, b"x", false).expect("written");
+        rig.close(ino);
+        rig.fs.save_all().expect("saved");
+        assert_eq!(rig.stored("a").as_deref(), Some(&b"\0x"[..]));
+        assert_eq!(rig.live_heads("a"), 1);
+    }
+}
+
+#[test]
+fn a_file_truncated_by_a_reader_is_empty_in_the_store() {
+    let rig = Rig::new();
+    let ino = rig.write(ROOT, "a", b"0123456789");
+    rig.fs.open(ino, libc::O_RDONLY | libc::O_TRUNC).expect("opened");
+    rig.fs.flush(ino).expect("flushed");
+    rig.fs.release(ino, 0, libc::O_RDONLY).expect("released");
+    assert_eq!(rig.stored("a").as_deref(), Some(&b""[..]));
+}
+
+#[test]
+fn a_file_created_for_reading_is_an_entry_at_close() {
+    let rig = Rig::new();
+    let flags = libc::O_RDONLY | libc::O_EXCL;
+    let (inode, _, opened) = rig.fs.create(CALLER, ROOT, b"lock", 0o644, flags).expect("created");
+    assert!(!opened.no_flush);
+    rig.fs.flush(inode.ino).expect("flushed");
+    assert_eq!(rig.stored("lock").as_deref(), Some(&b""[..]));
+    rig.fs.release(inode.ino, 0, flags).expect("released");
+}
+
+#[test]
+fn a_file_left_open_and_quiet_becomes_an_entry() {
+    let rig = Rig::new();
+    let quiet = |ino: u64| {
+        let inode = rig.fs.inode(ino).expect("there");
+        let long_ago = Duration::from_secs(6);
+        if let Some(staged) = &mut inode.state.lock().staged {
+            staged.changed = staged.changed.checked_sub(long_ago).expect("the machine is up for longer");
+        }
+        rig.fs.check_quiet(&Arc::downgrade(&inode))
+    };
+    let (small, large, empty) = (rig.create(ROOT, "s"), rig.create(ROOT, "l"), rig.create(ROOT, "e"));
+    rig.fs.write(small, 0, b"small", false).expect("written");
+    rig.fs.write(large, 0, &[1; 2 << 20], false).expect("written");
+    rig.fs.flush(empty).expect("one of several closes");
+    assert!(rig.fs.check_quiet(&Arc::downgrade(&rig.fs.inode(large).expect("there"))), "not yet");
+    assert_eq!(rig.stored("l"), None);
+    for ino in [small, large, empty] {
+        quiet(ino);
+    }
+    assert_eq!(rig.stored("s").as_deref(), Some(&b"small"[..]));
+    assert!(rig.stored("l") == Some(vec![1; 2 << 20]));
+    assert_eq!(rig.stored("e").as_deref(), Some(&b""[..]));
+    assert!(!quiet(large), "nothing is left to watch");
+    rig.fs.write(large, 2 << 20, b"more", false).expect("written");
+    rig.close(large);
+    assert_eq!(rig.stored("l").map(|l| l.len()), Some((2 << 20) + 4));
 }

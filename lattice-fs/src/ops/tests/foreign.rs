@@ -80,3 +80,57 @@ fn a_directory_deleted_elsewhere_is_gone() {
     assert_eq!(rig.fs.getattr(d).expect_err("gone"), Errno::NOENT);
     assert!(rig.told.entries.lock().contains(&(ROOT, b"d".to_vec())));
 }
+
+/// Two versions of `a`, as two who edited apart would leave them: the number of `a`, and the one that isn't shown.
+fn conflict(rig: &Rig) -> (u64, String, Vec<u8>) {
+    let ino = rig.write(ROOT, "a", b"old");
+    rig.fs.open(ino, WRITE | libc::O_TRUNC).expect("opened");
+    rig.put_elsewhere("a", b"theirs");
+    rig.fs.write(ino, 0, b"ours", false).expect("written");
+    rig.close(ino);
+    rig.fs.work_off();
+    let ino = rig.ino(ROOT, "a");
+    let shown = rig.read(ino);
+    let other = if shown == b"ours" { b"theirs".to_vec() } else { b"ours".to_vec() };
+    let heads = rig.fs.getxattr(ino, b"user.lattice.heads").expect("heads");
+    let heads = String::from_utf8_lossy(&heads).into_owned();
+    let loser = heads.lines().find(|l| !l.ends_with("winner")).expect("a loser");
+    rig.told.inodes.lock().clear();
+    (ino, loser[..12].to_owned(), other)
+}
+
+/// What the mount settles by itself is told to the kernel like what others do.
+#[test]
+fn a_conflict_settled_in_the_mount_shows_the_version_that_was_picked() {
+    let by_xattr = |rig: &Rig, ino: u64, id: &str| {
+        rig.fs.setxattr(ino, b"user.lattice.resolve", id.as_bytes(), SetHow::Either).expect("resolved");
+    };
+    let by_command = |rig: &Rig, _: u64, id: &str| {
+        let control = rig.ino(ROOT, ".lattice");
+        let ctl = rig.ino(control, "ctl");
+        rig.fs.write(ctl, 0, format!("resolve a {id}\n").as_bytes(), false).expect("done");
+    };
+    for settle in [&by_xattr as &dyn Fn(&Rig, u64, &str), &by_command] {
+        let rig = Rig::new();
+        let (ino, loser, picked) = conflict(&rig);
+        settle(&rig, ino, &loser);
+        assert_eq!(rig.live_heads("a"), 1);
+        assert!(rig.told.inodes.lock().contains(&(ino, true)));
+        assert_eq!(rig.ino(ROOT, "a"), ino);
+        assert_eq!(rig.read(ino), picked);
+        assert_eq!(rig.stored("a"), Some(picked));
+    }
+}
+
+#[test]
+fn the_shown_version_that_is_discarded_in_the_mount_gives_way() {
+    let rig = Rig::new();
+    let (ino, _, other) = conflict(&rig);
+    let control = rig.ino(ROOT, ".lattice");
+    let conflicts = rig.ino(control, "conflicts");
+    let dir = rig.ino(conflicts, "a");
+    let first = rig.names(dir).into_iter().find(|n| n.starts_with("1-")).expect("the winner");
+    rig.fs.unlink(dir, first.as_bytes()).expect("discarded");
+    assert!(rig.told.inodes.lock().contains(&(ino, true)));
+    assert_eq!(rig.read(rig.ino(ROOT, "a")), other);
+}

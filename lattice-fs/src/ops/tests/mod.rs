@@ -16,6 +16,7 @@ use super::*;
 mod dirs;
 mod files;
 mod foreign;
+mod killed;
 
 const CALLER: Caller = Caller { uid: 0, gid: 0 };
 const WRITE: i32 = libc::O_RDWR;

@@ -71,14 +71,15 @@ impl Control {
         versions.into_iter().find(|v| v.name == *name).ok_or(ControlError::NotFound)
     }
 
-    pub(super) fn discard(&self, rest: &[Bytes]) -> Result<()> {
+    pub(super) fn discard(&self, rest: &[Bytes]) -> Result<Key> {
         let version = self.conflict_version(rest)?;
         let (_, dir) = rest.split_last().ok_or(ControlError::IsADirectory)?;
         if !version.removable {
             return Err(ControlError::NotPermitted);
         }
-        match resolve::discard(&self.handle, &key_of(dir)?, &version.entry.id.to_string()) {
-            Ok(_) => Ok(()),
+        let key = key_of(dir)?;
+        match resolve::discard(&self.handle, &key, &version.entry.id.to_string()) {
+            Ok(_) => Ok(key),
             // Somebody else was faster.
             Err(ResolveError::NoSuchVersion { .. } | ResolveError::NotFound(_)) => {
                 Err(ControlError::NotFound)

@@ -32,24 +32,27 @@ enum Keep {
 }
 
 impl Control {
-    /// Does what the lines say, in order. Takes all bytes or fails.
+    /// Does what the lines say, in order. Takes all bytes or fails. `settled` gets the keys whose conflicts were settled
+    /// or shrank, also by the commands before one that fails.
     ///
     /// # Errors
     /// `BadCommand` with the line's number, before anything is done; what a command itself fails with.
-    pub fn write_ctl(&self, bytes: &[u8]) -> Result<()> {
+    pub fn write_ctl(&self, bytes: &[u8], settled: &mut Vec<Key>) -> Result<()> {
         for command in parse(bytes)? {
-            self.run(command)?;
+            self.run(command, settled)?;
         }
         Ok(())
     }
 
-    fn run(&self, command: Command) -> Result<()> {
+    fn run(&self, command: Command, settled: &mut Vec<Key>) -> Result<()> {
         match command {
             Command::Resolve { key, id } => {
                 resolve::resolve(&self.handle, &key, &id)?;
+                settled.push(key);
             }
             Command::Discard { key, id } => {
                 resolve::discard(&self.handle, &key, &id)?;
+                settled.push(key);
             }
             Command::Sync => self.handle.sync()?,
             Command::Gc(keep) => {

@@ -179,11 +179,11 @@ impl Control {
         }
     }
 
-    /// Removes a version from `conflicts/<key>/`: it is discarded.
+    /// Removes a version from `conflicts/<key>/`: it is discarded. Returns the key.
     ///
     /// # Errors
     /// `NotPermitted` for anything else.
-    pub fn remove(&self, path: &[Bytes]) -> Result<()> {
+    pub fn remove(&self, path: &[Bytes]) -> Result<Key> {
         match place(path)? {
             Place::Conflicts(rest) => self.discard(rest),
             _ => {

@@ -1,0 +1,101 @@
+//! What an opening makes of the staged files that a kill has left.
+
+use std::fs;
+use std::path::Path;
+
+use lattice_engine::entry::{Attrs, Content, Node as KeyNode, Value};
+use lattice_engine::id::FileId;
+use lattice_engine::key::Key;
+use lattice_engine::node::Node;
+use lattice_engine::store::{Change, Cites, Expect, Handle};
+
+const SIZE: usize = 2_000_000;
+
+fn key() -> Key {
+    Key::parse(b"large").expect("a key")
+}
+
+fn node(content: Content) -> KeyNode {
+    KeyNode { file_id: FileId([3; 16]), value: Value::File(content), attrs: Attrs::default() }
+}
+
+/// Bytes that don't repeat.
+fn body(len: usize) -> Vec<u8> {
+    (0..len as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8).collect()
+}
+
+/// A closed file of `SIZE` bytes over an older version, and what `then` does to the staged file before the kill.
+fn killed_after(then: impl FnOnce(&Handle, &Path)) -> Option<Vec<u8>> {
+    let home = tempfile::tempdir().expect("tempdir");
+    let dir = home.path().join("data");
+    Node::init(&dir).expect("init");
+    {
+        let opened = Node::open(&dir).expect("open");
+        let store = opened.create_store("home").expect("create");
+        let old = Content::Inline("old".into());
+        let put = Change::Put { key: key(), node: node(old), cites: Cites::All, expect: Expect::Anything };
+        let cites = Cites::Heads(vec![store.commit(vec![put]).expect("commit").id]);
+        let staged = store.staging_path().expect("a path");
+        fs::write(&staged, body(SIZE)).expect("stages");
+        store.stage(staged.clone(), key(), node(Content::EMPTY), cites, SIZE as u64).expect("stage");
+        then(&store, &staged);
+        opened.close().expect("closes");
+    }
+    let opened = Node::open(&dir).expect("opens");
+    let store = opened.find("home").expect("home");
+    assert_eq!(store.intents().expect("intents"), []);
+    let record = store.get(&key()).expect("get")?;
+    assert_eq!(record.heads.len(), 1, "no version stands beside another");
+    let content = record.winner()?.node.as_ref()?.content()?.clone();
+    Some(store.read(&content).and_then(|r| r.read_all()).expect("content").to_vec())
+}
+
+#[test]
+fn a_closed_file_is_what_it_was_at_its_close() {
+    assert!(killed_after(|_, _| {}) == Some(body(SIZE)));
+}
+
+#[test]
+fn what_was_written_after_the_close_is_cut_off() {
+    let append = |staged: &Path| fs::write(staged, body(SIZE + 5_000)).expect("goes on writing");
+    assert!(killed_after(|_, staged| append(staged)) == Some(body(SIZE)));
+}
+
+#[test]
+fn what_a_power_loss_has_shortened_leaves_the_older_version() {
+    assert_eq!(killed_after(|_, staged| fs::write(staged, "sh").expect("cut")).as_deref(), Some(&b"old"[..]));
+    assert_eq!(killed_after(|_, staged| fs::remove_file(staged).expect("rm")).as_deref(), Some(&b"old"[..]));
+}
+
+/// Killed between the record of the second close and the one that the first is replaced: both name the same bytes.
+#[test]
+fn of_two_closes_the_later_one_counts() {
+    let found = killed_after(|store, staged| {
+        fs::write(staged, body(SIZE + 5_000)).expect("goes on writing");
+        let second = store.staging_path().expect("a path");
+        fs::hard_link(staged, &second).expect("a second name");
+        let cites = store.intents().expect("intents")[0].cites.clone();
+        let size = SIZE as u64 + 5_000;
+        store.stage(second, key(), node(Content::EMPTY), cites, size).expect("stage");
+    });
+    assert!(found == Some(body(SIZE + 5_000)));
+}
+
+/// A file that was closed empty needs no staged file; and once it was written, its emptiness doesn't come back.
+#[test]
+fn emptiness_is_kept_until_something_is_written() {
+    let empty = |store: &Handle| {
+        let cites = store.intents().expect("intents")[0].cites.clone();
+        store.unstage(&store.intents().expect("intents")[0]).expect("unstaged");
+        let path = store.staging_path().expect("a path");
+        store.stage(path, key(), node(Content::EMPTY), cites, 0).expect("stage")
+    };
+    assert_eq!(killed_after(|store, _| drop(empty(store))).as_deref(), Some(&b""[..]));
+    let written = killed_after(|store, _| {
+        let cites = empty(store).cites;
+        let node = node(Content::Inline("written".into()));
+        let put = Change::Put { key: key(), node, cites, expect: Expect::Anything };
+        store.commit(vec![put]).expect("commit");
+    });
+    assert_eq!(written.as_deref(), Some(&b"written"[..]));
+}
