@@ -1,5 +1,5 @@
 //! Content: what is too large for an entry, cut into chunks that are named by their hash and kept in append-only packs.
-//! Identical chunks are stored once. Bytes and promises of the files: FORMAT-content.md.
+//! Identical chunks are stored once. Bytes and promises of the files: FORMAT.md.
 //!
 //! What is stored is durable once [`ContentStore::sync`] returns. An entry that names content is written only after
 //! that, so a head never names what a crash can take. From before its first `put` until its entry can be seen as live, a

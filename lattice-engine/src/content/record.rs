@@ -1,5 +1,5 @@
 //! The bytes of an ordinary pack: a header, then records that describe themselves, so that the index can be rebuilt by
-//! reading. See FORMAT-content.md. Decoding refuses what its checksum doesn't cover.
+//! reading. See FORMAT.md. Decoding refuses what its checksum doesn't cover.
 
 use crate::id::ChunkId;
 

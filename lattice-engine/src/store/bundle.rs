@@ -105,6 +105,8 @@ impl Handle {
     /// bundle again goes on from there.
     pub fn import(&self, input: &mut dyn Read, progress: Progress<'_>) -> Result<BundleReport> {
         self.store.thawed()?;
+        // Chunks come before the entries that name them: a collection meanwhile must leave them.
+        let _pin = self.store.content.pin();
         let mut input = FrameReader { input, bytes: 0 };
         let mut report = BundleReport { entries: 1, ..BundleReport::default() };
         let mut doubts = Doubts::default();

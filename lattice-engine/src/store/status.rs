@@ -60,7 +60,7 @@ impl Handle {
             authors,
             conflicts: store.view.conflicts(&crate::key::Key::ROOT)?.len() as u64,
             log_bytes,
-            pack_bytes: store.content.stats()?.stored_bytes,
+            pack_bytes: store.content.pack_bytes(),
             state_bytes: store.view.state.bytes(),
             unsigned,
             unapplied_bytes: unapplied,
