@@ -10,9 +10,9 @@ use std::time::SystemTime;
 
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags, IoctlFlags,
-    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
-    ReplyXattr, Request, TimeOrNow, WriteFlags,
+    KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::reply::{GENERATION, LONG, errno, file_attr, file_type, set_time, ttl};
@@ -143,10 +143,16 @@ impl Filesystem for Adapter {
         reply: ReplyAttr,
     ) {
         let set = SetAttr { mode, uid, gid, size, atime: atime.map(set_time), mtime: mtime.map(set_time) };
-        match self.fs.setattr(caller(req), ino.0, &set) {
+        let caller = caller(req);
+        let apply = move |fs: &Fs, reply: ReplyAttr| match fs.setattr(caller, ino.0, &set) {
             Ok(attr) => reply.attr(&LONG, &file_attr(&attr)),
             Err(e) => reply.error(errno(e)),
+        };
+        if self.fs.settle_waits(ino.0) {
+            let fs = self.fs.clone();
+            return self.slow.run(move || apply(&fs, reply));
         }
+        apply(&self.fs, reply);
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
@@ -178,6 +184,10 @@ impl Filesystem for Adapter {
             let (fs, name) = (self.fs.clone(), name.to_owned());
             return slow::alone(move || done(fs.unlink(parent.0, name.as_bytes()), reply));
         }
+        if self.fs.name_waits(parent.0, name.as_bytes()) {
+            let (fs, name) = (self.fs.clone(), name.to_owned());
+            return self.slow.run(move || done(fs.unlink(parent.0, name.as_bytes()), reply));
+        }
         done(self.fs.unlink(parent.0, name.as_bytes()), reply);
     }
 
@@ -208,7 +218,7 @@ impl Filesystem for Adapter {
             exchange: flags.contains(RenameFlags::RENAME_EXCHANGE),
         };
         let (name, newname) = (name.as_bytes(), newname.as_bytes());
-        if self.fs.rename_waits(parent.0, name) || self.fs.rename_waits(newparent.0, newname) {
+        if self.fs.name_waits(parent.0, name) || self.fs.name_waits(newparent.0, newname) {
             let (fs, name, newname) = (self.fs.clone(), name.to_vec(), newname.to_vec());
             self.slow.run(move || done(fs.rename(parent.0, &name, newparent.0, &newname, how), reply));
         } else {
@@ -222,10 +232,16 @@ impl Filesystem for Adapter {
     }
 
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        match self.fs.open(ino.0, flags.0) {
+        let open = move |fs: &Fs, reply: ReplyOpen| match fs.open(ino.0, flags.0) {
             Ok(opened) => reply.opened(FileHandle(opened.handle), open_flags(&opened)),
             Err(e) => reply.error(errno(e)),
+        };
+        let changes = flags.acc_mode() != OpenAccMode::O_RDONLY || flags.0 & libc::O_TRUNC != 0;
+        if changes && self.fs.settle_waits(ino.0) {
+            let fs = self.fs.clone();
+            return self.slow.run(move || open(&fs, reply));
         }
+        open(&self.fs, reply);
     }
 
     fn create(

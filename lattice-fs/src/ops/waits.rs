@@ -14,8 +14,13 @@ impl Fs {
         })
     }
 
-    /// Whether a rename moves a whole tree, or must first bring a large file to where it was going.
-    pub fn rename_waits(&self, parent: u64, name: &[u8]) -> bool {
+    /// Whether changing this file must first bring a large version of it to where it was going.
+    pub fn settle_waits(&self, ino: u64) -> bool {
+        self.table.get(ino).is_ok_and(|inode| inode.state.lock().intent.is_some())
+    }
+
+    /// Whether a rename or removal moves a whole tree, or must first bring a large file to where it was going.
+    pub fn name_waits(&self, parent: u64, name: &[u8]) -> bool {
         match self.table.child(parent, name, false) {
             Ok(Known::Inode(inode)) => inode.is_dir() || inode.state.lock().intent.is_some(),
             Ok(Known::Absent | Known::Unknown) | Err(_) => false,
