@@ -60,10 +60,10 @@ async fn one(daemon: Option<&Client>, dir: &Path, force: bool) -> Result<Vec<Str
             Err(e) => return Err(e.into()),
         }
     }
-    match clear_dead(&real)? {
-        true => Ok(vec![real.display().to_string()]),
-        false => Err(MountError::NotOurs(dir).into()),
+    if is_dead(&real) && clear_dead(&real)? {
+        return Ok(vec![real.display().to_string()]);
     }
+    Err(MountError::NotOurs(dir).into())
 }
 
 async fn all(daemon: Option<&Client>, force: bool) -> Result<Vec<String>> {
