@@ -32,8 +32,8 @@ struct Args {
     /// Rounds, of which the median counts
     #[arg(long)]
     rounds: Option<usize>,
-    /// Threads of the floor
-    #[arg(long, default_value_t = 2)]
+    /// Threads of the floor; the mount has one
+    #[arg(long, default_value_t = 1)]
     threads: usize,
     /// Run everything on this CPU: less noise, but background work competes with the caller
     #[arg(long, value_name = "CPU")]
