@@ -112,7 +112,7 @@ impl Store {
         let positions = writer.append(&entries).inspect_err(|e| self.freeze_on(e))?;
         let mut applier = Applier::knowing(&self.view, known);
         for (entry, position) in entries.iter().zip(&positions) {
-            applier.entry(entry, *position)?;
+            applier.entry(entry, *position).inspect_err(|e| self.freeze_unapplied(e))?;
             applier.overlay().put_entry(entry.header.author, tip_row(entry), *position);
         }
         if let Some(last) = positions.last() {

@@ -216,6 +216,13 @@ impl Store {
         }
     }
 
+    /// An entry is in the log and its state is not: were writing to go on, the applied mark would pass it by.
+    pub(super) fn freeze_unapplied(&self, e: &StoreError) {
+        self.freeze(format!(
+            "an entry was logged and could not be applied ({e}). Reopen the store: the log has it"
+        ));
+    }
+
     /// Tells the background thread, watchers and caches of entries that were applied.
     pub(super) fn announce(
         &self,

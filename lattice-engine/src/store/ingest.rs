@@ -107,7 +107,7 @@ impl Store {
             return Ok(());
         }
         let announced = entry.clone();
-        project(&self.view, &mut writer.chains, entry, position)?;
+        project(&self.view, &mut writer.chains, entry, position).inspect_err(|e| self.freeze_unapplied(e))?;
         let bytes = self.view.overlay.read().bytes();
         self.announce(std::slice::from_ref(&announced), &[position], 0, bytes);
         Ok(())

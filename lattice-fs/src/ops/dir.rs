@@ -187,7 +187,7 @@ impl Fs {
     }
 
     /// Gives one entry out; true when it didn't fit.
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "the state of one readdir, passed on")]
     fn give(
         &self,
         volume: &Arc<Volume>,
