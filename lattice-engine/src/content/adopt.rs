@@ -20,8 +20,6 @@ use crate::disk::{DiskFile, Open};
 use crate::entry::{Chunk, Content};
 use crate::id::ChunkId;
 
-/// Files smaller than this are copied into a pack.
-pub const MIN_ADOPT: u64 = 1 << 20;
 /// A thread is worth starting for so many bytes.
 const PER_THREAD: u64 = 16 << 20;
 const MAX_THREADS: u64 = 4;

@@ -36,7 +36,7 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use adopt::{Contiguous, MIN_ADOPT};
+pub use adopt::Contiguous;
 pub use chunker::{AVG, BLOCK, MAX, MIN, ReadAt};
 pub use error::{ContentError, IndexError};
 pub use fsck::{ContentStats, FsckReport};
@@ -45,6 +45,7 @@ pub use index::{ChunkIndex, FLAG_ZSTD, IndexBatch, Location, MemoryIndex};
 pub use manifest::{Layout, MAX_CHUNK_LEN, MAX_CHUNKS, MAX_MANIFEST_LEN};
 pub use open::{Finding, FindingKind, Recovery};
 pub use read::ContentReader;
+pub use store::MIN_ADOPT;
 pub use writer::ContentWriter;
 
 use crate::disk::Disk;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::adopt::MIN_ADOPT;
 use super::cache::Cache;
 use super::codec::Codec;
 use super::error::{ContentError, Result, index_err, io_at};
@@ -16,6 +15,9 @@ use super::pins::Pins;
 use super::record::{PACK_HEADER, PACK_MAGIC, file_header};
 use super::sidecar::Sidecar;
 use super::sync::Syncer;
+
+/// Files smaller than this are copied into a pack.
+pub const MIN_ADOPT: u64 = 1 << 20;
 use crate::disk::{Disk, DiskFile, Open};
 use crate::id::ChunkId;
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLockWriteGuard;
 
+use crate::chain::Tip;
 use crate::entry::{Content, Entry, LogRange, Node, Op, Value};
 use crate::id::FileId;
 use crate::key::Key;
@@ -19,6 +20,7 @@ use crate::state::{Overlay, RowKey};
 use super::error::Result;
 use super::reader::to_wire;
 use super::view::View;
+use super::writer::Chains;
 
 /// Inline bytes up to this many are copied into the record's row; longer ones stay in the log, and the row says where.
 /// Small rows keep more of a large store in redb's cache; reading a value back is one `pread` from the page cache.
@@ -202,4 +204,49 @@ fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
     }
     // Values stand near the end of a payload's op; the first byte's matches are few.
     hay.windows(needle.len()).position(|w| w == needle)
+}
+
+/// The native programs. An instruction for any other stalls the projection.
+const PROGRAMS: [&str; 0] = [];
+
+/// Why an entry's instructions can't be carried out here.
+pub(super) fn unrouted(entry: &Entry) -> Option<String> {
+    entry.ops.iter().find_map(|op| match op {
+        Op::Instruction { program_id, .. } if !PROGRAMS.contains(&program_id.as_str()) => {
+            Some(format!("it calls program {program_id:?}, which this lattice doesn't have: upgrade it"))
+        }
+        _ => None,
+    })
+}
+
+/// Applies an entry that is in the log: at once, or with the rest of its group. A group whose author goes on without
+/// ending it (a torn write) is void.
+pub(super) fn project(view: &View, chains: &mut Chains, entry: Entry, position: Position) -> Result<()> {
+    let header = &entry.header;
+    chains.tips.insert(header.author, Tip::of(&entry));
+    let mut group = chains.open_groups.remove(&header.author).unwrap_or_default();
+    if header.group_first == 0 || header.group_first == header.seq {
+        group.clear();
+    }
+    let more = header.group_more;
+    let author = header.author;
+    let mut applier = Applier::new(view);
+    applier.overlay().put_entry(author, tip_row(&entry), position);
+    group.push((entry, position));
+    if more {
+        chains.open_groups.insert(author, group);
+    } else {
+        for (entry, position) in &group {
+            applier.entry(entry, *position)?;
+        }
+    }
+    // While a group is open, a replay must begin before it.
+    if chains.open_groups.is_empty() {
+        applier.overlay().publish(position);
+    }
+    Ok(())
+}
+
+pub(super) fn tip_row(entry: &Entry) -> crate::state::TipRow {
+    crate::state::TipRow { seq: entry.header.seq, hlc: entry.header.hlc, id: entry.id }
 }

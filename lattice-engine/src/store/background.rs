@@ -2,22 +2,13 @@
 //! and then. It sleeps while there is nothing to do.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-use parking_lot::{Condvar, Mutex};
 
 use crate::log::RecordRef;
 
+use super::core::Store;
 use super::error::{Result, StoreError};
-use super::handle::Store;
 
-/// What the overlay may hold before writers wait for the applier.
-const MAX_OVERLAY: usize = 4 << 20;
-/// From here on the applier doesn't wait for more to come.
-const SOON_OVERLAY: usize = 1 << 20;
-/// How long it lets changes gather, so that a record which changes often is written once.
-const GATHER: Duration = Duration::from_millis(50);
 /// redb's durable commits: rare, because each costs many times the bytes that changed. A crash replays the log since.
 const DURABLE_EVERY: Duration = Duration::from_secs(8);
 /// Chunk locations moved to the index at a time.
@@ -25,72 +16,13 @@ const MAX_CHUNK_ROWS: usize = 4096;
 /// Signed at a time: the writer's lock is taken once for each such batch.
 const SIGN_BATCH: usize = 256;
 
-/// What the thread waits for.
-#[derive(Debug, Default)]
-pub(super) struct Work {
-    state: Mutex<WorkState>,
-    wake: Condvar,
-    drained: Condvar,
-    /// Set while there is something to do; spares writers the lock.
-    busy: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct WorkState {
-    overlay: usize,
-    dirty: bool,
-    stop: bool,
-}
-
-impl Work {
-    /// Something was committed; the overlay holds so much.
-    pub fn dirty(&self, overlay: usize) {
-        if self.busy.load(Ordering::Acquire) && overlay < SOON_OVERLAY {
-            return;
-        }
-        let mut state = self.state.lock();
-        state.dirty = true;
-        state.overlay = overlay;
-        self.busy.store(true, Ordering::Release);
-        self.wake.notify_one();
-    }
-
-    pub fn stop(&self) {
-        self.state.lock().stop = true;
-        self.wake.notify_one();
-        self.drained.notify_all();
-    }
-
-    pub fn stopped(&self) -> bool {
-        self.state.lock().stop
-    }
-
-    fn applied(&self, overlay: usize) {
-        let mut state = self.state.lock();
-        state.overlay = overlay;
-        self.drained.notify_all();
-    }
-}
-
 impl Store {
-    /// Waits while the overlay is over its cap.
-    pub(super) fn back_pressure(&self) {
-        let over = |s: &WorkState| s.overlay > MAX_OVERLAY && !s.stop;
-        if self.view.overlay.read().bytes() <= MAX_OVERLAY {
-            return;
-        }
-        let mut state = self.work.state.lock();
-        while over(&state) && self.frozen.read().is_none() {
-            self.work.drained.wait_for(&mut state, Duration::from_millis(100));
-        }
-    }
-
     /// The thread's body. Ends on `stop`, or when nothing else holds the store.
     pub(super) fn run_background(store: &Arc<Store>) {
         let mut durable_at = Instant::now();
         let mut undurable = false;
         loop {
-            let stop = store.wait_for_work(if undurable {
+            let stop = store.work.wait(if undurable {
                 DURABLE_EVERY.saturating_sub(durable_at.elapsed())
             } else {
                 Duration::MAX
@@ -109,33 +41,6 @@ impl Store {
                 durable_at = Instant::now();
             }
         }
-    }
-
-    /// True: stop.
-    fn wait_for_work(&self, at_most: Duration) -> bool {
-        let deadline = Instant::now().checked_add(at_most);
-        let mut state = self.work.state.lock();
-        while !state.dirty && !state.stop {
-            let timed_out = match deadline {
-                Some(deadline) => self.work.wake.wait_until(&mut state, deadline).timed_out(),
-                None => {
-                    self.work.wake.wait(&mut state);
-                    false
-                }
-            };
-            if timed_out {
-                return state.stop;
-            }
-        }
-        let gather = Instant::now() + GATHER;
-        while !state.stop && state.overlay < SOON_OVERLAY {
-            if self.work.wake.wait_until(&mut state, gather).timed_out() {
-                break;
-            }
-        }
-        state.dirty = false;
-        self.work.busy.store(false, Ordering::Release);
-        state.stop
     }
 
     /// Signs and applies what there is. True: something was applied.

@@ -17,8 +17,9 @@ use crate::key::Key;
 use crate::log::Record as LogRecord;
 use crate::wire::v1;
 
+use super::core::Store;
 use super::error::{Result, StoreError};
-use super::handle::{Handle, Store};
+use super::handle::Handle;
 use super::ingest::Ingested;
 
 /// The first bytes of a bundle.

@@ -10,20 +10,12 @@ use parking_lot::Mutex;
 use crate::entry::{Entry, Op};
 use crate::merge::EntryRef;
 
-use super::apply::{Applier, Known};
+use super::apply::{Applier, Known, tip_row};
 use super::change::Change;
+use super::core::{Store, Ticket};
 use super::error::{Result, StoreError};
-use super::handle::Store;
 use super::plan::Plan;
 use super::writer::{Part, Writer};
-
-/// A commit that waits for the writer.
-#[derive(Debug)]
-pub(super) struct Ticket {
-    changes: Mutex<Vec<Change>>,
-    origin: u64,
-    done: OnceLock<std::result::Result<EntryRef, Arc<StoreError>>>,
-}
 
 /// At most this many commits share an entry.
 const MAX_ROUND: usize = 256;
@@ -138,8 +130,4 @@ fn split(ops: Vec<(Op, Vec<EntryRef>)>) -> Vec<Part> {
     }
     parts.push(part);
     parts
-}
-
-pub(super) fn tip_row(entry: &Entry) -> crate::state::TipRow {
-    crate::state::TipRow { seq: entry.header.seq, hlc: entry.header.hlc, id: entry.id }
 }

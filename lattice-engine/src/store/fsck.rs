@@ -15,8 +15,9 @@ use crate::identity;
 use crate::log::{self, Record as LogRecord};
 use crate::state::{Overlay, RowKey, Snapshot, State};
 
+use super::core::Store;
 use super::error::{Result, StoreError};
-use super::handle::{Handle, Store};
+use super::handle::Handle;
 use super::open::{Hooks, replay};
 use super::view::View;
 use super::writer::Chains;

@@ -10,8 +10,9 @@ use crate::log::Record as LogRecord;
 use crate::merge::Record;
 use crate::state::RowKey;
 
+use super::core::Store;
 use super::error::{Result, StoreError};
-use super::handle::{Handle, Store};
+use super::handle::Handle;
 
 /// Whose content is kept beside that of the heads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

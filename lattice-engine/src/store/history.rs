@@ -9,7 +9,6 @@ use crate::log::Record as LogRecord;
 use crate::merge::{EntryRef, Record};
 
 use super::error::{Result, StoreError};
-use super::handle::Store;
 use super::view::View;
 
 /// One version of a key. Its bytes are read with `Handle::read`.
@@ -26,28 +25,26 @@ pub struct Version {
     pub winner: bool,
 }
 
-impl Store {
-    /// Newest first, at most `limit`. Follows the key, not renames.
-    pub(super) fn history(&self, key: &Key, limit: usize) -> Result<Vec<Version>> {
-        let Some(record) = self.view.get(key)? else { return Ok(Vec::new()) };
-        let heads: Vec<EntryRef> = record.heads.iter().map(|h| h.entry).collect();
-        let winner = record.winner().map(|h| h.entry.id);
-        let mut versions = Vec::new();
-        follow(&self.view, key, &heads, limit, |entry, op| {
-            versions.push(Version {
-                entry: entry.entry_ref(),
-                node: match op {
-                    Op::Put { node, .. } => Some(node.clone()),
-                    _ => None,
-                },
-                parents: op.parents().to_vec(),
-                head: heads.iter().any(|h| h.id == entry.id),
-                winner: winner == Some(entry.id),
-            });
-            true
-        })?;
-        Ok(versions)
-    }
+/// Newest first, at most `limit`. Follows the key, not renames.
+pub(super) fn versions(view: &View, key: &Key, limit: usize) -> Result<Vec<Version>> {
+    let Some(record) = view.get(key)? else { return Ok(Vec::new()) };
+    let heads: Vec<EntryRef> = record.heads.iter().map(|h| h.entry).collect();
+    let winner = record.winner().map(|h| h.entry.id);
+    let mut versions = Vec::new();
+    follow(view, key, &heads, limit, |entry, op| {
+        versions.push(Version {
+            entry: entry.entry_ref(),
+            node: match op {
+                Op::Put { node, .. } => Some(node.clone()),
+                _ => None,
+            },
+            parents: op.parents().to_vec(),
+            head: heads.iter().any(|h| h.id == entry.id),
+            winner: winner == Some(entry.id),
+        });
+        true
+    })?;
+    Ok(versions)
 }
 
 /// Where superseded heads of a key stand, as far as they are found within `depth` versions.

@@ -1,13 +1,13 @@
 //! Entries that others wrote: checked as a peer's are, appended as they came, applied by the same merge.
 
 use crate::chain::{self, Outcome, Tip};
-use crate::entry::{Decoded, Entry, Op};
+use crate::entry::{Decoded, Entry};
 use crate::hlc::{Hlc, MAX_AHEAD_MS};
 use crate::id::EntryId;
 
+use super::apply::{project, unrouted};
+use super::core::Store;
 use super::error::{Result, StoreError};
-use super::handle::Store;
-use super::open::project;
 use super::writer::Writer;
 
 /// What became of an entry that was offered.
@@ -19,19 +19,6 @@ pub(super) enum Ingested {
     Early,
     /// Something that it builds on is not here.
     Missing(Vec<EntryId>),
-}
-
-/// The native programs. An instruction for any other stalls the projection.
-const PROGRAMS: [&str; 0] = [];
-
-/// Why an entry's instructions can't be carried out here.
-pub(super) fn unrouted(entry: &Entry) -> Option<String> {
-    entry.ops.iter().find_map(|op| match op {
-        Op::Instruction { program_id, .. } if !PROGRAMS.contains(&program_id.as_str()) => {
-            Some(format!("it calls program {program_id:?}, which this lattice doesn't have: upgrade it"))
-        }
-        _ => None,
-    })
 }
 
 impl Store {

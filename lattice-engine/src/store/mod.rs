@@ -21,7 +21,9 @@ mod background;
 mod bundle;
 mod change;
 mod commit;
+mod core;
 mod error;
+mod event;
 mod fsck;
 mod gc;
 mod handle;
@@ -36,6 +38,7 @@ mod status;
 mod sync;
 mod view;
 mod watch;
+mod work;
 mod writer;
 
 pub use bundle::{
@@ -43,6 +46,7 @@ pub use bundle::{
 };
 pub use change::{Change, Cites, Expect, ROOT_FILE, RenameHow};
 pub use error::{Result, StoreError};
+pub use event::{Change as LiveChange, Cursor, Event, ParseCursorError};
 pub use fsck::FsckReport;
 pub(crate) use fsck::check_closed;
 pub use gc::{GcReport, KeepHistory};
@@ -54,4 +58,4 @@ pub use open::{OpenOptions, create, open};
 pub use read_only::{READ_ONLY, open_read_only};
 pub use reader::Reader;
 pub use status::StoreStatus;
-pub use watch::{Change as LiveChange, Cursor, Event, Live, Watch};
+pub use watch::{Live, Watch};

@@ -18,13 +18,13 @@ use crate::identity::Identity;
 use crate::log::{Log, LogOptions, Position, Record as LogRecord, RecordRef};
 use crate::state::{Overlay, State};
 
-use super::apply::Applier;
-use super::background::Work;
-use super::commit::tip_row;
+use super::apply::{project, unrouted};
+use super::core::Store;
 use super::error::{Result, StoreError};
-use super::handle::{Handle, Store};
+use super::handle::Handle;
 use super::intent;
 use super::view::View;
+use super::work::Work;
 use super::writer::{Chains, Writer};
 
 /// What a store needs from its node.
@@ -239,7 +239,7 @@ pub(super) fn replay(
                 let unsigned = signature.is_none();
                 let (entry, why) = match Entry::decode(header, payload, signature)? {
                     Decoded::Known(entry) => {
-                        let why = super::ingest::unrouted(&entry);
+                        let why = unrouted(&entry);
                         (entry, why)
                     }
                     Decoded::Unknown { entry, why } => (entry, Some(why.to_string())),
@@ -299,32 +299,4 @@ fn flush(view: &View) -> Result<()> {
 
 fn stall(entry: &Entry, why: &dyn std::fmt::Display) -> String {
     format!("entry {} of {} can't be applied here: {why}", entry.id.short(), entry.header.author.short())
-}
-
-/// Applies an entry that is in the log: at once, or with the rest of its group. A group whose author goes on without
-/// ending it (a torn write) is void.
-pub(super) fn project(view: &View, chains: &mut Chains, entry: Entry, position: Position) -> Result<()> {
-    let header = &entry.header;
-    chains.tips.insert(header.author, Tip::of(&entry));
-    let mut group = chains.open_groups.remove(&header.author).unwrap_or_default();
-    if header.group_first == 0 || header.group_first == header.seq {
-        group.clear();
-    }
-    let more = header.group_more;
-    let author = header.author;
-    let mut applier = Applier::new(view);
-    applier.overlay().put_entry(author, tip_row(&entry), position);
-    group.push((entry, position));
-    if more {
-        chains.open_groups.insert(author, group);
-    } else {
-        for (entry, position) in &group {
-            applier.entry(entry, *position)?;
-        }
-    }
-    // While a group is open, a replay must begin before it.
-    if chains.open_groups.is_empty() {
-        applier.overlay().publish(position);
-    }
-    Ok(())
 }

@@ -9,8 +9,9 @@ use std::sync::atomic::Ordering;
 use crate::disk::ScratchDisk;
 use crate::id::StoreId;
 
+use super::core::Store;
 use super::error::Result;
-use super::handle::{Handle, Store};
+use super::handle::Handle;
 use super::open::{OpenOptions, open};
 
 /// Why such a store takes no writes.

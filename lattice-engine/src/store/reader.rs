@@ -4,11 +4,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::content::ContentReader;
+use crate::content::{ContentReader, ContentStore};
 use crate::entry::{Content, Value};
 
 use super::error::{Result, StoreError};
-use super::handle::Store;
 use super::view::View;
 
 /// An open version: goes on reading what it opened whatever happens to the key, and keeps it from `gc`.
@@ -21,13 +20,12 @@ enum Source {
     Large(ContentReader),
 }
 
-impl Store {
-    pub(super) fn read(&self, content: &Content) -> Result<Reader> {
-        Ok(Reader(match small(&self.view, content)? {
-            Some(bytes) => Source::Small(bytes),
-            None => Source::Large(self.content.reader(content).map_err(StoreError::Content)?),
-        }))
-    }
+/// Opens a version's bytes.
+pub(super) fn open(view: &View, store: &ContentStore, content: &Content) -> Result<Reader> {
+    Ok(Reader(match small(view, content)? {
+        Some(bytes) => Source::Small(bytes),
+        None => Source::Large(store.reader(content).map_err(StoreError::Content)?),
+    }))
 }
 
 /// The bytes of content that is no larger than an entry holds.

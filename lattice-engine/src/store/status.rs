@@ -3,8 +3,8 @@
 use crate::id::StoreId;
 
 use super::error::Result;
+use super::event::Cursor;
 use super::handle::Handle;
-use super::watch::Cursor;
 
 /// Figures of one store; bytes are bytes on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use super::core::Store;
 use super::error::{Result, StoreError};
-use super::handle::Store;
 
 impl Store {
     /// Everything committed before is signed and on disk when it returns: content first, because entries name it.

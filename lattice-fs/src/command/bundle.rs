@@ -1,11 +1,13 @@
 //! `store export` and `store import`: a store as one file, on a stick or through a pipe. An export is written beside its
 //! file and takes its name when it is whole.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use axum::body::{Body, Bytes};
+use clap::Args;
 use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -14,11 +16,25 @@ use super::context::Context;
 use super::error::{Error, Result};
 use super::output::bytes;
 use super::progress;
-use super::store::{ExportArgs, ImportArgs};
 use super::target::{Target, store_route};
 use crate::client::Response;
 use crate::http::body::BUFFER;
 use crate::http::model::ImportDoc;
+
+/// Write a store as one file: signed entries and their content.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    pub store: OsString,
+    /// The file, or - for stdout.
+    pub file: PathBuf,
+}
+
+/// Take in what such a file holds, verified as if it came from a peer.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The file, or - for stdin.
+    pub file: PathBuf,
+}
 
 pub async fn export(ctx: &Context, args: ExportArgs) -> Result<()> {
     let store = Target::store(&args.store)?;
@@ -54,7 +70,7 @@ pub async fn to_file(answer: Response, file: &Path, what: &str) -> Result<u64> {
 }
 
 fn beside(file: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
+    let mut name = OsString::from(".");
     name.push(file.file_name().unwrap_or_default());
     name.push(format!(".{}.part", std::process::id()));
     file.with_file_name(name)

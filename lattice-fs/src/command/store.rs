@@ -1,11 +1,10 @@
 //! `lattice store`: making, listing, renaming, deleting stores, and carrying them as files.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::bundle;
+use super::bundle::{self, ExportArgs, ImportArgs};
 use super::context::Context;
 use super::error::Result;
 use super::output::{Table, safe};
@@ -56,21 +55,6 @@ pub struct OneArgs {
 pub struct RenameArgs {
     store: OsString,
     name: String,
-}
-
-/// Write a store as one file: signed entries and their content.
-#[derive(Debug, Args)]
-pub struct ExportArgs {
-    pub store: OsString,
-    /// The file, or - for stdout.
-    pub file: PathBuf,
-}
-
-/// Take in what such a file holds, verified as if it came from a peer.
-#[derive(Debug, Args)]
-pub struct ImportArgs {
-    /// The file, or - for stdin.
-    pub file: PathBuf,
 }
 
 pub async fn run(ctx: &Context, args: StoreArgs) -> Result<()> {
