@@ -9,7 +9,7 @@ const ENGINE: &[&[&str]] = &[
     &["id", "key", "clock", "hlc"],
     &["wire"],
     &["entry", "identity"],
-    &["chain", "merge", "access"],
+    &["chain", "merge", "access", "sync"],
     &["disk"],
     &["content", "log", "state"],
     &["store"],

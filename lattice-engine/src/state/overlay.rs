@@ -134,6 +134,12 @@ impl Overlay {
         self.cuts.insert(author, cut);
     }
 
+    /// Where an entry stands that is not applied: it can be read and sent on.
+    pub fn index_entry(&mut self, author: NodeId, tip: TipRow, at: Position) {
+        self.entries.insert((author, tip.seq), (at, tip.id));
+        self.bytes += ENTRY;
+    }
+
     pub fn put_intent(&mut self, id: u64, body: Option<Bytes>) {
         self.bytes += ENTRY + body.as_ref().map_or(0, Bytes::len);
         self.intents.insert(id, body);

@@ -221,24 +221,27 @@ pub(super) fn unrouted(entry: &Entry) -> Option<String> {
 
 /// Applies an entry that is in the log: at once, or with the rest of its group. A group whose author goes on without
 /// ending it (a torn write) is void.
-pub(super) fn project(view: &View, chains: &mut Chains, entry: Entry, position: Position) -> Result<()> {
+pub(super) fn project(
+    applier: &mut Applier<'_>,
+    chains: &mut Chains,
+    entry: &Entry,
+    position: Position,
+) -> Result<()> {
     let header = &entry.header;
-    chains.tips.insert(header.author, Tip::of(&entry));
+    chains.tips.insert(header.author, Tip::of(entry));
     let mut group = chains.open_groups.remove(&header.author).unwrap_or_default();
     if header.group_first == 0 || header.group_first == header.seq {
         group.clear();
     }
-    let more = header.group_more;
-    let author = header.author;
-    let mut applier = Applier::new(view);
-    applier.overlay().put_entry(author, tip_row(&entry), position);
-    group.push((entry, position));
-    if more {
-        chains.open_groups.insert(author, group);
+    applier.overlay().put_entry(header.author, tip_row(entry), position);
+    if header.group_more {
+        group.push((entry.clone(), position));
+        chains.open_groups.insert(header.author, group);
     } else {
         for (entry, position) in &group {
             applier.entry(entry, *position)?;
         }
+        applier.entry(entry, position)?;
     }
     // While a group is open, a replay must begin before it.
     if chains.open_groups.is_empty() {

@@ -4,7 +4,7 @@
 //! told from a whole one. Everything is verified on the way in exactly as from a peer: the bundle proves nothing by
 //! itself. Bytes in FORMAT.md.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Write};
 
 use bytes::Bytes;
@@ -12,15 +12,15 @@ use prost::Message;
 
 use crate::content::ContentError;
 use crate::entry::{Content, Decoded, Entry, Node, Op, Value};
-use crate::id::{ChunkId, EntryId, StoreId};
+use crate::id::{ChunkId, EntryId, NodeId, StoreId};
 use crate::key::Key;
 use crate::log::Record as LogRecord;
+use crate::sync::{Range, Received};
 use crate::wire::v1;
 
 use super::core::Store;
 use super::error::{Result, StoreError};
 use super::handle::Handle;
-use super::ingest::Ingested;
 
 /// The first bytes of a bundle.
 const MAGIC: &[u8; 16] = b"lattice bundle 1";
@@ -184,40 +184,64 @@ impl Handle {
                 }
             }
         }
-        let ids: Vec<EntryId> = offered.iter().map(|d| d.entry().id).collect();
-        for (id, result) in ids.into_iter().zip(self.store.ingest(offered)?) {
-            match result {
-                Ingested::New => report.new_entries += 1,
-                Ingested::Duplicate => {}
-                Ingested::Early => {
-                    doubts.late.insert(id);
-                    report.early += 1;
+        let at: Vec<(EntryId, NodeId, u64)> =
+            offered.iter().map(|d| (d.entry().id, d.entry().header.author, d.entry().header.seq)).collect();
+        for ((id, author, seq), result) in at.into_iter().zip(self.store.take_in(offered, None)?) {
+            let late = match result {
+                Received::New => {
+                    report.new_entries += 1;
+                    false
                 }
-                Ingested::Missing(what) if what.iter().any(|id| doubts.late.contains(id)) => {
-                    doubts.late.insert(id);
-                    report.early += 1;
-                }
-                Ingested::Missing(what) => {
-                    return Err(StoreError::Refused(format!(
-                        "the bundle is not whole: entry {} builds on {}, which is neither in it nor here. \
-                         Export it again",
-                        id.short(),
-                        what.first().map(EntryId::short).unwrap_or_default()
-                    )));
-                }
+                Received::Duplicate => false,
+                Received::Early { .. } => true,
+                Received::Missing(what) if what.iter().any(|range| doubts.is_late(range)) => true,
+                other => return Err(not_taken(&id, &author, other)),
+            };
+            if late {
+                doubts.late.entry(author).or_insert(seq);
+                report.early += 1;
             }
         }
         Ok(())
     }
 }
 
+/// Why an entry of the bundle ends the import.
+fn not_taken(id: &EntryId, author: &NodeId, result: Received) -> StoreError {
+    let refused =
+        |why: String| format!("entry {} of author {} was refused: {why}", id.short(), author.short());
+    StoreError::Refused(match result {
+        Received::Missing(what) => format!(
+            "the bundle is not whole: entry {} builds on entry {} of {}, which is neither in it nor here. Export it again",
+            id.short(),
+            what.first().map_or(0, |range| range.to),
+            what.first().map(|range| range.author.short()).unwrap_or_default()
+        ),
+        Received::Fork { seq, existing, .. } => refused(format!(
+            "its author signed two entries {seq}, this one and {}: a copied data directory or a restored backup. \
+             Nothing was changed; keep one of the two nodes and give the other a new identity",
+            existing.short()
+        )),
+        Received::NotMember => refused("its author is not a member here".into()),
+        Received::Beyond => refused("its author was revoked before it wrote this".into()),
+        Received::Refused(why) => refused(why),
+        other => refused(format!("{other:?}")),
+    })
+}
+
 /// What an import can't tell before the bundle's end.
 #[derive(Default)]
 struct Doubts {
-    /// Entries that are early, and those that build on them.
-    late: HashSet<EntryId>,
+    /// Of each author the first entry that is early, or builds on an early one.
+    late: BTreeMap<NodeId, u64>,
     /// Versions that came without all of their content: good if something in the bundle supersedes them.
     hollow: Vec<(Key, EntryId, ChunkId)>,
+}
+
+impl Doubts {
+    fn is_late(&self, range: &Range) -> bool {
+        self.late.get(&range.author).is_some_and(|first| *first <= range.to)
+    }
 }
 
 /// Verified and appended at a time.

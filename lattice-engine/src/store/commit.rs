@@ -101,7 +101,7 @@ impl Store {
             return Ok(EntryRef { hlc: tip.hlc, author: writer.author, id: tip.id, seq: tip.seq });
         }
         let entries = writer.build(parts, self.clock.now_ms())?;
-        let positions = writer.append(&entries).inspect_err(|e| self.freeze_on(e))?;
+        let positions = writer.append(entries.iter()).inspect_err(|e| self.freeze_on(e))?;
         let mut applier = Applier::knowing(&self.view, known);
         for (entry, position) in entries.iter().zip(&positions) {
             applier.entry(entry, *position).inspect_err(|e| self.freeze_unapplied(e))?;
@@ -112,7 +112,7 @@ impl Store {
         }
         let bytes = applier.overlay().bytes();
         drop(applier);
-        self.announce(&entries, &positions, origin, bytes);
+        self.announce(entries.iter().zip(&positions), origin, bytes);
         // `build` makes an entry of every part, and there was one.
         entries.last().map(Entry::entry_ref).ok_or_else(|| StoreError::Refused("nothing to commit".into()))
     }

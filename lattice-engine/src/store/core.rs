@@ -17,10 +17,13 @@ use crate::id::{EntryId, StoreId};
 use crate::identity::Identity;
 use crate::log::{Position, Syncer};
 use crate::merge::EntryRef;
+use crate::sync::Orphans;
 
 use super::change::Change;
 use super::error::{Result, StoreError};
 use super::event::{Event, LiveQueue};
+use super::exchange::Published;
+use super::forks::Forks;
 use super::view::View;
 use super::work::{MAX_OVERLAY, Work};
 use super::writer::Writer;
@@ -53,6 +56,13 @@ pub(super) struct Store {
     pub reading_only: AtomicBool,
     /// Why its projection stands still.
     pub stalled: RwLock<Option<String>>,
+    /// Why this node must not write with its identity any more.
+    pub forked: RwLock<Option<String>>,
+    pub forks: Mutex<Forks>,
+    /// What peers may know.
+    pub published: Published,
+    /// What came too early.
+    pub orphans: Mutex<Orphans>,
 }
 
 /// A commit that waits for the writer.
@@ -64,9 +74,10 @@ pub(super) struct Ticket {
 }
 
 impl Store {
-    /// Refuses while frozen or stalled.
+    /// Refuses while frozen, stalled or forked.
     pub(super) fn writable(&self) -> Result<()> {
-        let why = self.frozen.read().clone().or_else(|| self.stalled.read().clone());
+        let why = self.frozen.read().clone();
+        let why = why.or_else(|| self.stalled.read().clone()).or_else(|| self.forked.read().clone());
         match why {
             None => Ok(()),
             Some(why) => Err(StoreError::ReadOnly { store: self.id, why }),
@@ -104,14 +115,14 @@ impl Store {
     }
 
     /// Tells the background thread, watchers and caches of entries that were applied.
-    pub(super) fn announce(
+    pub(super) fn announce<'a>(
         &self,
-        entries: &[Entry],
-        positions: &[Position],
+        entries: impl Iterator<Item = (&'a Entry, &'a Position)>,
         origin: u64,
         overlay_bytes: usize,
     ) {
         self.work.dirty(overlay_bytes);
+        self.published.nudge();
         if self.watchers.load(Ordering::Acquire) > 0 {
             *self.arrived.0.lock() += 1;
             self.arrived.1.notify_all();
@@ -119,7 +130,7 @@ impl Store {
         let live = self.live.lock();
         if live.iter().any(|queue| queue.wants(origin)) {
             let ours = self.identity.node_id();
-            for (entry, position) in entries.iter().zip(positions) {
+            for (entry, position) in entries {
                 let event = Arc::new(Event::of(entry, position, ours));
                 for queue in live.iter().filter(|q| q.wants(origin)) {
                     queue.push(event.clone());

@@ -17,8 +17,9 @@ use crate::id::{EntryId, NodeId, StoreId};
 use crate::identity::Identity;
 use crate::log::{Log, LogOptions, Position, Record as LogRecord, RecordRef};
 use crate::state::{Overlay, State};
+use crate::sync::Mark;
 
-use super::apply::{project, unrouted};
+use super::apply::{Applier, project, tip_row, unrouted};
 use super::core::Store;
 use super::error::{Result, StoreError};
 use super::handle::Handle;
@@ -106,7 +107,7 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         author,
         genesis: Tip::of(&genesis),
         clock: HlcClock::default(),
-        chains: Chains { tips, next_intent, ..Chains::default() },
+        chains: Chains { signed: signed(&tips, &author), tips, next_intent, ..Chains::default() },
     };
     let hooks = Hooks { flush: &|| flush(&view), lacks: &|entry| lacks(&content, entry) };
     let replayed = replay(&view, &mut writer.chains, &author, applied.to, &hooks)?;
@@ -137,7 +138,12 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         frozen: RwLock::default(),
         reading_only: AtomicBool::new(false),
         stalled: RwLock::new(stalled),
+        forked: RwLock::default(),
+        forks: Mutex::default(),
+        published: Default::default(),
+        orphans: Mutex::default(),
     });
+    store.publish_opened();
     if options.background {
         let worker = store.clone();
         std::thread::Builder::new()
@@ -147,6 +153,11 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         store.work.dirty(0);
     }
     Ok(Handle::new(store))
+}
+
+/// Our last entry in the state: what it holds durably was signed before.
+fn signed(tips: &HashMap<NodeId, Tip>, author: &NodeId) -> Option<Mark> {
+    tips.get(author).filter(|tip| tip.seq > 0).map(|tip| Mark { seq: tip.seq, id: tip.id })
 }
 
 /// The log's first record, which names the store.
@@ -244,7 +255,9 @@ pub(super) fn replay(
                     }
                     Decoded::Unknown { entry, why } => (entry, Some(why.to_string())),
                 };
-                if (hooks.lacks)(&entry)? {
+                // Only what was appended here and not yet signed can have lost its content to a power loss: a sync signs, and
+                // flushes content before the log. What a peer sent names content that may never have been here.
+                if unsigned && entry.header.author == *ours && (hooks.lacks)(&entry)? {
                     let group = chains.open_groups.remove(&entry.header.author).unwrap_or_default();
                     let first = group.first().filter(|_| entry.header.group_first != entry.header.seq);
                     let cut = Some(first.map_or(position, |(_, at)| *at));
@@ -256,17 +269,21 @@ pub(super) fn replay(
                 if let Some(why) = why {
                     stalled.get_or_insert_with(|| stall(&entry, &why));
                 }
+                if entry.header.author == *ours && !unsigned {
+                    chains.signed = Some(Mark { seq: entry.header.seq, id: entry.id });
+                }
                 if stalled.is_some() {
                     chains.tips.insert(entry.header.author, Tip::of(&entry));
+                    view.overlay.write().index_entry(entry.header.author, tip_row(&entry), position);
                 } else {
-                    project(view, chains, entry, position)?;
+                    project(&mut Applier::new(view), chains, &entry, position)?;
                 }
             }
             LogRecord::Signatures { author, list } if author == *ours => {
                 // In order, and each after its entry: those at the front are signed.
                 let last = list.last().map_or(0, |(seq, _)| *seq);
-                while chains.unsigned.front().is_some_and(|(seq, _)| *seq <= last) {
-                    chains.unsigned.pop_front();
+                while let Some((seq, id)) = chains.unsigned.pop_front_if(|(seq, _)| *seq <= last) {
+                    chains.signed = Some(Mark { seq, id });
                 }
             }
             LogRecord::Intent { body } => {

@@ -8,6 +8,7 @@ use crate::hlc::{Hlc, HlcClock};
 use crate::id::{EntryId, NodeId, StoreId};
 use crate::log::{Log, LogError, Position, RecordRef};
 use crate::merge::EntryRef;
+use crate::sync::Mark;
 
 use super::error::{Result, StoreError};
 
@@ -28,6 +29,8 @@ pub(super) struct Chains {
     pub tips: HashMap<NodeId, Tip>,
     /// Own entries in the log without a signature yet, in order.
     pub unsigned: VecDeque<(u64, EntryId)>,
+    /// The last own entry before those.
+    pub signed: Option<Mark>,
     /// Entries of groups whose last one has not come yet, with where they stand: applied together or never.
     pub open_groups: HashMap<NodeId, Vec<(Entry, Position)>>,
     pub next_intent: u64,
@@ -124,9 +127,9 @@ impl Writer {
     }
 
     /// Appends entries to the log, in one write: all of them are kept, or none.
-    pub fn append(&mut self, entries: &[Entry]) -> Result<Vec<Position>> {
+    pub fn append<'a>(&mut self, entries: impl Iterator<Item = &'a Entry> + Clone) -> Result<Vec<Position>> {
         let records: Vec<RecordRef<'_>> = entries
-            .iter()
+            .clone()
             .map(|e| RecordRef::Entry {
                 header: &e.header_bytes,
                 payload: &e.payload_bytes,
@@ -138,6 +141,8 @@ impl Writer {
             self.chains.tips.insert(entry.header.author, Tip::of(entry));
             if entry.signature.is_none() {
                 self.chains.unsigned.push_back((entry.header.seq, entry.id));
+            } else if entry.header.author == self.author {
+                self.chains.signed = Some(Mark { seq: entry.header.seq, id: entry.id });
             }
         }
         Ok(positions)
