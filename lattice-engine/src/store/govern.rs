@@ -139,6 +139,16 @@ impl Governed {
         }
     }
 
+    /// A root store, which says itself who its members are.
+    pub fn is_root(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// An act has come since they were folded.
+    pub fn is_stale(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.lock().stale)
+    }
+
     /// What the acts amount to, if some have come since it was asked last.
     pub fn refold(&self) -> Option<Arc<Membership>> {
         let mut own = self.own.as_ref()?.lock();
