@@ -48,7 +48,7 @@ pub fn create(parent: &Path, options: &OpenOptions) -> Result<Handle> {
     adopt(parent, &genesis, options)
 }
 
-/// Makes the directory of a store that begins with `genesis`: a new one, or one that a bundle brings.
+/// Makes the directory of a store that begins with `genesis`: a new one, or one that a bundle or a peer brings.
 pub fn adopt(parent: &Path, genesis: &Entry, options: &OpenOptions) -> Result<Handle> {
     let id = StoreId::of_genesis(&genesis.id);
     let dir = parent.join(id.to_string());
