@@ -547,7 +547,9 @@ fn random_lives_end_in_agreement() {
         for other in &others[..3] {
             one.add(&[other.seed]);
         }
-        others[..3].iter().for_each(|other| drop(pull(other, &one)));
+        for other in &others[..3] {
+            pull(other, &one);
+        }
         let sites: Vec<&Site> = [&one].into_iter().chain(&others).collect();
         for step in 0..60 {
             let site = sites[rng.below(5) as usize];
@@ -566,7 +568,9 @@ fn random_lives_end_in_agreement() {
                     acts += 1;
                 }
                 3..6 if writes => site.write(&format!("f{}", rng.below(6)), &format!("{seed} {step}")),
-                _ if other.seed != site.seed => drop(pull(site, other)),
+                _ if other.seed != site.seed => {
+                    pull(site, other);
+                }
                 _ => {}
             }
         }

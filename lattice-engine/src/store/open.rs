@@ -304,7 +304,8 @@ pub(super) fn replay(
             LogRecord::Signatures { author, list } if author == *ours => {
                 // In order, and each after its entry: those at the front are signed.
                 let last = list.last().map_or(0, |(seq, _)| *seq);
-                while let Some((seq, id)) = chains.unsigned.pop_front_if(|(seq, _)| *seq <= last) {
+                while let Some((seq, id)) = chains.unsigned.front().copied().filter(|(seq, _)| *seq <= last) {
+                    chains.unsigned.pop_front();
                     chains.signed = Some(Mark { seq, id });
                 }
             }

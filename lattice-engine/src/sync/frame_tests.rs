@@ -124,7 +124,7 @@ fn a_length_over_the_cap_of_its_kind_is_refused_before_anything_is_allocated() {
 #[test]
 fn many_small_items_are_refused_before_they_are_read() {
     for kind in [2u8, 3, 5, 7] {
-        let items = vec![0x0a, 0].repeat(20_000);
+        let items = [0x0a, 0].repeat(20_000);
         let mut bytes = vec![kind << 3 | 2];
         prost::encode_length_delimiter(items.len(), &mut bytes).expect("a Vec grows");
         bytes.extend(items);

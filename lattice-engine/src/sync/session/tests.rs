@@ -9,7 +9,7 @@ use prost::Message;
 
 use super::*;
 use crate::hlc::Hlc;
-use crate::sync::{Announced, peek};
+use crate::sync::{Announced, Tips, peek};
 use crate::wire::v1;
 
 const STORE: StoreId = StoreId([5; 16]);
