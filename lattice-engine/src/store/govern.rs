@@ -126,8 +126,8 @@ impl Governed {
     pub fn note(&self, entry: &Entry) {
         let Some(own) = &self.own else { return };
         let (act, ignored) = Act::of(entry);
-        for why in ignored {
-            tracing::warn!(store = %self.store, "ignored: {why}");
+        if let Some(why) = ignored.first() {
+            tracing::warn!(store = %self.store, more = ignored.len() - 1, "ignored: {why}");
         }
         if let Some(act) = act {
             let mut own = own.lock();
