@@ -256,6 +256,7 @@ impl Store {
             let entry = decoded.entry();
             writer.clock.observe(entry.header.hlc, now);
             if self.must_stall(decoded) {
+                writer.chains.tips.insert(entry.header.author, Tip::of(entry));
                 applier.overlay().index_entry(entry.header.author, super::apply::tip_row(entry), *position);
                 continue;
             }
