@@ -8,23 +8,15 @@ use lattice_engine::entry::{Attrs, Content, Node, Value};
 use lattice_engine::id::EntryId;
 use lattice_engine::key::Key;
 use lattice_engine::store::{Change, Cites, Expect, Intent, Reader, StoreError};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::MutexGuard;
 
 use super::Fs;
 use super::errno::{self, Errno, Result};
 use super::inode::{Inode, State, cites};
 use super::staged::{Body, StageError, Staged};
+use super::underway::Underway;
 use super::volume::Volume;
 use crate::view::effective::shown_head;
-
-/// A file on its way: written and logged, but not an entry yet. A large one, which is still to be chunked, or one that
-/// was closed while it was empty, by a descriptor that may not be the last: what comes next goes in the same version.
-#[derive(Debug)]
-pub struct Underway {
-    pub intent: Intent,
-    /// Held by whoever promotes or drops it.
-    gate: Mutex<()>,
-}
 
 impl Fs {
     /// Commits what is staged, if anything new is.
@@ -262,7 +254,7 @@ impl Fs {
             .handle
             .stage(path, key.clone(), node, cites, size)
             .map_err(|e| volume.failed("write", key, &e))?;
-        let before = state.intent.replace(Arc::new(Underway { intent, gate: Mutex::new(()) }));
+        let before = state.intent.replace(Arc::new(Underway::new(intent)));
         match before {
             None => self.table.pin(inode.ino),
             // The same file, as it was at an earlier close.

@@ -10,9 +10,9 @@ use lattice_engine::merge::Record;
 use lattice_engine::store::Reader;
 use parking_lot::Mutex;
 
-use super::commit::Underway;
-use super::dir::Listing;
+use super::listing::Listing;
 use super::staged::Staged;
+use super::underway::Underway;
 use super::volume::Volume;
 use crate::view::{Kind, Shown};
 

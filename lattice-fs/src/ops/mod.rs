@@ -26,6 +26,7 @@ mod dir;
 pub mod errno;
 mod ids;
 pub mod inode;
+mod listing;
 mod lookup;
 mod open;
 mod ranges;
@@ -37,6 +38,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod top;
+mod underway;
 pub mod volume;
 mod waits;
 mod watch;
