@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lattice_engine::entry::{Attrs, Content, Node, Value};
 use lattice_engine::id::EntryId;
 use lattice_engine::key::Key;
-use lattice_engine::store::{Change, Cites, Expect, Intent, Reader, StoreError};
+use lattice_engine::store::{Change, Cites, Expect, Reader, StoreError};
 use parking_lot::MutexGuard;
 
 use super::Fs;
@@ -20,8 +20,8 @@ use crate::view::effective::shown_head;
 
 impl Fs {
     /// Commits what is staged, if anything new is.
-    pub(super) fn save(&self, volume: &Volume, inode: &Inode) -> Result<()> {
-        if !inode.state.lock().is_dirty() {
+    pub(super) fn save(&self, volume: &Volume, inode: &Arc<Inode>) -> Result<()> {
+        if !self.has_news(volume, inode)? {
             return Ok(());
         }
         let _tree = volume.tree.read();
@@ -29,10 +29,17 @@ impl Fs {
         self.save_locked(volume, inode, &mut state)
     }
 
+    /// Whether anything waits to be committed, what was written through a mapping included.
+    fn has_news(&self, volume: &Volume, inode: &Arc<Inode>) -> Result<bool> {
+        let mut state = inode.state.lock();
+        self.see_mapped(volume, inode, &mut state)?;
+        Ok(state.is_dirty())
+    }
+
     /// The same at a close, which need not be the last: a shell that redirects into a file closes a copy of the descriptor
     /// before anything is written, and that emptiness is no version of its own. It is logged, and so survives a kill.
-    pub(super) fn save_at_close(&self, volume: &Volume, inode: &Inode) -> Result<()> {
-        if !inode.state.lock().is_dirty() {
+    pub(super) fn save_at_close(&self, volume: &Volume, inode: &Arc<Inode>) -> Result<()> {
+        if !self.has_news(volume, inode)? {
             return Ok(());
         }
         let _tree = volume.tree.read();
@@ -132,13 +139,17 @@ impl Fs {
         let Some(content) = state.content().cloned() else {
             return Ok(());
         };
-        let Some(Staged { body: Body::Overlay { base, base_len, over, written }, .. }) = &mut state.staged
+        let Some(Staged { body: Body::Overlay { base, base_len, over, written, whole }, .. }) =
+            &mut state.staged
         else {
             return Ok(());
         };
         *base = volume.handle.read(&content).map_err(|e| volume.failed("write", key, &e))?;
         *base_len = base.size();
         *written = Default::default();
+        if *whole {
+            return Ok(());
+        }
         over.file.set_len(0).map_err(|e| errno::of_staging("write", &key.to_string(), &e))
     }
 
@@ -171,6 +182,7 @@ impl Fs {
         state: &mut State,
         empty: bool,
     ) -> Result<()> {
+        self.share(volume, inode, state)?;
         if state.staged.is_some() {
             return Ok(());
         }
@@ -323,6 +335,7 @@ impl Fs {
             state.staged = None;
         }
         state.reader = None;
+        self.lent_arrived(volume, inode, state);
         self.committed(inode, state);
         self.table.unpin(inode.ino);
         Ok(())
