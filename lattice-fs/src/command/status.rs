@@ -66,7 +66,8 @@ async fn node(ctx: &Context, again: bool) -> Result<()> {
         doc.data_dir
     ))?;
     for m in &doc.mounts {
-        ctx.out.line(format!("mount {}  {}", m.source, m.dir))?;
+        let passthrough = if m.passthrough { "  passthrough" } else { "" };
+        ctx.out.line(format!("mount {}  {}{passthrough}", m.source, m.dir))?;
     }
     if doc.stores.is_empty() {
         ctx.out.note("no stores: `lattice store create NAME` makes one");
