@@ -21,6 +21,7 @@ use crate::merge::EntryRef;
 use super::change::Change;
 use super::error::{Result, StoreError};
 use super::event::{Event, LiveQueue};
+use super::fetch::Fetch;
 use super::view::View;
 use super::work::{MAX_OVERLAY, Work};
 use super::writer::Writer;
@@ -47,6 +48,8 @@ pub(super) struct Store {
     pub watchers: AtomicUsize,
     pub arrived: (Mutex<u64>, Condvar),
     pub live: Mutex<Vec<Arc<LiveQueue>>>,
+    /// Whom to ask for content that isn't here.
+    pub fetcher: RwLock<Option<Arc<dyn Fetch>>>,
     /// Why it takes no writes.
     pub frozen: RwLock<Option<String>>,
     /// Opened on a disk that can't be written: it is frozen for good, and there is nothing to sync.

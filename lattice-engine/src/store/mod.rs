@@ -18,12 +18,14 @@
 
 mod apply;
 mod background;
+mod bring;
 mod bundle;
 mod change;
 mod commit;
 mod core;
 mod error;
 mod event;
+mod fetch;
 mod fsck;
 mod gc;
 mod handle;
@@ -47,6 +49,7 @@ pub use bundle::{
 pub use change::{Change, Cites, Expect, ROOT_FILE, RenameHow};
 pub use error::{Result, StoreError};
 pub use event::{Change as LiveChange, Cursor, Event, ParseCursorError};
+pub use fetch::Fetch;
 pub use fsck::FsckReport;
 pub(crate) use fsck::check_closed;
 pub use gc::{GcReport, KeepHistory};
