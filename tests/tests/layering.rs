@@ -9,7 +9,7 @@ const ENGINE: &[&[&str]] = &[
     &["id", "key", "clock", "hlc"],
     &["wire"],
     &["entry", "identity"],
-    &["chain", "merge"],
+    &["chain", "merge", "access"],
     &["disk"],
     &["content", "log", "state"],
     &["store"],
