@@ -13,6 +13,7 @@
 mod declare;
 mod error;
 mod files;
+mod follow;
 mod lock;
 mod stores;
 
@@ -79,6 +80,8 @@ struct Inner {
 enum Opened {
     Open(Handle),
     Broken(String),
+    /// Declared by a peer: its data has not come yet.
+    Waiting,
 }
 
 impl Node {
@@ -178,7 +181,7 @@ impl Node {
     pub fn store(&self, id: StoreId) -> Option<Handle> {
         match self.0.stores.read().get(&id)? {
             Opened::Open(handle) => Some(handle.clone()),
-            Opened::Broken(_) => None,
+            Opened::Broken(_) | Opened::Waiting => None,
         }
     }
 
@@ -206,7 +209,7 @@ impl Node {
             .values()
             .filter_map(|s| match s {
                 Opened::Open(handle) => Some(handle.clone()),
-                Opened::Broken(_) => None,
+                Opened::Broken(_) | Opened::Waiting => None,
             })
             .collect();
         let mut result = Ok(());
@@ -223,7 +226,7 @@ impl Drop for Inner {
         let stores = std::mem::take(&mut *self.stores.write());
         let open = stores.into_values().filter_map(|s| match s {
             Opened::Open(handle) => Some(handle),
-            Opened::Broken(_) => None,
+            Opened::Broken(_) | Opened::Waiting => None,
         });
         for store in open.chain([self.root.clone()]) {
             if let Err(e) = store.close() {

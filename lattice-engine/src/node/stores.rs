@@ -11,6 +11,9 @@ use super::declare::{self, Declaration};
 use super::error::{NodeError, Result};
 use super::{Node, Opened, open_store};
 
+/// What is said of a store whose genesis isn't here.
+const WAITING: &str = "its data has not come from a peer yet";
+
 /// A declared store, as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreInfo {
@@ -34,7 +37,8 @@ impl Node {
                 created_ms: d.created_ms,
                 broken: match opened.get(&d.id) {
                     Some(Opened::Broken(why)) => Some(why.clone()),
-                    _ => None,
+                    Some(Opened::Open(_)) => None,
+                    Some(Opened::Waiting) | None => Some(WAITING.into()),
                 },
             })
             .collect();
@@ -48,6 +52,7 @@ impl Node {
         match self.0.stores.read().get(&info.id) {
             Some(Opened::Open(handle)) => Ok(handle.clone()),
             Some(Opened::Broken(why)) => Err(NodeError::Broken { id: info.id, why: why.clone() }),
+            Some(Opened::Waiting) => Err(NodeError::Broken { id: info.id, why: WAITING.into() }),
             None => Err(NodeError::NoSuchStore(spec.into())),
         }
     }
@@ -183,10 +188,14 @@ impl Node {
     pub(super) fn reconcile(&self) -> Result<()> {
         let declared: BTreeMap<StoreId, Declaration> = declare::read_all(&self.0.root)?;
         for id in declared.into_keys() {
-            if self.0.stores.read().contains_key(&id) {
+            if matches!(self.0.stores.read().get(&id), Some(Opened::Open(_) | Opened::Broken(_))) {
                 continue;
             }
             let dir = self.0.layout.stores().join(id.to_string());
+            if !dir.join("log").exists() {
+                self.0.stores.write().insert(id, Opened::Waiting);
+                continue;
+            }
             let opened = match open_store(&dir, id, &self.0.options, self.0.read_only) {
                 Ok(handle) => Opened::Open(handle),
                 Err(e) => {
