@@ -28,13 +28,20 @@ pub enum NetError {
     OtherMesh { peer: NodeId, theirs: StoreId },
     #[error("{0} is not a member: `lattice peer list` shows who is")]
     NotAMember(NodeId),
+    #[error("store {0} is not open here")]
+    NoSuchStore(StoreId),
     #[error("{0} is not connected: `lattice peer list` says since when")]
     NotConnected(NodeId),
     #[error("no answer from {peer} within {seconds} s")]
     NoAnswer { peer: NodeId, seconds: u64 },
-    /// What the node that was to admit us answered, or why none could be asked.
-    #[error("{0}")]
+    #[error("joining failed: {0}")]
     Join(String),
+    /// What the node that was to admit us answered.
+    #[error("{0}")]
+    Refused(String),
+    /// Nobody who could admit us answers.
+    #[error("{0}")]
+    Unreachable(String),
     #[error("the network is stopping")]
     Stopping,
     #[error(transparent)]

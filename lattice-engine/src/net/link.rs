@@ -54,6 +54,8 @@ pub(super) struct Link {
     pub stop: CancellationToken,
     /// What the peer has open.
     pub theirs: watch::Sender<BTreeSet<StoreId>>,
+    /// All that the peer had of the root store when the connection began is here.
+    pub root_is_caught_up: watch::Sender<bool>,
     control: mpsc::Sender<Control>,
     /// Microseconds; 0: not known yet.
     rtt: AtomicU64,
@@ -101,6 +103,7 @@ pub(super) async fn greet(shared: &Shared, conn: Connection, dialled: bool) -> R
         name: hello.name.chars().filter(|c| !c.is_control()).take(64).collect(),
         stop: shared.stop.child_token(),
         theirs: watch::Sender::new(BTreeSet::new()),
+        root_is_caught_up: watch::Sender::new(false),
         control,
         rtt: AtomicU64::new(0),
         heard: Mutex::new(Instant::now()),
@@ -154,7 +157,7 @@ impl Greeted {
         let peer = link.peer;
         link.say(Control::Known(shared.known_addresses(&peer)));
         let mut stores = shared.stores.watch();
-        link.say(Control::Stores(open_stores(&stores.borrow_and_update().ids())));
+        link.say(Control::Stores(open_stores(stores.borrow_and_update().keys())));
         let write = async {
             while let Some(kind) = queue.recv().await {
                 if let Err(e) = frame::write(&mut send, &v1::ControlFrame { kind: Some(kind) }).await {
@@ -178,7 +181,7 @@ impl Greeted {
         };
         let tell = async {
             while stores.changed().await.is_ok() {
-                link.say(Control::Stores(open_stores(&stores.borrow_and_update().ids())));
+                link.say(Control::Stores(open_stores(stores.borrow_and_update().keys())));
             }
             std::future::pending::<NetError>().await
         };
@@ -193,10 +196,8 @@ impl Greeted {
     }
 }
 
-fn open_stores(ids: &[StoreId]) -> v1::OpenStores {
-    v1::OpenStores {
-        stores: ids.iter().take(MAX_STORES).map(|id| id.as_bytes().to_vec().into()).collect(),
-    }
+fn open_stores<'a>(ids: impl Iterator<Item = &'a StoreId>) -> v1::OpenStores {
+    v1::OpenStores { stores: ids.take(MAX_STORES).map(|id| id.as_bytes().to_vec().into()).collect() }
 }
 
 impl Link {
@@ -213,7 +214,8 @@ impl Link {
             Some(Control::Ping(ping)) => self.say(Control::Pong(ping)),
             Some(Control::Pong(pong)) => self.answered(pong.nonce),
             Some(Control::Stores(list)) => {
-                let ids = list.stores.iter().map(|id| StoreId::from_slice(id)).collect::<Option<BTreeSet<_>>>();
+                let ids =
+                    list.stores.iter().map(|id| StoreId::from_slice(id)).collect::<Option<BTreeSet<_>>>();
                 let ids = ids.ok_or_else(|| NetError::protocol(self.peer, "a store's id of odd length"))?;
                 self.theirs.send_if_modified(|theirs| {
                     let changed = *theirs != ids;
@@ -242,6 +244,13 @@ impl Link {
     /// The last round trip that was measured.
     pub fn rtt(&self) -> Option<Duration> {
         Some(self.rtt.load(Ordering::Relaxed)).filter(|us| *us > 0).map(Duration::from_micros)
+    }
+
+    /// The address that packets go to.
+    pub fn path(&self) -> Option<String> {
+        let paths = self.conn.paths();
+        let selected = paths.iter().find(|p| p.is_selected())?;
+        Some(super::book::Address::of(selected.remote_addr())?.to_string())
     }
 
     /// Time since it last said anything.

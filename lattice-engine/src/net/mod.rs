@@ -7,6 +7,8 @@
 //! - [`link`] is a connection that has been greeted, [`peer`] its whole life. One stream is control; one per store drives a
 //!   [`crate::sync::Session`] ([`exchange`]); chunks have streams of their own ([`chunks`]).
 //! - [`publish`] makes commits durable and tells sessions of them.
+//! - [`members`] follows who the members are, [`stores`] which stores there are, [`genesis`] fetches the beginnings of new
+//!   ones, [`content`] the bytes of large files.
 //! - [`join`] admits a node that shows a ticket.
 //!
 //! It refuses strangers, peers of another mesh, and frames over their limits. A peer that misbehaves or vanishes costs
@@ -16,6 +18,7 @@ mod accept;
 mod book;
 mod chunks;
 mod config;
+mod content;
 mod dial;
 mod endpoint;
 mod error;
@@ -23,31 +26,31 @@ mod exchange;
 mod files;
 mod frame;
 mod gate;
+mod genesis;
 mod join;
 mod link;
+mod members;
 mod peer;
 mod peers;
 mod publish;
+mod shared;
+mod status;
 mod stores;
 mod wake;
+mod wanted;
 
 use std::sync::Arc;
 use std::time::Duration;
-
-use iroh::Endpoint;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::id::NodeId;
 use crate::node::Node;
 
 pub use config::{Config, Relay};
 pub use error::{NetError, Result};
+pub use join::{Joined, join};
+pub use status::{PeerState, PeerStatus, StoreSync};
 
-use book::Book;
-use gate::Gate;
-use peers::Peers;
-use stores::Stores;
+use shared::Shared;
 
 /// What members speak.
 pub const ALPN: &[u8] = b"lattice/1";
@@ -65,4 +68,51 @@ mod code {
     pub const PROTOCOL: VarInt = VarInt::from_u32(4);
     pub const OTHER_MESH: VarInt = VarInt::from_u32(5);
     pub const DONE: VarInt = VarInt::from_u32(6);
+}
+
+/// How long the end of connections may take.
+const CLOSE: Duration = Duration::from_secs(3);
+
+/// A node's running network. Cheap to clone. Ends with [`Net::stop`].
+#[derive(Debug, Clone)]
+pub struct Net(Arc<Shared>);
+
+impl Net {
+    /// Binds the endpoint and begins to dial the members. Wants a tokio runtime around it.
+    pub async fn start(node: Node, config: Config) -> Result<Self> {
+        let shared = Shared::bind(node, config).await?;
+        shared.clone().run();
+        Ok(Self(shared))
+    }
+
+    /// This node.
+    pub fn id(&self) -> NodeId {
+        self.0.me
+    }
+
+    /// Where this node can be reached, as far as it knows.
+    pub fn addresses(&self) -> Vec<String> {
+        self.0.addresses().iter().map(ToString::to_string).collect()
+    }
+
+    /// Dials everybody who isn't connected, now.
+    pub fn dial_now(&self) {
+        self.0.peers.poke_all();
+    }
+
+    /// Tells everyone goodbye, ends every task and closes the endpoint.
+    pub async fn stop(&self) {
+        let shared = &self.0;
+        for local in shared.stores.all().values() {
+            local.handle.set_fetcher(None);
+        }
+        shared.stop.cancel();
+        for link in shared.peers.links() {
+            link.close(code::CLOSED, "it stops");
+        }
+        if tokio::time::timeout(CLOSE, shared.endpoint.close()).await.is_err() {
+            tracing::warn!("some connections were cut off");
+        }
+        shared.join_all().await;
+    }
 }

@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::error::{NetError, Result};
 use super::link::{self, Link, MAX_OPEN};
-use super::{Shared, chunks, code, exchange, frame};
+use super::{Shared, chunks, code, exchange, frame, genesis};
 use crate::id::StoreId;
 use crate::wire::v1::StreamOpen;
 use crate::wire::v1::stream_open::Kind as Open;
@@ -18,7 +18,8 @@ pub(super) async fn run(shared: Arc<Shared>, conn: Connection, dialled: bool) ->
     let greeted = match link::greet(&shared, conn.clone(), dialled).await {
         Ok(greeted) => greeted,
         Err(e) => {
-            let code = if matches!(e, NetError::OtherMesh { .. }) { code::OTHER_MESH } else { code::PROTOCOL };
+            let code =
+                if matches!(e, NetError::OtherMesh { .. }) { code::OTHER_MESH } else { code::PROTOCOL };
             conn.close(code, e.to_string().as_bytes());
             return e;
         }
@@ -32,18 +33,31 @@ pub(super) async fn run(shared: Arc<Shared>, conn: Connection, dialled: bool) ->
         return NetError::lost(link.peer, "both sides had dialled; the other connection stays");
     }
     shared.reached(&link);
+    shared.count_link(true);
     tracing::info!(peer = %link.peer.short(), dialled, "connected");
     let tasks = TaskTracker::new();
-    tasks.spawn(streams(shared.clone(), link.clone(), tasks.clone()));
-    tasks.spawn(exchange::keep_open(shared.clone(), link.clone(), tasks.clone()));
+    guard(&tasks, &link, streams(shared.clone(), link.clone(), tasks.clone()));
+    guard(&tasks, &link, exchange::keep_open(shared.clone(), link.clone()));
     let ended = greeted.run(&shared).await;
     link.close(code::CLOSED, &ended.to_string());
     peer.record.lock().seen_ms = Some(shared.now_ms());
+    shared.count_link(false);
     peer.dismiss(&link);
     tasks.close();
     tasks.wait().await;
     tracing::info!(peer = %link.peer.short(), "disconnected: {ended}");
     ended
+}
+
+/// A task of a connection. Its panic ends the connection, which is then made anew.
+fn guard(tasks: &TaskTracker, link: &Arc<Link>, task: impl Future<Output = ()> + Send + 'static) {
+    let link = link.clone();
+    tasks.spawn(async move {
+        if tokio::spawn(task).await.is_err_and(|e| e.is_panic()) {
+            tracing::error!(peer = %link.peer.short(), "a task of its connection panicked");
+            link.close(code::CLOSED, "an error here");
+        }
+    });
 }
 
 /// Takes the streams that the peer opens.
@@ -54,8 +68,9 @@ async fn streams(shared: Arc<Shared>, link: Arc<Link>, tasks: TaskTracker) {
             stream = link.conn.accept_bi() => stream,
         };
         let Ok((send, recv)) = stream else { return };
-        let (shared, link) = (shared.clone(), link.clone());
-        tasks.spawn(async move {
+        let (shared, held) = (shared.clone(), link.clone());
+        guard(&tasks, &link, async move {
+            let link = held;
             let served = tokio::select! {
                 () = link.stop.cancelled() => return,
                 served = serve(&shared, &link, send, recv) => served,
@@ -76,6 +91,7 @@ async fn serve(shared: &Arc<Shared>, link: &Arc<Link>, send: SendStream, mut rec
     match open.kind {
         Some(Open::Store(open)) => exchange::serve(shared, link, store(&open.store)?, send, recv).await,
         Some(Open::Chunks(open)) => chunks::serve(shared, link, store(&open.store)?, send, recv).await,
+        Some(Open::Genesis(open)) => genesis::serve(shared, link, store(&open.store)?, send).await,
         Some(Open::Control(_)) => Err(NetError::protocol(link.peer, "it opened a second control stream")),
         // Of a later version: dropping both halves tells the peer that we don't take it.
         None => Ok(()),

@@ -9,34 +9,31 @@ use std::time::{Duration, Instant};
 
 use super::Shared;
 use super::stores::{Local, TICK};
-use crate::store::LiveChange as Change;
 
 /// While commits keep coming, a group is this long: each costs a flush of the disk.
 const GROUP: Duration = Duration::from_millis(4);
 
-/// Until the store closes or is no longer exchanged.
+/// Until the store is no longer exchanged.
 pub(super) fn run(shared: &Shared, local: &Local) {
-    let live = local.handle.live();
     let mut published = Instant::now();
     while !local.stop.is_cancelled() {
-        match live.next(TICK) {
-            Some(Change::Closed) => return,
-            Some(Change::Event(_) | Change::Missed) => {}
-            None => {
-                tell(local);
-                continue;
-            }
-        }
-        if !shared.has_links() {
+        if !shared.wait_linked(TICK) {
             continue;
         }
-        if let Some(rest) = GROUP.checked_sub(published.elapsed()) {
-            std::thread::sleep(rest);
+        let asked = Instant::now();
+        if local.handle.wait_unpublished(TICK) {
+            if let Some(rest) = GROUP.checked_sub(published.elapsed()) {
+                std::thread::sleep(rest);
+            }
+            publish(local);
+            published = Instant::now();
+        } else if asked.elapsed() < TICK / 2 {
+            // It has closed, and will be told to stop.
+            std::thread::sleep(TICK / 4);
+        } else {
+            // A program's fsync publishes, too.
+            tell(local);
         }
-        // What has come meanwhile goes with it.
-        while live.next(Duration::ZERO).is_some_and(|c| !matches!(c, Change::Closed)) {}
-        publish(local);
-        published = Instant::now();
     }
 }
 

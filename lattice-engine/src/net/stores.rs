@@ -9,12 +9,12 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::content::Wanted;
-use super::publish;
+use super::wanted::Wanted;
+use super::{Shared, publish};
 use crate::id::{NodeId, StoreId};
 use crate::node::Node;
 use crate::store::Handle;
-use crate::sync::{Mesh, Session, SharedTips};
+use crate::sync::{Mark, Mesh, Session, SharedTips};
 
 /// How long a thread sleeps before it looks whether it should end.
 pub(super) const TICK: Duration = Duration::from_millis(200);
@@ -38,6 +38,10 @@ pub(super) struct Local {
     pub tips: watch::Sender<SharedTips>,
     /// A session with each peer that has it open.
     pub sessions: Mutex<BTreeMap<NodeId, Arc<Mutex<Session>>>>,
+    /// What peers held durably when their sessions ended.
+    pub held: Mutex<BTreeMap<NodeId, BTreeMap<NodeId, Mark>>>,
+    /// Counts the times that sessions were told to ask whether both hold the same.
+    pub ask: watch::Sender<u64>,
     /// Counts what sessions have learnt.
     pub progress: watch::Sender<u64>,
     /// Chunks that are to be fetched.
@@ -53,6 +57,8 @@ impl Local {
             mesh: Mutex::default(),
             tips,
             sessions: Mutex::default(),
+            held: Mutex::default(),
+            ask: watch::Sender::new(0),
             progress: watch::Sender::new(0),
             wanted: Wanted::default(),
             handle,
@@ -121,7 +127,7 @@ impl Stores {
 }
 
 /// Starts a store's threads.
-pub(super) fn start(shared: &Arc<super::Shared>, local: &Arc<Local>) {
+pub(super) fn start(shared: &Arc<Shared>, local: &Arc<Local>) {
     let (task, store) = (shared.clone(), local.clone());
     shared.thread("net-publish", move || publish::run(&task, &store));
     if !local.is_root {
@@ -131,7 +137,7 @@ pub(super) fn start(shared: &Arc<super::Shared>, local: &Arc<Local>) {
 }
 
 /// The thread that follows the node's stores.
-pub(super) fn follow(shared: &Arc<super::Shared>) {
+pub(super) fn follow(shared: &Arc<Shared>) {
     let mut seen = u64::MAX;
     while !shared.stop.is_cancelled() {
         let now = shared.node.wait_stores_changed(seen, TICK);

@@ -38,9 +38,18 @@ impl Node {
         Ok(declared.values().filter(|d| waiting(&d.id)).map(|d| (d.id, d.genesis)).collect())
     }
 
+    /// Whether a store is declared and waits for its genesis.
+    pub fn is_waiting(&self, id: &StoreId) -> bool {
+        matches!(self.0.stores.read().get(id), Some(Opened::Waiting))
+    }
+
     /// What lists and mounts show of the stores.
     fn shown(&self) -> Vec<(StoreId, Option<String>)> {
-        self.stores().unwrap_or_default().into_iter().map(|s| (s.id, Some(s.name).filter(|_| s.broken.is_none()))).collect()
+        self.stores()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|s| (s.id, Some(s.name).filter(|_| s.broken.is_none())))
+            .collect()
     }
 
     /// Makes the store that begins with `genesis`, which the root store declares and a peer has sent.

@@ -14,7 +14,9 @@ mod declare;
 mod error;
 mod files;
 mod follow;
+mod join;
 mod lock;
+mod shim;
 mod stores;
 
 use std::collections::BTreeMap;
@@ -153,6 +155,16 @@ impl Node {
     /// This node's public key.
     pub fn id(&self) -> NodeId {
         self.0.options.identity.node_id()
+    }
+
+    /// This node's key pair.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.0.options.identity
+    }
+
+    /// Unix milliseconds, by the clock that entries are dated by.
+    pub fn now_ms(&self) -> u64 {
+        self.0.options.clock.now_ms()
     }
 
     /// Whether the data directory was found to be read-only.

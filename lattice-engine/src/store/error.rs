@@ -47,7 +47,9 @@ pub enum StoreError {
     #[error(transparent)]
     Content(ContentError),
     /// An entry names it, and nobody who has it can be asked.
-    #[error("chunk {chunk} is not here yet and can't be had: {why}; it comes when a peer that has it is connected")]
+    #[error(
+        "chunk {chunk} is not here yet and can't be had: {why}; it comes when a peer that has it is connected"
+    )]
     NotHere { chunk: ChunkId, why: String },
     #[error("{what}: {source}")]
     Io {

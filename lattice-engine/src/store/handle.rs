@@ -45,6 +45,11 @@ impl Handle {
         self.store.id
     }
 
+    /// Whether both are of one open store.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.store, &other.store)
+    }
+
     pub fn genesis(&self) -> EntryId {
         self.store.genesis
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use crate::chain::Tip;
@@ -17,6 +18,7 @@ use crate::id::{EntryId, NodeId, StoreId};
 use crate::identity::Identity;
 use crate::log::{Log, LogOptions, Position, Record as LogRecord, RecordRef};
 use crate::state::{Overlay, State};
+use crate::wire::v1;
 
 use super::apply::{project, unrouted};
 use super::core::Store;
@@ -169,6 +171,34 @@ fn read_genesis(view: &View, id: StoreId) -> Result<Entry> {
         Some(Ok(_)) => Err(damaged("another record stands there")),
         Some(Err(e)) => Err(StoreError::Log(e)),
         None => Err(damaged("it is empty")),
+    }
+}
+
+impl Handle {
+    /// Stand-in.
+    pub(crate) fn all_entries(&self) -> Result<(crate::merge::EntryRef, Vec<Entry>)> {
+        let genesis = read_genesis(&self.store.view, self.id())?;
+        let mut all = Vec::new();
+        for record in self.store.view.log.scan(None) {
+            let (_, record) = record.map_err(StoreError::Log)?;
+            if let LogRecord::Entry { header, payload, signature } = record
+                && let Decoded::Known(entry) = Entry::decode(header, payload, signature)?
+            {
+                all.push(entry);
+            }
+        }
+        Ok((genesis.entry_ref(), all))
+    }
+
+    /// The store's first entry, as it travels.
+    pub fn genesis_entry(&self) -> Result<v1::SignedEntry> {
+        let entry = read_genesis(&self.store.view, self.id())?;
+        let signature = entry.signature.unwrap_or_else(|| self.store.identity.sign(&entry.id));
+        Ok(v1::SignedEntry {
+            header: entry.header_bytes,
+            payload: entry.payload_bytes,
+            signature: Bytes::copy_from_slice(&signature),
+        })
     }
 }
 

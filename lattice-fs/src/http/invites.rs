@@ -1,0 +1,38 @@
+//! `/invites`: tickets for new members.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::app::App;
+use super::describe;
+use super::extract;
+use super::net_model::{InviteDoc, InviteRequest};
+use super::problem::{Code, Problem, Result, blocking};
+
+pub async fn create(
+    State(app): State<App>,
+    extract::Json(request): extract::Json<InviteRequest>,
+) -> Result<(StatusCode, Json<InviteDoc>)> {
+    if request.expires_seconds == 0 || request.uses == 0 {
+        return Err(Problem::new(Code::BadRequest, "an invite lasts some time, and is for somebody"));
+    }
+    let addresses = app.net()?.addresses();
+    blocking(move || {
+        let lasts = Duration::from_secs(request.expires_seconds);
+        let ticket = app.node.invite(lasts, request.uses, &addresses)?;
+        Ok((
+            StatusCode::CREATED,
+            Json(InviteDoc {
+                ticket: ticket.to_text(),
+                invite: ticket.secret.id().to_string(),
+                expires: describe::time_ms(ticket.expires_ms),
+                uses: request.uses,
+                addresses,
+            }),
+        ))
+    })
+    .await
+}
