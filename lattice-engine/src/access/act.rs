@@ -23,9 +23,8 @@ pub const MAX_NAME: usize = 255;
 /// Reasons kept of one entry: enough to see what is wrong.
 const MAX_IGNORED: usize = 8;
 
-/// The directories of the root store that acts are found in, as they stand in an entry's bytes: a scan may pass by
-/// entries that hold neither.
-pub const NEEDLES: [&[u8]; 2] = [b"nodes/", b"/authors/"];
+/// What stands in the keys that say something.
+const NEEDLES: [&[u8]; 2] = [b"nodes/", b"/authors/"];
 
 /// One statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +58,11 @@ pub struct Act {
 }
 
 impl Act {
+    /// Whether a payload is worth decoding: a quick no for most of a large root store.
+    pub fn may_be_in(payload: &[u8]) -> bool {
+        NEEDLES.iter().any(|needle| payload.windows(needle.len()).any(|w| w == *needle))
+    }
+
     /// What an entry of the root store says; `None`: nothing about members.
     pub fn of(entry: &Entry) -> (Option<Self>, Vec<Ignored>) {
         let mut reader = Reader { entry, does: Vec::new(), revoked: BTreeMap::new(), ignored: Vec::new() };

@@ -100,6 +100,7 @@ impl Membership {
             return Verdict::Valid;
         }
         match self.limit(store, author) {
+            Limit::Nothing if self.mentions(author) => Verdict::Beyond { cutoff: Cutoff::NOTHING },
             Limit::Nothing => Verdict::UnknownAuthor,
             Limit::UpTo(cutoff) if !Limit::UpTo(cutoff).allows(seq, id) => Verdict::Beyond { cutoff },
             Limit::All | Limit::UpTo(_) => Verdict::Valid,
@@ -125,6 +126,11 @@ impl Membership {
             Some(root) if root.store == *store && root.mentioned.contains(author) => Limit::All,
             _ => self.limit(store, author),
         }
+    }
+
+    /// Whether any act names a node as a member, be it one that doesn't count.
+    fn mentions(&self, node: &NodeId) -> bool {
+        self.of.as_ref().is_some_and(|root| root.mentioned.contains(node))
     }
 
     /// Whether a node may connect: a member that is not revoked.

@@ -28,3 +28,6 @@ pub use invite::{Admission, InviteId, InviteRecord, Proof, Refusal, Secret, admi
 pub use judge::{Cutoff, Limit, Membership, Verdict};
 pub use members::{Member, MemberState, Members};
 pub use ticket::{Ticket, TicketError};
+
+#[cfg(test)]
+mod tests;

@@ -206,7 +206,7 @@ fn admit(shared: &Arc<Shared>, joiner: NodeId, request: &v1::JoinRequest) -> Res
     }
     let proof = Proof::from_slice(&request.proof);
     let proof = proof.ok_or_else(|| NetError::Join("it showed no proof of its ticket".into()))?;
-    shared.node.admit(&joiner, &proof, &request.name)?;
+    shared.node.admit(joiner, &proof, &request.name)?;
     members::refresh(shared);
     Ok(root.genesis_entry()?)
 }

@@ -10,10 +10,22 @@ use super::{Shared, dial, genesis, join};
 use crate::id::NodeId;
 use crate::store::LiveChange as Change;
 
-/// The thread that follows the root store.
+/// The thread that follows who the members are.
 pub(super) fn follow(shared: &Arc<Shared>) {
+    let mut seen = 0;
+    while !shared.stop.is_cancelled() {
+        refresh(shared);
+        let mut now = seen;
+        while now == seen && !shared.stop.is_cancelled() {
+            now = shared.node.wait_members_changed(seen, TICK);
+        }
+        seen = now;
+    }
+}
+
+/// The thread that follows which stores are declared.
+pub(super) fn follow_stores(shared: &Arc<Shared>) {
     let live = shared.node.root().live();
-    refresh(shared);
     genesis::look(shared);
     while !shared.stop.is_cancelled() {
         match live.next(TICK) {
@@ -23,7 +35,6 @@ pub(super) fn follow(shared: &Arc<Shared>) {
         }
         // What has come with it.
         while live.next(Duration::ZERO).is_some_and(|c| !matches!(c, Change::Closed)) {}
-        refresh(shared);
         genesis::look(shared);
     }
 }

@@ -97,6 +97,8 @@ impl Shared {
         self.thread("net-stores", move || stores::follow(&task));
         let task = self.clone();
         self.thread("net-members", move || members::follow(&task));
+        let task = self.clone();
+        self.thread("net-declared", move || members::follow_stores(&task));
         self.spawn("accept", accept::run(self.clone()));
         self.spawn("wake", wake::watch(self.clone()));
         if let Some(mdns) = self.mdns.clone() {

@@ -64,8 +64,8 @@ impl Node {
         if matches!(self.0.stores.read().get(&id), Some(Opened::Open(_))) {
             return Ok(());
         }
-        let handle = store::adopt(&self.0.layout.stores(), genesis, &self.0.options)?;
-        self.0.stores.write().insert(id, Opened::Open(handle));
+        let handle = store::adopt(&self.0.layout.stores(), genesis, &self.store_options())?;
+        self.keep(&handle)?;
         self.changed();
         Ok(())
     }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Stores are data: `stores/<uuid>/{name,created_at,genesis}` in the root store declares one, deleting these keys deletes
-//! it (its data stays until [`Node::gc_stores`]). It refuses to share a data directory with another process.
+//! it (its data stays until [`Node::gc_stores`]). So are members and invites ([`members`]). It refuses to share a data directory with another process.
 
 mod declare;
 mod error;
@@ -16,7 +16,7 @@ mod files;
 mod follow;
 mod join;
 mod lock;
-mod shim;
+mod members;
 mod stores;
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, RealDisk};
 use crate::id::{NodeId, StoreId};
 use crate::identity::Identity;
-use crate::store::{self, Handle, OpenOptions, StoreError};
+use crate::store::{self, Authority, Handle, OpenOptions, StoreError};
 
 pub use error::{NodeError, Result};
 pub use stores::StoreInfo;
@@ -101,6 +101,7 @@ impl Node {
         let options = options(identity, Arc::new(SystemClock));
         let root = store::create(&layout.stores(), &options)?;
         let root_id = root.id();
+        members::add_first(&root)?;
         root.close()?;
         // Last: with this file the directory counts as initialised.
         files::write_durably(&*options.disk, &layout.root(), format!("{root_id}\n").as_bytes())?;
@@ -148,7 +149,9 @@ impl Node {
             naming: Mutex::default(),
             _lock: lock,
         }));
+        node.spread_members();
         node.reconcile()?;
+        node.mark_first_member()?;
         Ok(node)
     }
 
@@ -258,7 +261,8 @@ fn open_store(dir: &Path, id: StoreId, options: &OpenOptions, read_only: bool) -
     Ok(handle)
 }
 
+/// Of the root store.
 fn options(identity: Identity, clock: Arc<dyn Clock>) -> OpenOptions {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    OpenOptions { disk, identity: Arc::new(identity), clock, background: true }
+    OpenOptions { disk, identity: Arc::new(identity), clock, background: true, authority: Authority::Itself }
 }

@@ -5,6 +5,7 @@
 //! - [`Session`] is one side of such a stream for as long as it lasts. Catching up: `Hello` with a digest of the tips (equal:
 //!   nothing to do), else `Tips`, `Want`, `Entries` with a `Have` for what has become durable, `Done`. Then it stays: it tells
 //!   what has come, and sends what its own node writes as soon as that is published.
+//! - [`Orphans`] is what came too early and waits in memory, within bounds.
 //! - [`Mesh`] is what the sessions of one store know of each other, so that not every peer is asked for the same.
 //!
 //! It refuses a peer that speaks of another store, says what is over a cap, sends more than it was asked for, or falls
@@ -13,6 +14,7 @@
 
 mod frame;
 mod mesh;
+mod orphans;
 mod peek;
 mod received;
 mod session;
@@ -23,6 +25,7 @@ pub use frame::{
     VERSION,
 };
 pub use mesh::{LEASE_MS, Mesh};
+pub use orphans::{Cause, MAX_AUTHOR, MAX_PEER, MAX_STORE, Orphans, TTL_MS};
 pub use peek::{Peek, peek};
 pub use received::Received;
 pub use session::{Behind, Config, Input, Output, Reason, Session, Wait};

@@ -1,10 +1,9 @@
 //! `/invites`: tickets for new members.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use lattice_engine::access::Ticket;
 
 use super::app::App;
 use super::describe;
@@ -21,8 +20,15 @@ pub async fn create(
     }
     let addresses = app.net()?.addresses();
     blocking(move || {
-        let lasts = Duration::from_secs(request.expires_seconds);
-        let ticket = app.node.invite(lasts, request.uses, &addresses)?;
+        let lasts = request.expires_seconds.saturating_mul(1000);
+        let expires_ms = app.node.now_ms().saturating_add(lasts);
+        let ticket = Ticket {
+            genesis: app.node.root().genesis(),
+            secret: app.node.invite(expires_ms, request.uses)?,
+            expires_ms,
+            inviter: app.node.id(),
+            addresses: addresses.iter().cloned().map(Into::into).collect(),
+        };
         Ok((
             StatusCode::CREATED,
             Json(InviteDoc {

@@ -42,7 +42,7 @@ pub async fn rename(
 ) -> Result<Json<PeerDoc>> {
     blocking(move || {
         let member = find(&app, &peer)?;
-        app.node.name_member(&member.id, &name.name)?;
+        app.node.name_member(member.id, &name.name)?;
         Ok(Json(doc(&app, &find(&app, &member.id.to_string())?)?))
     })
     .await
@@ -52,7 +52,7 @@ pub async fn rename(
 pub async fn revoke(State(app): State<App>, Path(peer): Path<String>) -> Result<StatusCode> {
     blocking(move || {
         let member = find(&app, &peer)?;
-        app.node.revoke(&member.id)?;
+        app.node.revoke_member(member.id)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await

@@ -166,7 +166,7 @@ impl From<NodeError> for Problem {
             NodeError::Ambiguous { .. } => Code::Ambiguous,
             NodeError::NameTaken(_) => Code::NameTaken,
             NodeError::BadName { .. } => Code::BadName,
-            NodeError::Refused(_) => Code::Refused,
+            NodeError::Refused(_) | NodeError::Join(_) => Code::Refused,
             NodeError::Broken { .. } | NodeError::Identity(_) => Code::Damaged,
             NodeError::Io { .. } => Code::Internal,
         };
