@@ -11,13 +11,14 @@ use parking_lot::RwLockWriteGuard;
 
 use crate::chain::Tip;
 use crate::entry::{Content, Entry, LogRange, Node, Op, Value};
-use crate::id::FileId;
+use crate::id::{FileId, NodeId};
 use crate::key::Key;
 use crate::log::{PAYLOAD_AT, Position};
 use crate::merge::{EntryRef, Record};
 use crate::state::{Overlay, RowKey};
 
 use super::error::Result;
+use super::govern::{Governed, after_projecting, leave_out};
 use super::reader::to_wire;
 use super::view::View;
 use super::writer::Chains;
@@ -50,13 +51,27 @@ impl<'a> Applier<'a> {
         &mut self.overlay
     }
 
+    pub fn members(&self) -> &Governed {
+        &self.view.members
+    }
+
+    /// An entry that is in the log.
+    pub fn logged(&self, author: &NodeId, seq: u64) -> Result<Option<Entry>> {
+        let found = match self.overlay.entry(author, seq) {
+            Some(found) => Some(found),
+            None => self.view.state.read()?.entry(author, seq)?,
+        };
+        found.map_or(Ok(None), |(position, _)| super::history::read(self.view, position))
+    }
+
     /// Applies one entry whose record stands at `position`.
     pub fn entry(&mut self, entry: &Entry, position: Position) -> Result<()> {
         let at = entry.entry_ref();
+        let mut searched = 0;
         for op in &entry.ops {
             match op {
                 Op::Put { key, node, new_name, parents } => {
-                    let node = self.place(node, entry, position);
+                    let node = self.place(node, entry, position, &mut searched);
                     let file = Some(node.file_id);
                     self.change(key, file, at, *new_name, |record| record.apply_put(at, node, parents))?;
                 }
@@ -75,13 +90,15 @@ impl<'a> Applier<'a> {
         Ok(())
     }
 
-    /// The node as the record keeps it: longer inline bytes are left in the log.
-    fn place(&self, node: &Node, entry: &Entry, position: Position) -> Node {
+    /// The node as the record keeps it: longer inline bytes are left in the log. `searched`: the ops before took so much of
+    /// the payload.
+    fn place(&self, node: &Node, entry: &Entry, position: Position, searched: &mut usize) -> Node {
         let mut node = node.clone();
         if let Value::File(Content::Inline(bytes)) = &node.value
             && bytes.len() > MAX_IN_ROW
-            && let Some(found) = find(&entry.payload_bytes, bytes)
+            && let Some(found) = find(&entry.payload_bytes, bytes, *searched)
         {
+            *searched = found + bytes.len();
             let start = position.offset + u64::from(PAYLOAD_AT) + entry.header_bytes.len() as u64;
             node.value = Value::File(Content::InLog(LogRange {
                 segment: position.segment,
@@ -195,15 +212,14 @@ impl Shape {
     }
 }
 
-/// Where `needle` stands in `hay`. Any occurrence serves: the bytes are the same. A decoded op's bytes share the
-/// payload's memory, so that is tried before a search.
-fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
+/// Where `needle` stands in `hay`, from `from` on. A decoded op's bytes share the payload's memory, so that is tried before a
+/// search; and ops stand in the payload in their order, so that all searches together go through it once.
+fn find(hay: &[u8], needle: &[u8], from: usize) -> Option<usize> {
     let offset = (needle.as_ptr() as usize).wrapping_sub(hay.as_ptr() as usize);
     if offset.checked_add(needle.len()).is_some_and(|end| end <= hay.len()) {
         return Some(offset);
     }
-    // Values stand near the end of a payload's op; the first byte's matches are few.
-    hay.windows(needle.len()).position(|w| w == needle)
+    hay.get(from..)?.windows(needle.len()).position(|w| w == needle).map(|at| from + at)
 }
 
 /// The native programs. An instruction for any other stalls the projection.
@@ -220,7 +236,7 @@ pub(super) fn unrouted(entry: &Entry) -> Option<String> {
 }
 
 /// Applies an entry that is in the log: at once, or with the rest of its group. A group whose author goes on without
-/// ending it (a torn write) is void.
+/// ending it (a torn write) is void. One that doesn't count is left out.
 pub(super) fn project(
     applier: &mut Applier<'_>,
     chains: &mut Chains,
@@ -228,6 +244,10 @@ pub(super) fn project(
     position: Position,
 ) -> Result<()> {
     let header = &entry.header;
+    if !applier.view.members.counts(&header.author, header.seq, &entry.id) {
+        leave_out(applier, chains, entry, position);
+        return Ok(());
+    }
     chains.tips.insert(header.author, Tip::of(entry));
     let mut group = chains.open_groups.remove(&header.author).unwrap_or_default();
     if header.group_first == 0 || header.group_first == header.seq {
@@ -243,6 +263,7 @@ pub(super) fn project(
         }
         applier.entry(entry, position)?;
     }
+    after_projecting(applier, chains, entry)?;
     // While a group is open, a replay must begin before it.
     if chains.open_groups.is_empty() {
         applier.overlay().publish(position);

@@ -4,12 +4,13 @@
 //! told from a whole one. Everything is verified on the way in exactly as from a peer: the bundle proves nothing by
 //! itself. Bytes in FORMAT.md.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{Read, Write};
 
 use bytes::Bytes;
 use prost::Message;
 
+use crate::access::Limit;
 use crate::content::ContentError;
 use crate::entry::{Content, Decoded, Entry, Node, Op, Value};
 use crate::id::{ChunkId, EntryId, NodeId, StoreId};
@@ -37,7 +38,12 @@ pub struct BundleReport {
     pub bytes: u64,
     /// Entries dated more than ten minutes ahead of this machine's clock, and what builds on them: import again later.
     pub early: u64,
+    /// Entries that were taken and don't count here: their authors were revoked before.
+    pub left_out: u64,
 }
+
+/// Calls back with authors who are neither members nor guests; an error ends the import.
+pub type Vouch<'a> = &'a mut dyn FnMut(&BTreeSet<NodeId>) -> Result<()>;
 
 /// Calls back with entries and bytes so far.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
@@ -57,11 +63,16 @@ impl Handle {
         })?;
         let mut report = BundleReport::default();
         let mut sent = HashSet::new();
+        let cuts = store.writer.lock().chains.cuts.clone();
         for record in store.view.log.scan(None) {
             let (_, record) = record.map_err(StoreError::Log)?;
             let LogRecord::Entry { header, payload, signature } = record else { continue };
             let (Decoded::Known(entry) | Decoded::Unknown { entry, .. }) =
                 Entry::decode(header, payload, signature)?;
+            // What doesn't count goes along only where something that does builds on it.
+            if cuts.get(&entry.header.author).is_some_and(|cut| entry.header.seq > cut.needed) {
+                continue;
+            }
             // Content first, so that an importer never shows an entry whose bytes it doesn't have.
             for op in &entry.ops {
                 let mut send = || -> Result<()> {
@@ -105,6 +116,17 @@ impl Handle {
     /// Reads the frames after the header and the genesis ([`read_header`], [`read_genesis`]). What was good stays, also when a later frame is refused: importing the whole
     /// bundle again goes on from there.
     pub fn import(&self, input: &mut dyn Read, progress: Progress<'_>) -> Result<BundleReport> {
+        self.import_vouched(input, &mut |_| Ok(()), progress)
+    }
+
+    /// [`Handle::import`]; `vouch` is called with the authors that no member has added or vouched for, before their entries
+    /// are taken.
+    pub fn import_vouched(
+        &self,
+        input: &mut dyn Read,
+        vouch: Vouch<'_>,
+        progress: Progress<'_>,
+    ) -> Result<BundleReport> {
         self.store.thawed()?;
         // Chunks come before the entries that name them: a collection meanwhile must leave them.
         let _pin = self.store.content.pin();
@@ -139,7 +161,7 @@ impl Handle {
                     }
                     report.entries += 1;
                     if batch.len() >= BATCH
-                        && let Err(e) = self.take(&mut batch, &mut doubts, &mut report)
+                        && let Err(e) = self.take(&mut batch, vouch, &mut doubts, &mut report)
                     {
                         break Err(e);
                     }
@@ -151,7 +173,7 @@ impl Handle {
                 }
             }
         };
-        let taken = self.take(&mut batch, &mut doubts, &mut report);
+        let taken = self.take(&mut batch, vouch, &mut doubts, &mut report);
         let whole = self.check_content(&doubts);
         let synced = self.sync();
         report.bytes = input.bytes;
@@ -172,8 +194,18 @@ impl Handle {
         Ok(())
     }
 
-    fn take(&self, batch: &mut Vec<Decoded>, doubts: &mut Doubts, report: &mut BundleReport) -> Result<()> {
+    fn take(
+        &self,
+        batch: &mut Vec<Decoded>,
+        vouch: Vouch<'_>,
+        doubts: &mut Doubts,
+        report: &mut BundleReport,
+    ) -> Result<()> {
         let offered = std::mem::take(batch);
+        let strangers = self.strangers(&offered);
+        if !strangers.is_empty() {
+            vouch(&strangers)?;
+        }
         for decoded in &offered {
             let entry = decoded.entry();
             for op in &entry.ops {
@@ -190,6 +222,7 @@ impl Handle {
             let late = match result {
                 Received::New => {
                     report.new_entries += 1;
+                    report.left_out += u64::from(!self.store.view.members.counts(&author, seq, &id));
                     false
                 }
                 Received::Duplicate => false,
@@ -203,6 +236,15 @@ impl Handle {
             }
         }
         Ok(())
+    }
+}
+
+impl Handle {
+    /// Authors whose entries wouldn't count whatever they are.
+    fn strangers(&self, offered: &[Decoded]) -> BTreeSet<NodeId> {
+        let membership = self.membership();
+        let authors = offered.iter().map(|d| d.entry()).filter(|e| e.header.seq > 0).map(|e| e.header.author);
+        authors.filter(|author| membership.limit(&self.id(), author) == Limit::Nothing).collect()
     }
 }
 

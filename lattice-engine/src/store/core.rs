@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use crate::access::Membership;
 use crate::clock::Clock;
 use crate::content::ContentStore;
 use crate::disk::Disk;
@@ -24,6 +25,7 @@ use super::error::{Result, StoreError};
 use super::event::{Event, LiveQueue};
 use super::exchange::Published;
 use super::forks::Forks;
+use super::network::Network;
 use super::view::View;
 use super::work::{MAX_OVERLAY, Work};
 use super::writer::Writer;
@@ -50,6 +52,8 @@ pub(super) struct Store {
     pub watchers: AtomicUsize,
     pub arrived: (Mutex<u64>, Condvar),
     pub live: Mutex<Vec<Arc<LiveQueue>>>,
+    /// The network, while one runs.
+    pub network: RwLock<Option<Arc<dyn Network>>>,
     /// Why it takes no writes.
     pub frozen: RwLock<Option<String>>,
     /// Opened on a disk that can't be written: it is frozen for good, and there is nothing to sync.
@@ -61,8 +65,35 @@ pub(super) struct Store {
     pub forks: Mutex<Forks>,
     /// What peers may know.
     pub published: Published,
+    /// Told when the membership has changed.
+    pub members_changed: TellOnChange,
     /// What came too early.
     pub orphans: Mutex<Orphans>,
+}
+
+/// What is told of a change of the membership.
+pub type TellMembers = Box<dyn Fn(&Arc<Membership>) + Send + Sync>;
+
+/// Who is told of a change of the membership.
+#[derive(Default)]
+pub(super) struct TellOnChange(RwLock<Option<TellMembers>>);
+
+impl TellOnChange {
+    pub fn set(&self, tell: TellMembers) {
+        *self.0.write() = Some(tell);
+    }
+
+    pub fn tell(&self, membership: &Arc<Membership>) {
+        if let Some(tell) = &*self.0.read() {
+            tell(membership);
+        }
+    }
+}
+
+impl std::fmt::Debug for TellOnChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TellOnChange")
+    }
 }
 
 /// A commit that waits for the writer.
@@ -74,11 +105,11 @@ pub(super) struct Ticket {
 }
 
 impl Store {
-    /// Refuses while frozen, stalled or forked.
+    /// Refuses while frozen, stalled or forked, and unless this node's entries count.
     pub(super) fn writable(&self) -> Result<()> {
         let why = self.frozen.read().clone();
         let why = why.or_else(|| self.stalled.read().clone()).or_else(|| self.forked.read().clone());
-        match why {
+        match why.or_else(|| self.view.members.why_not(&self.identity.node_id())) {
             None => Ok(()),
             Some(why) => Err(StoreError::ReadOnly { store: self.id, why }),
         }

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
+use crate::access::Limit;
+use crate::chain::Tip;
 use crate::hlc::Hlc;
 use crate::id::{EntryId, NodeId};
 use crate::log::{End, Record as LogRecord};
@@ -20,6 +22,7 @@ use crate::wire::v1::SignedEntry;
 use super::core::Store;
 use super::error::{Result, StoreError};
 use super::handle::Handle;
+use super::writer::Writer;
 
 /// What others may know of this store.
 #[derive(Debug, Default)]
@@ -35,10 +38,13 @@ pub(super) struct Published {
 #[derive(Debug, Default)]
 struct State {
     tips: SharedTips,
-    /// The log's end up to which they are true.
-    end: Option<End>,
+    /// The members by which, and the log's end up to which, they are true.
+    as_of: Option<AsOf>,
     closed: bool,
 }
+
+/// How often the membership had changed, and the log's end.
+type AsOf = (u64, End);
 
 impl Published {
     /// Something was appended.
@@ -57,12 +63,12 @@ impl Published {
     }
 
     /// Replaces the tips, unless later ones stand there already.
-    fn set(&self, marks: BTreeMap<NodeId, Mark>, end: End) -> SharedTips {
+    fn set(&self, marks: BTreeMap<NodeId, Mark>, as_of: AsOf) -> SharedTips {
         let mut state = self.state.lock();
-        if state.end.is_some_and(|known| known >= end) {
+        if state.as_of.is_some_and(|known| known >= as_of) {
             return state.tips.clone();
         }
-        state.end = Some(end);
+        state.as_of = Some(as_of);
         if *state.tips.marks() != marks {
             let next = state.tips.generation() + 1;
             state.tips = SharedTips::new(Tips::new(marks).with_generation(next));
@@ -161,31 +167,45 @@ impl Store {
         self.retry_due()?;
         self.published.pending.store(false, Ordering::Release);
         self.sign_all()?;
-        let (marks, end) = self.publishable();
-        self.flush_to(end)?;
-        Ok(self.published.set(marks, end))
+        let (marks, as_of) = self.publishable()?;
+        self.flush_to(as_of.1)?;
+        Ok(self.published.set(marks, as_of))
     }
 
     /// What will be durable once the log is synced to the end that is given.
-    fn publishable(&self) -> (BTreeMap<NodeId, Mark>, End) {
+    fn publishable(&self) -> Result<(BTreeMap<NodeId, Mark>, AsOf)> {
         let writer = self.writer.lock();
-        let mark =
-            |(author, tip): (&NodeId, &crate::chain::Tip)| (*author, Mark { seq: tip.seq, id: tip.id });
-        let mut marks: BTreeMap<NodeId, Mark> =
-            writer.chains.tips.iter().filter(|(_, tip)| tip.seq > 0).map(mark).collect();
+        let mut marks = BTreeMap::new();
+        for (author, tip) in writer.chains.tips.iter().filter(|(_, tip)| tip.seq > 0) {
+            let mark = self.shared_tip(&writer, author, tip)?;
+            marks.extend(mark.map(|mark| (*author, mark)));
+        }
         // What was committed since the signing is not for others yet.
         match writer.chains.signed {
             _ if writer.chains.unsigned.is_empty() => {}
             Some(signed) => drop(marks.insert(writer.author, signed)),
             None => drop(marks.remove(&writer.author)),
         }
-        (marks, writer.log.end())
+        Ok((marks, (self.view.members.version(), writer.log.end())))
+    }
+
+    /// How far a chain is told of: what counts, and beyond that only what an entry that counts builds on. In a root store
+    /// all of it is, by whomever some act has named ([`crate::access::Membership::shared`]).
+    fn shared_tip(&self, writer: &Writer, author: &NodeId, tip: &Tip) -> Result<Option<Mark>> {
+        let whole = Mark { seq: tip.seq, id: tip.id };
+        let Some(cut) = writer.chains.cuts.get(author) else { return Ok(Some(whole)) };
+        if self.view.members.current().shared(&self.id, author) == Limit::All {
+            return Ok(Some(whole));
+        }
+        let named = self.view.entry(author, cut.needed)?;
+        Ok(named.filter(|_| cut.needed > 0).map(|(_, id)| Mark { seq: cut.needed, id }))
     }
 
     /// For the opener: all that the log holds is durable then. What is not signed yet waits for the first publishing.
-    pub(super) fn publish_opened(&self) {
-        let (marks, end) = self.publishable();
-        self.published.set(marks, end);
+    pub(super) fn publish_opened(&self) -> Result<()> {
+        let (marks, as_of) = self.publishable()?;
+        self.published.set(marks, as_of);
+        Ok(())
     }
 
     fn range(&self, ranges: &[Range], max_bytes: usize) -> Result<Vec<SignedEntry>> {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use crate::access::Verdict;
 use crate::chain::{self, Outcome, Tip};
 use crate::entry::{Decoded, Entry};
 use crate::hlc::{Hlc, MAX_AHEAD_MS};
@@ -52,12 +53,6 @@ impl Handle {
     pub fn waiting(&self) -> (usize, usize) {
         let orphans = self.store.orphans.lock();
         (orphans.len(), orphans.bytes())
-    }
-
-    /// The members have changed: what waited in memory for that is tried again.
-    pub fn members_changed(&self) -> Result<()> {
-        let strangers = self.store.orphans.lock().strangers();
-        self.store.retry(strangers)
     }
 }
 
@@ -123,12 +118,13 @@ impl Store {
         self.append_batch(&mut writer, batch.accepted)?;
         drop(writer);
         self.back_pressure();
+        self.refold()?;
         Ok(results)
     }
 
     /// Judges an entry whose signature is good, and whoever waited for it: accepted ones are added to the batch.
     fn accept(&self, writer: &Writer, batch: &mut Batch, decoded: Decoded, from: Option<NodeId>) -> Received {
-        let result = self.judge(writer, batch, decoded.entry());
+        let result = self.judge(writer, batch, decoded.entry(), from);
         let now = self.clock.now_ms();
         let cause = match &result {
             Received::New => {
@@ -160,7 +156,7 @@ impl Store {
         while let Some((author, seq)) = come.pop() {
             let waiting = self.orphans.lock().reached(author, seq);
             for (decoded, from) in waiting {
-                match self.judge(writer, batch, decoded.entry()) {
+                match self.judge(writer, batch, decoded.entry(), Some(from)) {
                     Received::New => come.push(batch.add(decoded)),
                     Received::Missing(ranges) => {
                         let now = self.clock.now_ms();
@@ -173,7 +169,7 @@ impl Store {
     }
 
     /// What is to become of an entry whose signature is good. [`Received::New`]: it can be appended.
-    fn judge(&self, writer: &Writer, batch: &Batch, entry: &Entry) -> Received {
+    fn judge(&self, writer: &Writer, batch: &Batch, entry: &Entry, from: Option<NodeId>) -> Received {
         let header = &entry.header;
         let now = self.clock.now_ms();
         let own = header.author == writer.author;
@@ -201,6 +197,13 @@ impl Store {
                 return Received::Fork { seq, existing, other };
             }
             Outcome::Invalid(why) => return Received::Refused(why.to_string()),
+        }
+        match self.view.members.admits(entry) {
+            Verdict::Valid => {}
+            Verdict::UnknownAuthor => return Received::NotMember,
+            // Taken from whom has no say in it: a file's user vouches for it, and what counts may build on it.
+            Verdict::Beyond { .. } if from.is_none() || self.orphans.lock().wait_for(author, header.seq) => {}
+            Verdict::Beyond { .. } => return Received::Beyond,
         }
         match chain::check_deps(entry, |id, author, seq| self.time_of(writer, batch, id, author, seq)) {
             Err(why) => Received::Refused(why.to_string()),
@@ -255,7 +258,9 @@ impl Store {
         for (decoded, position) in accepted.iter().zip(&positions) {
             let entry = decoded.entry();
             writer.clock.observe(entry.header.hlc, now);
-            if self.must_stall(decoded) {
+            self.view.members.note(entry);
+            let counts = self.view.members.counts(&entry.header.author, entry.header.seq, &entry.id);
+            if self.must_stall(decoded, counts) {
                 writer.chains.tips.insert(entry.header.author, Tip::of(entry));
                 applier.overlay().index_entry(entry.header.author, super::apply::tip_row(entry), *position);
                 continue;
@@ -278,12 +283,12 @@ impl Store {
     }
 
     /// Whether the projection stands still, or has to from this entry on.
-    fn must_stall(&self, decoded: &Decoded) -> bool {
+    fn must_stall(&self, decoded: &Decoded, counts: bool) -> bool {
         let why = match decoded {
             Decoded::Unknown { why, .. } => Some(why.to_string()),
             Decoded::Known(entry) => unrouted(entry),
         };
-        if let Some(why) = why {
+        if let Some(why) = why.filter(|_| counts) {
             let header = &decoded.entry().header;
             let why = format!("entry {} of {}: {why}", decoded.entry().id.short(), header.author.short());
             tracing::error!(store = %self.id, why, "the store's projection stands still");
@@ -302,6 +307,12 @@ impl Store {
             orphans.due(self.clock.now_ms())
         };
         self.retry(due)
+    }
+
+    /// The members have changed: what waited in memory for that is tried again.
+    pub(super) fn retry_strangers(&self) -> Result<()> {
+        let strangers = self.orphans.lock().strangers();
+        self.retry(strangers)
     }
 
     fn retry(&self, waiting: Vec<(Decoded, NodeId)>) -> Result<()> {

@@ -13,7 +13,8 @@ impl Store {
         if self.reading_only.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.writable()?;
+        // Where nothing new may be written, what was is synced all the same.
+        self.thawed()?;
         self.sign_all()?;
         let end = self.writer.lock().log.end();
         self.flush_to(end)

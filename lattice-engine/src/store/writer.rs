@@ -8,6 +8,7 @@ use crate::hlc::{Hlc, HlcClock};
 use crate::id::{EntryId, NodeId, StoreId};
 use crate::log::{Log, LogError, Position, RecordRef};
 use crate::merge::EntryRef;
+use crate::state::Cut;
 use crate::sync::Mark;
 
 use super::error::{Result, StoreError};
@@ -33,6 +34,8 @@ pub(super) struct Chains {
     pub signed: Option<Mark>,
     /// Entries of groups whose last one has not come yet, with where they stand: applied together or never.
     pub open_groups: HashMap<NodeId, Vec<(Entry, Position)>>,
+    /// Chains that are not projected whole, because what follows doesn't count.
+    pub cuts: BTreeMap<NodeId, Cut>,
     pub next_intent: u64,
 }
 
@@ -88,6 +91,22 @@ fn weight(op: &Op) -> usize {
 }
 
 impl Writer {
+    /// Makes an entry of `part` come after everything that is here: it names the other chains' tips, the latest first as
+    /// far as there is room.
+    pub fn cite_tips(&self, part: &mut Part) {
+        let other = |(author, tip): (&NodeId, &Tip)| EntryRef {
+            hlc: tip.hlc,
+            author: *author,
+            id: tip.id,
+            seq: tip.seq,
+        };
+        let mut tips: Vec<EntryRef> =
+            self.chains.tips.iter().filter(|(author, _)| **author != self.author).map(other).collect();
+        tips.sort_unstable_by(|a, b| b.cmp(a));
+        let room = MAX_DEPS.saturating_sub(part.parents.len());
+        part.parents.extend(tips.into_iter().take(room).map(|tip| (tip.id, tip)));
+    }
+
     pub fn tip(&self) -> &Tip {
         self.chains.tips.get(&self.author).unwrap_or(&self.genesis)
     }

@@ -102,6 +102,11 @@ impl Orphans {
         self.take_all(keys)
     }
 
+    /// Whether some entry waits for this one.
+    pub fn wait_for(&self, author: NodeId, seq: u64) -> bool {
+        self.blocked.range((author, seq)..=(author, u64::MAX)).next().is_some()
+    }
+
     /// Those whose time has come. What has waited for too long is dropped.
     pub fn due(&mut self, now: Millis) -> Vec<(Decoded, NodeId)> {
         let over: Vec<Key> =
