@@ -55,8 +55,8 @@ fn rss() -> (u64, u64) {
 fn side(
     store: &Handle,
     config: Config,
-    inbox: &Receiver<Bytes>,
-    outbox: &Sender<Bytes>,
+    inbox: Receiver<Bytes>,
+    outbox: Sender<Bytes>,
     goal: &lattice_engine::sync::Tips,
 ) -> Result<(), String> {
     let start = Instant::now();
@@ -118,10 +118,9 @@ fn first_sync(dir: &Path, from: &Handle, keys: u64, what: &str) -> Result<(), Er
         peer: b.author(),
     };
     std::thread::scope(|scope| -> Result<(), Error> {
-        let server = scope.spawn(|| side(from, config(from, &to), &from_inbox, &to_to, &goal));
-        side(&to, config(&to, from), &to_inbox, &to_from, &goal)?;
-        drop(to_from);
-        drop(to_inbox);
+        let (config_from, goal_from) = (config(from, &to), goal.clone());
+        let server = scope.spawn(move || side(from, config_from, from_inbox, to_to, &goal_from));
+        side(&to, config(&to, from), to_inbox, to_from, &goal)?;
         server.join().map_err(|_| "the serving side panicked")??;
         Ok(())
     })?;

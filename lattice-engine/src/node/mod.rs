@@ -13,6 +13,8 @@
 mod declare;
 mod error;
 mod files;
+mod follow;
+mod join;
 mod lock;
 mod members;
 mod stores;
@@ -80,6 +82,8 @@ struct Inner {
 enum Opened {
     Open(Handle),
     Broken(String),
+    /// Declared by a peer: its data has not come yet.
+    Waiting,
 }
 
 impl Node {
@@ -156,6 +160,16 @@ impl Node {
         self.0.options.identity.node_id()
     }
 
+    /// This node's key pair.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.0.options.identity
+    }
+
+    /// Unix milliseconds, by the clock that entries are dated by.
+    pub fn now_ms(&self) -> u64 {
+        self.0.options.clock.now_ms()
+    }
+
     /// Whether the data directory was found to be read-only.
     pub fn read_only(&self) -> bool {
         self.0.read_only
@@ -182,7 +196,7 @@ impl Node {
     pub fn store(&self, id: StoreId) -> Option<Handle> {
         match self.0.stores.read().get(&id)? {
             Opened::Open(handle) => Some(handle.clone()),
-            Opened::Broken(_) => None,
+            Opened::Broken(_) | Opened::Waiting => None,
         }
     }
 
@@ -210,7 +224,7 @@ impl Node {
             .values()
             .filter_map(|s| match s {
                 Opened::Open(handle) => Some(handle.clone()),
-                Opened::Broken(_) => None,
+                Opened::Broken(_) | Opened::Waiting => None,
             })
             .collect();
         let mut result = Ok(());
@@ -227,7 +241,7 @@ impl Drop for Inner {
         let stores = std::mem::take(&mut *self.stores.write());
         let open = stores.into_values().filter_map(|s| match s {
             Opened::Open(handle) => Some(handle),
-            Opened::Broken(_) => None,
+            Opened::Broken(_) | Opened::Waiting => None,
         });
         for store in open.chain([self.root.clone()]) {
             if let Err(e) = store.close() {

@@ -7,9 +7,12 @@ use crate::entry::Entry;
 use crate::id::{NodeId, StoreId};
 use crate::store::{self, BundleReport, FsckReport, Handle, StoreError};
 
-use super::declare::{self, Declaration};
+use super::declare::{self, Declaration, bad_name};
 use super::error::{NodeError, Result};
 use super::{Node, Opened, open_store};
+
+/// What is said of a store whose genesis isn't here.
+const WAITING: &str = "its data has not come from a peer yet";
 
 /// A declared store, as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +37,8 @@ impl Node {
                 created_ms: d.created_ms,
                 broken: match opened.get(&d.id) {
                     Some(Opened::Broken(why)) => Some(why.clone()),
-                    _ => None,
+                    Some(Opened::Open(_)) => None,
+                    Some(Opened::Waiting) | None => Some(WAITING.into()),
                 },
             })
             .collect();
@@ -48,6 +52,7 @@ impl Node {
         match self.0.stores.read().get(&info.id) {
             Some(Opened::Open(handle)) => Ok(handle.clone()),
             Some(Opened::Broken(why)) => Err(NodeError::Broken { id: info.id, why: why.clone() }),
+            Some(Opened::Waiting) => Err(NodeError::Broken { id: info.id, why: WAITING.into() }),
             None => Err(NodeError::NoSuchStore(spec.into())),
         }
     }
@@ -189,10 +194,14 @@ impl Node {
     pub(super) fn reconcile(&self) -> Result<()> {
         let declared: BTreeMap<StoreId, Declaration> = declare::read_all(&self.0.root)?;
         for id in declared.into_keys() {
-            if self.0.stores.read().contains_key(&id) {
+            if matches!(self.0.stores.read().get(&id), Some(Opened::Open(_) | Opened::Broken(_))) {
                 continue;
             }
             let dir = self.0.layout.stores().join(id.to_string());
+            if !dir.join("log").exists() {
+                self.0.stores.write().insert(id, Opened::Waiting);
+                continue;
+            }
             match open_store(&dir, id, &self.store_options(), self.0.read_only) {
                 Ok(handle) => self.keep(&handle)?,
                 Err(e) => {
@@ -242,18 +251,5 @@ impl Node {
         self.keep(&handle)?;
         self.changed();
         Ok(handle.fsck(false, &mut |_| {})?)
-    }
-}
-
-/// Names are shown as file names beside the stores' ids.
-fn bad_name(name: &str) -> Option<&'static str> {
-    match name {
-        "" => Some("it is empty"),
-        "." | ".." | ".lattice" => Some("it is reserved"),
-        n if n.len() > 255 => Some("it is over 255 bytes long"),
-        n if n.contains(['/', '\0', ':']) => Some("it can't hold '/', ':' or a NUL"),
-        n if n.chars().any(char::is_control) => Some("it can't hold control characters"),
-        n if n.parse::<StoreId>().is_ok() => Some("it looks like a store's id"),
-        _ => None,
     }
 }

@@ -25,6 +25,7 @@ use super::error::{Result, StoreError};
 use super::event::{Event, LiveQueue};
 use super::exchange::Published;
 use super::forks::Forks;
+use super::network::Network;
 use super::view::View;
 use super::work::{MAX_OVERLAY, Work};
 use super::writer::Writer;
@@ -51,6 +52,8 @@ pub(super) struct Store {
     pub watchers: AtomicUsize,
     pub arrived: (Mutex<u64>, Condvar),
     pub live: Mutex<Vec<Arc<LiveQueue>>>,
+    /// The network, while one runs.
+    pub network: RwLock<Option<Arc<dyn Network>>>,
     /// Why it takes no writes.
     pub frozen: RwLock<Option<String>>,
     /// Opened on a disk that can't be written: it is frozen for good, and there is nothing to sync.

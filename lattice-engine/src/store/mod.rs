@@ -18,6 +18,7 @@
 
 mod apply;
 mod background;
+mod bring;
 mod bundle;
 mod change;
 mod commit;
@@ -32,6 +33,7 @@ mod govern;
 mod handle;
 mod history;
 mod intent;
+mod network;
 mod open;
 mod plan;
 mod read_only;
@@ -59,6 +61,7 @@ pub use govern::Authority;
 pub use handle::Handle;
 pub use history::Version;
 pub use intent::Intent;
+pub use network::{Held, Network, Peer};
 pub use open::{OpenOptions, adopt, create, open};
 pub use read_only::{READ_ONLY, open_read_only};
 pub use reader::Reader;

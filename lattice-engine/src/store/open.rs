@@ -132,6 +132,7 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         watchers: Default::default(),
         arrived: Default::default(),
         live: Mutex::default(),
+        network: RwLock::default(),
         frozen: RwLock::default(),
         reading_only: AtomicBool::new(false),
         stalled: RwLock::new(stalled),
