@@ -1,0 +1,65 @@
+//! Joining always works, and a node that has joined is in live exchange at once.
+
+use std::fs;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use lattice_tests::fixture::{Cluster, Machine, Peer, Times, needs, until};
+
+use super::{SOON, networks, setting};
+
+/// A hundred fresh data directories, one after the other: each is let in, shows the store, and stops again.
+#[test]
+fn a_hundred_of_a_hundred_join() -> Result<()> {
+    if !needs(&[]) {
+        return Ok(());
+    }
+    let mut a = Peer::found(&Machine::Loopback, "A")?;
+    let joins = setting("LATTICE_TEST_JOINS", 100);
+    let mut times = Times::default();
+    for n in 0..joins {
+        let mut b = Peer::bare(&Machine::Loopback, &format!("B{n}"))?;
+        let ticket = a.invite()?;
+        let began = Instant::now();
+        b.join_by(&ticket).with_context(|| format!("join {n} of {joins}"))?;
+        times.add(began.elapsed());
+        let stores = b.json(["store", "list"])?;
+        ensure!(stores["stores"][0]["name"] == "home", "join {n} shows {stores}");
+        b.stop()?;
+        b.passed();
+    }
+    println!("{joins} of {joins} joined: {times}");
+    a.passed();
+    Ok(())
+}
+
+#[test]
+fn whoever_joins_reads_and_is_read_at_once_and_lets_others_in() -> Result<()> {
+    if !networks() {
+        return Ok(());
+    }
+    let mut cluster = Cluster::switch(2, 3)?;
+    cluster.peers[0].write("before", "a")?;
+    cluster.peers[0].lattice(["store", "create", "second"]).ok()?;
+    cluster.peers[0].lattice(["put", "second:k", "v"]).ok()?;
+    // By a node that was itself let in.
+    let c = Peer::join(&cluster.machine(2), "C", &cluster.peers[1])?;
+    ensure!(fs::read(c.place("before"))? == b"a", "what was there before isn't there");
+    let second = c.lattice(["get", "second:k"]).ok()?;
+    ensure!(second.trim_end() == "v", "the second store has {second:?}");
+    c.write("by-c", "c")?;
+    let there = cluster.peers[0].awaits("by-c", "c", SOON)?;
+    cluster.peers[0].write("by-a", "a")?;
+    let back = c.awaits("by-a", "a", SOON)?;
+    println!(
+        "a file of the new node is read by the first after {there:?}, one of the first by the new after {back:?}"
+    );
+    // A store that is made later shows up everywhere without a restart.
+    c.lattice(["store", "create", "third"]).ok()?;
+    c.lattice(["put", "third:k", "w"]).ok()?;
+    let third = || Ok(cluster.peers[0].lattice(["get", "third:k"]).run()?.stdout.trim_end() == "w");
+    until("the third store is on A", SOON, || Ok(third()?.then_some(())))?;
+    cluster.peers.push(c);
+    cluster.passed();
+    Ok(())
+}
