@@ -53,6 +53,8 @@ struct Table {
     live: Vec<Live>,
     /// The process is about to end: nothing more is mounted.
     closed: bool,
+    /// It stays when nothing is mounted.
+    stays: bool,
 }
 
 #[derive(Debug)]
@@ -92,8 +94,13 @@ impl Mounts {
     /// Closes the table if nothing is mounted any more, from here or from outside: then nothing will be again.
     pub fn close_if_empty(&self) -> bool {
         let mut table = self.0.lock();
-        table.closed |= table.live.iter().all(|m| m.mount.has_ended());
+        table.closed |= !table.stays && table.live.iter().all(|m| m.mount.has_ended());
         table.closed
+    }
+
+    /// The process stays when nothing is mounted.
+    pub fn keep_open(&self) {
+        self.0.lock().stays = true;
     }
 
     /// Nothing more is mounted.

@@ -9,11 +9,12 @@ const ENGINE: &[&[&str]] = &[
     &["id", "key", "clock", "hlc"],
     &["wire"],
     &["entry", "identity"],
-    &["chain", "merge"],
+    &["chain", "merge", "access", "sync"],
     &["disk"],
     &["content", "log", "state"],
     &["store"],
     &["node"],
+    &["net"],
 ];
 
 /// The two faces of the program: each is a pile of its own on the engine.

@@ -209,6 +209,12 @@ impl ContentReader {
         self.opened.layout.size() + self.opened.inline.len() as u64
     }
 
+    /// Whether a chunk is stored and not known to be damaged.
+    pub(super) fn has(&self, id: &ChunkId) -> Result<bool> {
+        self.opened.inner.pins.touch(*id);
+        self.opened.inner.has(id)
+    }
+
     /// The runs; empty for inline content.
     pub fn layout(&self) -> &Layout {
         &self.opened.layout

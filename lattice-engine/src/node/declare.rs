@@ -26,11 +26,11 @@ fn dir(id: StoreId) -> Result<Key> {
     key(&format!("stores/{id}"))
 }
 
-fn key(path: &str) -> Result<Key> {
+pub(super) fn key(path: &str) -> Result<Key> {
     Key::parse(path.as_bytes()).map_err(|e| NodeError::Refused(format!("{path}: {e}")))
 }
 
-fn put(path: Key, value: &str) -> Result<Change> {
+pub(super) fn put(path: Key, value: &str) -> Result<Change> {
     let mut file_id = [0; 16];
     getrandom::fill(&mut file_id).map_err(|e| NodeError::Refused(format!("no random numbers: {e}")))?;
     let content = Content::Inline(Bytes::copy_from_slice(value.as_bytes()));

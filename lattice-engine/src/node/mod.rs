@@ -8,12 +8,15 @@
 //! ```
 //!
 //! Stores are data: `stores/<uuid>/{name,created_at,genesis}` in the root store declares one, deleting these keys deletes
-//! it (its data stays until [`Node::gc_stores`]). It refuses to share a data directory with another process.
+//! it (its data stays until [`Node::gc_stores`]). So are members and invites ([`members`]). It refuses to share a data directory with another process.
 
 mod declare;
 mod error;
 mod files;
+mod follow;
+mod join;
 mod lock;
+mod members;
 mod stores;
 
 use std::collections::BTreeMap;
@@ -27,7 +30,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, RealDisk};
 use crate::id::{NodeId, StoreId};
 use crate::identity::Identity;
-use crate::store::{self, Handle, OpenOptions, StoreError};
+use crate::store::{self, Authority, Handle, OpenOptions, StoreError};
 
 pub use error::{NodeError, Result};
 pub use stores::StoreInfo;
@@ -79,6 +82,8 @@ struct Inner {
 enum Opened {
     Open(Handle),
     Broken(String),
+    /// Declared by a peer: its data has not come yet.
+    Waiting,
 }
 
 impl Node {
@@ -96,6 +101,7 @@ impl Node {
         let options = options(identity, Arc::new(SystemClock));
         let root = store::create(&layout.stores(), &options)?;
         let root_id = root.id();
+        members::add_first(&root)?;
         root.close()?;
         // Last: with this file the directory counts as initialised.
         files::write_durably(&*options.disk, &layout.root(), format!("{root_id}\n").as_bytes())?;
@@ -143,13 +149,25 @@ impl Node {
             naming: Mutex::default(),
             _lock: lock,
         }));
+        node.spread_members();
         node.reconcile()?;
+        node.mark_first_member()?;
         Ok(node)
     }
 
     /// This node's public key.
     pub fn id(&self) -> NodeId {
         self.0.options.identity.node_id()
+    }
+
+    /// This node's key pair.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.0.options.identity
+    }
+
+    /// Unix milliseconds, by the clock that entries are dated by.
+    pub fn now_ms(&self) -> u64 {
+        self.0.options.clock.now_ms()
     }
 
     /// Whether the data directory was found to be read-only.
@@ -178,7 +196,7 @@ impl Node {
     pub fn store(&self, id: StoreId) -> Option<Handle> {
         match self.0.stores.read().get(&id)? {
             Opened::Open(handle) => Some(handle.clone()),
-            Opened::Broken(_) => None,
+            Opened::Broken(_) | Opened::Waiting => None,
         }
     }
 
@@ -206,7 +224,7 @@ impl Node {
             .values()
             .filter_map(|s| match s {
                 Opened::Open(handle) => Some(handle.clone()),
-                Opened::Broken(_) => None,
+                Opened::Broken(_) | Opened::Waiting => None,
             })
             .collect();
         let mut result = Ok(());
@@ -223,7 +241,7 @@ impl Drop for Inner {
         let stores = std::mem::take(&mut *self.stores.write());
         let open = stores.into_values().filter_map(|s| match s {
             Opened::Open(handle) => Some(handle),
-            Opened::Broken(_) => None,
+            Opened::Broken(_) | Opened::Waiting => None,
         });
         for store in open.chain([self.root.clone()]) {
             if let Err(e) = store.close() {
@@ -243,7 +261,8 @@ fn open_store(dir: &Path, id: StoreId, options: &OpenOptions, read_only: bool) -
     Ok(handle)
 }
 
+/// Of the root store.
 fn options(identity: Identity, clock: Arc<dyn Clock>) -> OpenOptions {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    OpenOptions { disk, identity: Arc::new(identity), clock, background: true }
+    OpenOptions { disk, identity: Arc::new(identity), clock, background: true, authority: Authority::Itself }
 }

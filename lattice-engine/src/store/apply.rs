@@ -11,13 +11,14 @@ use parking_lot::RwLockWriteGuard;
 
 use crate::chain::Tip;
 use crate::entry::{Content, Entry, LogRange, Node, Op, Value};
-use crate::id::FileId;
+use crate::id::{FileId, NodeId};
 use crate::key::Key;
 use crate::log::{PAYLOAD_AT, Position};
 use crate::merge::{EntryRef, Record};
 use crate::state::{Overlay, RowKey};
 
 use super::error::Result;
+use super::govern::{Governed, after_projecting, leave_out};
 use super::reader::to_wire;
 use super::view::View;
 use super::writer::Chains;
@@ -48,6 +49,19 @@ impl<'a> Applier<'a> {
 
     pub fn overlay(&mut self) -> &mut Overlay {
         &mut self.overlay
+    }
+
+    pub fn members(&self) -> &Governed {
+        &self.view.members
+    }
+
+    /// An entry that is in the log.
+    pub fn logged(&self, author: &NodeId, seq: u64) -> Result<Option<Entry>> {
+        let found = match self.overlay.entry(author, seq) {
+            Some(found) => Some(found),
+            None => self.view.state.read()?.entry(author, seq)?,
+        };
+        found.map_or(Ok(None), |(position, _)| super::history::read(self.view, position))
     }
 
     /// Applies one entry whose record stands at `position`.
@@ -220,26 +234,34 @@ pub(super) fn unrouted(entry: &Entry) -> Option<String> {
 }
 
 /// Applies an entry that is in the log: at once, or with the rest of its group. A group whose author goes on without
-/// ending it (a torn write) is void.
-pub(super) fn project(view: &View, chains: &mut Chains, entry: Entry, position: Position) -> Result<()> {
+/// ending it (a torn write) is void. One that doesn't count is left out.
+pub(super) fn project(
+    applier: &mut Applier<'_>,
+    chains: &mut Chains,
+    entry: &Entry,
+    position: Position,
+) -> Result<()> {
     let header = &entry.header;
-    chains.tips.insert(header.author, Tip::of(&entry));
+    if !applier.view.members.counts(&header.author, header.seq, &entry.id) {
+        leave_out(applier, chains, entry, position);
+        return Ok(());
+    }
+    chains.tips.insert(header.author, Tip::of(entry));
     let mut group = chains.open_groups.remove(&header.author).unwrap_or_default();
     if header.group_first == 0 || header.group_first == header.seq {
         group.clear();
     }
-    let more = header.group_more;
-    let author = header.author;
-    let mut applier = Applier::new(view);
-    applier.overlay().put_entry(author, tip_row(&entry), position);
-    group.push((entry, position));
-    if more {
-        chains.open_groups.insert(author, group);
+    applier.overlay().put_entry(header.author, tip_row(entry), position);
+    if header.group_more {
+        group.push((entry.clone(), position));
+        chains.open_groups.insert(header.author, group);
     } else {
         for (entry, position) in &group {
             applier.entry(entry, *position)?;
         }
+        applier.entry(entry, position)?;
     }
+    after_projecting(applier, chains, entry)?;
     // While a group is open, a replay must begin before it.
     if chains.open_groups.is_empty() {
         applier.overlay().publish(position);

@@ -4,23 +4,24 @@
 //! told from a whole one. Everything is verified on the way in exactly as from a peer: the bundle proves nothing by
 //! itself. Bytes in FORMAT.md.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{Read, Write};
 
 use bytes::Bytes;
 use prost::Message;
 
+use crate::access::Limit;
 use crate::content::ContentError;
 use crate::entry::{Content, Decoded, Entry, Node, Op, Value};
-use crate::id::{ChunkId, EntryId, StoreId};
+use crate::id::{ChunkId, EntryId, NodeId, StoreId};
 use crate::key::Key;
 use crate::log::Record as LogRecord;
+use crate::sync::{Range, Received};
 use crate::wire::v1;
 
 use super::core::Store;
 use super::error::{Result, StoreError};
 use super::handle::Handle;
-use super::ingest::Ingested;
 
 /// The first bytes of a bundle.
 const MAGIC: &[u8; 16] = b"lattice bundle 1";
@@ -37,7 +38,12 @@ pub struct BundleReport {
     pub bytes: u64,
     /// Entries dated more than ten minutes ahead of this machine's clock, and what builds on them: import again later.
     pub early: u64,
+    /// Entries that were taken and don't count here: their authors were revoked before.
+    pub left_out: u64,
 }
+
+/// Calls back with authors who are neither members nor guests; an error ends the import.
+pub type Vouch<'a> = &'a mut dyn FnMut(&BTreeSet<NodeId>) -> Result<()>;
 
 /// Calls back with entries and bytes so far.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
@@ -57,11 +63,16 @@ impl Handle {
         })?;
         let mut report = BundleReport::default();
         let mut sent = HashSet::new();
+        let cuts = store.writer.lock().chains.cuts.clone();
         for record in store.view.log.scan(None) {
             let (_, record) = record.map_err(StoreError::Log)?;
             let LogRecord::Entry { header, payload, signature } = record else { continue };
             let (Decoded::Known(entry) | Decoded::Unknown { entry, .. }) =
                 Entry::decode(header, payload, signature)?;
+            // What doesn't count goes along only where something that does builds on it.
+            if cuts.get(&entry.header.author).is_some_and(|cut| entry.header.seq > cut.needed) {
+                continue;
+            }
             // Content first, so that an importer never shows an entry whose bytes it doesn't have.
             for op in &entry.ops {
                 let mut send = || -> Result<()> {
@@ -105,6 +116,17 @@ impl Handle {
     /// Reads the frames after the header and the genesis ([`read_header`], [`read_genesis`]). What was good stays, also when a later frame is refused: importing the whole
     /// bundle again goes on from there.
     pub fn import(&self, input: &mut dyn Read, progress: Progress<'_>) -> Result<BundleReport> {
+        self.import_vouched(input, &mut |_| Ok(()), progress)
+    }
+
+    /// [`Handle::import`]; `vouch` is called with the authors that no member has added or vouched for, before their entries
+    /// are taken.
+    pub fn import_vouched(
+        &self,
+        input: &mut dyn Read,
+        vouch: Vouch<'_>,
+        progress: Progress<'_>,
+    ) -> Result<BundleReport> {
         self.store.thawed()?;
         // Chunks come before the entries that name them: a collection meanwhile must leave them.
         let _pin = self.store.content.pin();
@@ -139,7 +161,7 @@ impl Handle {
                     }
                     report.entries += 1;
                     if batch.len() >= BATCH
-                        && let Err(e) = self.take(&mut batch, &mut doubts, &mut report)
+                        && let Err(e) = self.take(&mut batch, vouch, &mut doubts, &mut report)
                     {
                         break Err(e);
                     }
@@ -151,7 +173,7 @@ impl Handle {
                 }
             }
         };
-        let taken = self.take(&mut batch, &mut doubts, &mut report);
+        let taken = self.take(&mut batch, vouch, &mut doubts, &mut report);
         let whole = self.check_content(&doubts);
         let synced = self.sync();
         report.bytes = input.bytes;
@@ -172,8 +194,18 @@ impl Handle {
         Ok(())
     }
 
-    fn take(&self, batch: &mut Vec<Decoded>, doubts: &mut Doubts, report: &mut BundleReport) -> Result<()> {
+    fn take(
+        &self,
+        batch: &mut Vec<Decoded>,
+        vouch: Vouch<'_>,
+        doubts: &mut Doubts,
+        report: &mut BundleReport,
+    ) -> Result<()> {
         let offered = std::mem::take(batch);
+        let strangers = self.strangers(&offered);
+        if !strangers.is_empty() {
+            vouch(&strangers)?;
+        }
         for decoded in &offered {
             let entry = decoded.entry();
             for op in &entry.ops {
@@ -184,40 +216,74 @@ impl Handle {
                 }
             }
         }
-        let ids: Vec<EntryId> = offered.iter().map(|d| d.entry().id).collect();
-        for (id, result) in ids.into_iter().zip(self.store.ingest(offered)?) {
-            match result {
-                Ingested::New => report.new_entries += 1,
-                Ingested::Duplicate => {}
-                Ingested::Early => {
-                    doubts.late.insert(id);
-                    report.early += 1;
+        let at: Vec<(EntryId, NodeId, u64)> =
+            offered.iter().map(|d| (d.entry().id, d.entry().header.author, d.entry().header.seq)).collect();
+        for ((id, author, seq), result) in at.into_iter().zip(self.store.take_in(offered, None)?) {
+            let late = match result {
+                Received::New => {
+                    report.new_entries += 1;
+                    report.left_out += u64::from(!self.store.view.members.counts(&author, seq, &id));
+                    false
                 }
-                Ingested::Missing(what) if what.iter().any(|id| doubts.late.contains(id)) => {
-                    doubts.late.insert(id);
-                    report.early += 1;
-                }
-                Ingested::Missing(what) => {
-                    return Err(StoreError::Refused(format!(
-                        "the bundle is not whole: entry {} builds on {}, which is neither in it nor here. \
-                         Export it again",
-                        id.short(),
-                        what.first().map(EntryId::short).unwrap_or_default()
-                    )));
-                }
+                Received::Duplicate => false,
+                Received::Early { .. } => true,
+                Received::Missing(what) if what.iter().any(|range| doubts.is_late(range)) => true,
+                other => return Err(not_taken(&id, &author, other)),
+            };
+            if late {
+                doubts.late.entry(author).or_insert(seq);
+                report.early += 1;
             }
         }
         Ok(())
     }
 }
 
+impl Handle {
+    /// Authors whose entries wouldn't count whatever they are.
+    fn strangers(&self, offered: &[Decoded]) -> BTreeSet<NodeId> {
+        let membership = self.membership();
+        let authors = offered.iter().map(|d| d.entry()).filter(|e| e.header.seq > 0).map(|e| e.header.author);
+        authors.filter(|author| membership.limit(&self.id(), author) == Limit::Nothing).collect()
+    }
+}
+
+/// Why an entry of the bundle ends the import.
+fn not_taken(id: &EntryId, author: &NodeId, result: Received) -> StoreError {
+    let refused =
+        |why: String| format!("entry {} of author {} was refused: {why}", id.short(), author.short());
+    StoreError::Refused(match result {
+        Received::Missing(what) => format!(
+            "the bundle is not whole: entry {} builds on entry {} of {}, which is neither in it nor here. Export it again",
+            id.short(),
+            what.first().map_or(0, |range| range.to),
+            what.first().map(|range| range.author.short()).unwrap_or_default()
+        ),
+        Received::Fork { seq, existing, .. } => refused(format!(
+            "its author signed two entries {seq}, this one and {}: a copied data directory or a restored backup. \
+             Nothing was changed; keep one of the two nodes and give the other a new identity",
+            existing.short()
+        )),
+        Received::NotMember => refused("its author is not a member here".into()),
+        Received::Beyond => refused("its author was revoked before it wrote this".into()),
+        Received::Refused(why) => refused(why),
+        other => refused(format!("{other:?}")),
+    })
+}
+
 /// What an import can't tell before the bundle's end.
 #[derive(Default)]
 struct Doubts {
-    /// Entries that are early, and those that build on them.
-    late: HashSet<EntryId>,
+    /// Of each author the first entry that is early, or builds on an early one.
+    late: BTreeMap<NodeId, u64>,
     /// Versions that came without all of their content: good if something in the bundle supersedes them.
     hollow: Vec<(Key, EntryId, ChunkId)>,
+}
+
+impl Doubts {
+    fn is_late(&self, range: &Range) -> bool {
+        self.late.get(&range.author).is_some_and(|first| *first <= range.to)
+    }
 }
 
 /// Verified and appended at a time.

@@ -32,6 +32,7 @@ impl Store {
             }
         }
         self.back_pressure();
+        self.refold()?;
         match ticket.done.get() {
             Some(Ok(at)) => Ok(*at),
             Some(Err(e)) => Err(StoreError::Shared(e.clone())),
@@ -63,9 +64,15 @@ impl Store {
                 touched.keys.extend(plan.keys);
                 touched.dirs.extend(plan.dirs);
                 touched.known.extend(plan.known);
+                touched.cite_all |= plan.cite_all;
                 if let Some(ticket) = waiting.next() {
                     round.push(ticket);
                 }
+            }
+            if touched.cite_all
+                && let Some(first) = parts.first_mut()
+            {
+                writer.cite_tips(first);
             }
             let origin = round[0].origin;
             let result = self.commit_parts(writer, parts, touched.known, origin).map_err(Arc::new);
@@ -101,9 +108,10 @@ impl Store {
             return Ok(EntryRef { hlc: tip.hlc, author: writer.author, id: tip.id, seq: tip.seq });
         }
         let entries = writer.build(parts, self.clock.now_ms())?;
-        let positions = writer.append(&entries).inspect_err(|e| self.freeze_on(e))?;
+        let positions = writer.append(entries.iter()).inspect_err(|e| self.freeze_on(e))?;
         let mut applier = Applier::knowing(&self.view, known);
         for (entry, position) in entries.iter().zip(&positions) {
+            self.view.members.note(entry);
             applier.entry(entry, *position).inspect_err(|e| self.freeze_unapplied(e))?;
             applier.overlay().put_entry(entry.header.author, tip_row(entry), *position);
         }
@@ -112,7 +120,7 @@ impl Store {
         }
         let bytes = applier.overlay().bytes();
         drop(applier);
-        self.announce(&entries, &positions, origin, bytes);
+        self.announce(entries.iter().zip(&positions), origin, bytes);
         // `build` makes an entry of every part, and there was one.
         entries.last().map(Entry::entry_ref).ok_or_else(|| StoreError::Refused("nothing to commit".into()))
     }

@@ -27,6 +27,8 @@ pub(super) struct Plan {
     pub known: Known,
     /// Moves a subtree: shares an entry with nobody.
     pub alone: bool,
+    /// Comes after everything that is here.
+    pub cite_all: bool,
 }
 
 impl Plan {
@@ -73,6 +75,7 @@ impl Plan {
                 self.ops.push((Op::Attr { key, file_id, attrs }, Vec::new()));
             }
             Change::Rename { from, to, how } => self.rename(view, from, to, how)?,
+            Change::CiteAll => self.cite_all = true,
             Change::Instruction { program_id, .. } => {
                 return Err(StoreError::Refused(format!(
                     "no program named {program_id:?} is deployed in this store"

@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::context::Context;
 use super::error::{Error, Result, exit, problem_exit_code};
+use super::net_args::NetArgs;
 use super::output::Table;
 use super::target::{Target, absolute_dir};
 use crate::client::Client;
@@ -37,6 +38,8 @@ pub struct MountArgs {
     /// Let other users in, as far as file modes do.
     #[arg(long)]
     allow_other: bool,
+    #[command(flatten)]
+    net: NetArgs,
     /// Say on stdout when it is ready (how the background process is started).
     #[arg(long, hide = true, requires = "foreground")]
     report: bool,
@@ -46,7 +49,7 @@ impl MountArgs {
     /// As mount(8)'s helper asks.
     pub fn of_helper(store: Option<String>, dir: PathBuf, read_only: bool, allow_other: bool) -> Self {
         let what = store.map(OsString::from).into_iter().chain([dir.into_os_string()]).collect();
-        Self { what, foreground: false, read_only, allow_other, report: false }
+        Self { what, foreground: false, read_only, allow_other, net: NetArgs::default(), report: false }
     }
 
     /// Whether this process is to become the daemon.
@@ -75,6 +78,7 @@ impl MountArgs {
         let mut args: Vec<OsString> = ["mount", "--foreground", "--report"].map(OsString::from).into();
         args.extend(self.read_only.then(|| "--read-only".into()));
         args.extend(self.allow_other.then(|| "--allow-other".into()));
+        args.extend(self.net.flags());
         args.push("--".into());
         args.extend(request.store.clone().map(OsString::from));
         args.push(std::ffi::OsStr::from_bytes(&dir).into());
@@ -85,7 +89,7 @@ impl MountArgs {
 pub async fn run(ctx: &Context, args: MountArgs) -> Result<()> {
     let Some(request) = args.request()? else { return list(ctx).await };
     if args.report {
-        return report(ctx, &request).await;
+        return report(ctx, &request, &args.net).await;
     }
     // An open data directory of our own would lock the daemon out.
     ctx.release().await?;
@@ -103,7 +107,8 @@ async fn mount(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Resul
         let tried = match ctx.daemon().await? {
             Some(daemon) => add(&daemon, request).await.map(Some),
             None if args.foreground => {
-                return Ok(daemon::run(&ctx.paths, request, Ready::Terminal).await.map(|()| None)?);
+                let ran = daemon::run(&ctx.paths, Some(request), args.net.config(), Ready::Terminal).await;
+                return Ok(ran.map(|()| None)?);
             }
             None => return start(ctx, args, request).await.map(Some),
         };
@@ -126,10 +131,11 @@ async fn start(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Resul
     let started = tokio::task::spawn_blocking(move || daemon::start(&paths, &child)).await;
     let started = started.map_err(|e| Error::Failed(format!("the daemon's start broke off: {e}")))?;
     match started {
-        Ok((mounted, pid)) => {
+        Ok((Some(mounted), pid)) => {
             tracing::info!(pid, "the daemon runs");
             Ok(mounted)
         }
+        Ok((None, pid)) => Err(Error::Failed(format!("process {pid} runs without the mount: see its log"))),
         Err(e) => match ctx.daemon().await? {
             Some(daemon) => add(&daemon, request).await,
             None => Err(e.into()),
@@ -138,9 +144,9 @@ async fn start(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Resul
 }
 
 /// As the background process: its parent is told how it went.
-async fn report(ctx: &Context, request: &MountRequest) -> Result<()> {
+async fn report(ctx: &Context, request: &MountRequest, net: &NetArgs) -> Result<()> {
     daemon::detach();
-    match daemon::run(&ctx.paths, request, Ready::Parent).await {
+    match daemon::run(&ctx.paths, Some(request), net.config(), Ready::Parent).await {
         Ok(()) => Ok(()),
         Err(e) => {
             let e = Error::from(e);

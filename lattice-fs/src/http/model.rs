@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::key_text::KeyText;
+use super::net_model::PeerDoc;
 
 /// A store as `store list` shows it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -63,6 +64,15 @@ pub struct StatusDoc {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub daemon_pid: Option<u32>,
     pub mounts: Vec<MountDoc>,
+    /// Why the daemon has no network, where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// Where this node can be reached.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// The members, this node first.
+    #[serde(default)]
+    pub peers: Vec<PeerDoc>,
     pub stores: Vec<StoreStatusDoc>,
 }
 

@@ -211,10 +211,11 @@ impl Fs {
     pub(super) fn hold_open(&self, volume: &Volume, inode: &Inode, state: &mut State) -> Result<()> {
         let needs =
             state.opens > 0 && state.staged.is_none() && state.content().is_some_and(|c| c.size() > 0);
-        if needs {
-            self.reader(volume, inode, state)?;
+        match needs.then(|| self.reader(volume, inode, state)) {
+            // What never came can't be held; a peer may still have it.
+            None | Some(Ok(_) | Err(errno::NOT_HERE)) => Ok(()),
+            Some(Err(e)) => Err(e),
         }
-        Ok(())
     }
 
     /// Puts a file on the list of those that are committed when they stay quiet.

@@ -19,6 +19,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub mod attr;
 mod background;
+mod bring;
 mod commit;
 mod control;
 mod create;
@@ -51,6 +52,7 @@ pub use inode::Inode;
 pub use lookup::Looked;
 pub use open::Opened;
 pub use rename::RenameFlags;
+pub use staged::MEMORY_MAX;
 pub use table::ROOT;
 pub use watch::Kernel;
 pub use xattr::SetHow;
