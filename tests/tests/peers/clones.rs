@@ -37,6 +37,9 @@ fn a_cloned_data_directory_that_runs_twice_is_noticed_and_shown() -> Result<()> 
     twin.mount()?;
     cluster.peers.push(twin);
     let [a, b, twin] = &cluster.peers[..] else { unreachable!("three nodes") };
+    // Both go on as if they were the one: two entries of one number.
+    b.write("by-b", "b")?;
+    twin.write("by-twin", "twin")?;
     for peer in [a, b, twin] {
         until(&format!("{} shows that there are two of B", peer.name()), SOON * 3, || {
             let shown = shown(peer)?.to_lowercase();
