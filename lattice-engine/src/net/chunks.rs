@@ -107,12 +107,7 @@ fn varint(mut n: usize, to: &mut Vec<u8>) {
 /// Fetches what is wanted of a store from one peer, for as long as both have it.
 pub(super) async fn fetch(shared: &Arc<Shared>, link: &Arc<Link>, local: &Arc<Local>) -> NetError {
     loop {
-        let first = local.wanted.take(link.peer, PER_REQUEST);
-        if first.is_empty() {
-            local.wanted.more().await;
-            continue;
-        }
-        let mut asked: VecDeque<ChunkId> = first.into();
+        let mut asked: VecDeque<ChunkId> = local.wanted.next(link.peer, PER_REQUEST).await.into();
         let ended = fetch_from(shared, link, local, &mut asked).await;
         local.wanted.put_back(link.peer, asked.make_contiguous(), false);
         if let Err(e) = ended {

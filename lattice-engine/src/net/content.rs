@@ -1,55 +1,24 @@
-//! Which chunks are fetched: those that a read waits for, and in the background those that peers' entries name. A thread
-//! per store follows its log from where everything before is known to be here; the place is kept in a local file.
+//! Which chunks are fetched in the background: those that peers' entries name. A thread per store follows its log from
+//! where everything before is known to be here; the place is kept in a local file.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::stores::{Local, TICK};
 use super::wanted::Urgency;
 use super::{Shared, files};
 use crate::entry::{Content, Op, Value};
-use crate::id::{ChunkId, StoreId};
-use crate::store::{Cursor, Event, Fetch};
+use crate::id::ChunkId;
+use crate::store::{Cursor, Event};
 
 /// Contents under way at a time. What is behind them waits in the log.
 const UNDER_WAY: usize = 64;
 /// Chunks that are wanted, beyond which no further content is looked at.
 const MANY: usize = 4096;
-/// A read waits so long without any progress.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// And so long while no peer is connected: dialling one takes a moment.
-const PATIENCE_ALONE: Duration = Duration::from_secs(4);
 /// How often the place is written down.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
-
-/// What stores ask for missing chunks. Doesn't keep the network alive.
-#[derive(Debug)]
-pub(super) struct Fetcher(pub Weak<Shared>);
-
-impl Fetch for Fetcher {
-    fn fetch(&self, store: StoreId, chunks: &[ChunkId]) -> Result<(), String> {
-        let stopping = || "the network is stopping".to_owned();
-        let shared = self.0.upgrade().ok_or_else(stopping)?;
-        let local = shared.stores.get(&store).ok_or_else(stopping)?;
-        local.wanted.want(chunks, Urgency::Now);
-        // The first is what is read next; those behind it are on their way all the same.
-        let first = &chunks[..chunks.len().min(1)];
-        let patience = || match (local.stop.is_cancelled(), local.sessions.lock().is_empty()) {
-            (true, _) => Duration::ZERO,
-            (_, true) => PATIENCE_ALONE,
-            _ => PATIENCE,
-        };
-        if local.wanted.wait(first, patience) {
-            return Ok(());
-        }
-        Err(match local.sessions.lock().len() {
-            0 => "no peer is connected".into(),
-            n => format!("none of the {n} connected peers has sent it for {} s", PATIENCE.as_secs()),
-        })
-    }
-}
 
 /// Follows a store's log until it closes.
 pub(super) fn follow(shared: &Arc<Shared>, local: &Arc<Local>) {

@@ -32,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long the inviter may take to write the new member down.
 const ANSWER: Duration = Duration::from_secs(20);
+/// And the joiner with closing, once it has been answered.
+const GOODBYE: Duration = Duration::from_secs(2);
 const MAX_REQUEST: usize = 1024;
 /// A genesis and 64 peers' addresses.
 const MAX_ANSWER: usize = 256 << 10;
@@ -191,7 +193,9 @@ async fn answer(shared: &Arc<Shared>, conn: &Connection, joiner: NodeId) -> Resu
     frame::write(&mut send, &v1::JoinAnswer { kind: Some(kind) }).await.map_err(|e| lost(&e))?;
     send.finish().map_err(|e| lost(&e))?;
     // The joiner closes when it has read the answer; closing first could take it away.
-    conn.closed().await;
+    if tokio::time::timeout(GOODBYE, conn.closed()).await.is_err() {
+        tracing::debug!(node = %joiner.short(), "it didn't say goodbye");
+    }
     admitted.map(|_| ())
 }
 

@@ -8,13 +8,14 @@
 //!   [`crate::sync::Session`] ([`exchange`]); chunks have streams of their own ([`chunks`]).
 //! - [`publish`] makes commits durable and tells sessions of them.
 //! - [`members`] follows who the members are, [`stores`] which stores there are, [`genesis`] fetches the beginnings of new
-//!   ones, [`content`] the bytes of large files.
+//!   ones, [`content`] the bytes of large files; [`asked`] is what stores ask of all this.
 //! - [`join`] admits a node that shows a ticket.
 //!
 //! It refuses strangers, peers of another mesh, and frames over their limits. A peer that misbehaves or vanishes costs
 //! its own connection and delays nobody.
 
 mod accept;
+mod asked;
 mod book;
 mod chunks;
 mod config;
@@ -70,6 +71,8 @@ mod code {
     pub const DONE: VarInt = VarInt::from_u32(6);
 }
 
+/// How long peers may take with what was written last before a stop.
+const HAND_OVER: Duration = Duration::from_secs(1);
 /// How long the end of connections may take.
 const CLOSE: Duration = Duration::from_secs(3);
 
@@ -100,11 +103,12 @@ impl Net {
         self.0.peers.poke_all();
     }
 
-    /// Tells everyone goodbye, ends every task and closes the endpoint.
+    /// Gives connected peers what was written last, tells them goodbye, ends every task and closes the endpoint.
     pub async fn stop(&self) {
         let shared = &self.0;
+        self.hand_over().await;
         for local in shared.stores.all().values() {
-            local.handle.set_fetcher(None);
+            local.handle.set_network(None);
         }
         shared.stop.cancel();
         for link in shared.peers.links() {
@@ -114,5 +118,23 @@ impl Net {
             tracing::warn!("some connections were cut off");
         }
         shared.join_all().await;
+    }
+
+    /// What is written and then shut down should not have to wait for the next start.
+    async fn hand_over(&self) {
+        let stores = self.0.stores.all();
+        let published = tokio::task::spawn_blocking({
+            let stores = stores.clone();
+            move || stores.values().for_each(|local| publish::publish(local))
+        });
+        // Where nothing could be published there is less to hand over.
+        let _ = published.await;
+        let deadline = std::time::Instant::now() + HAND_OVER;
+        for local in stores.values() {
+            let tips = local.handle.published();
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            let connected = local.sessions.lock().len();
+            self.wait_held(local.handle.id(), &tips, connected, left).await;
+        }
     }
 }

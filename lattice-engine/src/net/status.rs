@@ -153,7 +153,7 @@ impl Net {
 
 impl Local {
     /// How far a peer's session has come.
-    fn with(&self, peer: &NodeId) -> Option<StoreSync> {
+    pub fn with(&self, peer: &NodeId) -> Option<StoreSync> {
         let session = self.sessions.lock().get(peer).cloned()?;
         let session = session.lock();
         let behind = session.behind();
@@ -168,17 +168,26 @@ impl Local {
     }
 
     fn holders(&self, tips: &Tips) -> Vec<NodeId> {
-        let holds = |theirs: &BTreeMap<NodeId, Mark>| {
+        self.who(|theirs| {
             tips.marks().iter().all(|(author, mark)| theirs.get(author).is_some_and(|m| m.seq >= mark.seq))
-        };
-        let mut holders: Vec<NodeId> =
-            self.held.lock().iter().filter(|(_, theirs)| holds(theirs)).map(|(id, _)| *id).collect();
+        })
+    }
+
+    /// Peers that are known to hold an entry durably.
+    pub fn holders_of(&self, author: &NodeId, seq: u64) -> Vec<NodeId> {
+        self.who(|theirs| theirs.get(author).is_some_and(|m| m.seq >= seq))
+    }
+
+    /// Peers whose durable marks are so: by what they say now, or said last.
+    fn who(&self, so: impl Fn(&BTreeMap<NodeId, Mark>) -> bool) -> Vec<NodeId> {
+        let mut found: Vec<NodeId> =
+            self.held.lock().iter().filter(|(_, theirs)| so(theirs)).map(|(id, _)| *id).collect();
         let sessions: Vec<_> = self.sessions.lock().iter().map(|(id, s)| (*id, s.clone())).collect();
         for (id, session) in sessions {
-            if !holders.contains(&id) && holds(session.lock().theirs()) {
-                holders.push(id);
+            if !found.contains(&id) && so(session.lock().theirs()) {
+                found.push(id);
             }
         }
-        holders
+        found
     }
 }

@@ -9,7 +9,6 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::content::Fetcher;
 use super::wanted::Wanted;
 use super::{Shared, publish};
 use crate::id::{NodeId, StoreId};
@@ -132,7 +131,7 @@ pub(super) fn start(shared: &Arc<Shared>, local: &Arc<Local>) {
     let (task, store) = (shared.clone(), local.clone());
     shared.thread("net-publish", move || publish::run(&task, &store));
     if !local.is_root {
-        local.handle.set_fetcher(Some(Arc::new(Fetcher(Arc::downgrade(shared)))));
+        local.handle.set_network(Some(super::asked::network(shared)));
         let (task, store) = (shared.clone(), local.clone());
         shared.thread("net-content", move || super::content::follow(&task, &store));
     }

@@ -105,10 +105,24 @@ impl Wanted {
         found.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Waits until there may be something to ask for.
-    pub async fn more(&self) {
-        // What was said to be lacking is asked for again without anybody's notice.
-        let _ = tokio::time::timeout(LACKS / 4, self.more.notified()).await;
+    /// As [`Wanted::take`], waiting until there is something.
+    pub async fn next(&self, peer: NodeId, max: usize) -> Vec<ChunkId> {
+        loop {
+            let more = self.more.notified();
+            tokio::pin!(more);
+            // From here on no notice is missed.
+            more.as_mut().enable();
+            let found = self.take(peer, max);
+            if !found.is_empty() {
+                return found;
+            }
+            if self.state.lock().queue.is_empty() {
+                more.await;
+            } else {
+                // What was said to be lacking is asked for again without anybody's notice.
+                let _ = tokio::time::timeout(LACKS / 4, more).await;
+            }
+        }
     }
 
     /// It is stored.

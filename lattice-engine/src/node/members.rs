@@ -123,15 +123,13 @@ impl Node {
     fn every_store(&self) -> Result<Vec<Handle>> {
         let mut all = vec![self.0.root.clone()];
         for (id, opened) in self.0.stores.read().iter() {
-            match opened {
-                Opened::Open(handle) => all.push(handle.clone()),
-                Opened::Broken(_) | Opened::Waiting => {
-                    return Err(NodeError::Refused(format!(
-                        "store {id} isn't open here, and what counts of the node's entries in it can't be told: \
-                         mend the store, or revoke from another member"
-                    )));
-                }
-            }
+            let Opened::Open(handle) = opened else {
+                return Err(NodeError::Refused(format!(
+                    "store {id} isn't open here, and what counts of the node's entries in it can't be told: mend the \
+                     store, or revoke from another member"
+                )));
+            };
+            all.push(handle.clone());
         }
         Ok(all)
     }
@@ -272,10 +270,7 @@ fn spread(node: &Weak<Inner>, membership: &Arc<Membership>) {
         .stores
         .read()
         .values()
-        .filter_map(|opened| match opened {
-            Opened::Open(handle) => Some(handle.clone()),
-            Opened::Broken(_) | Opened::Waiting => None,
-        })
+        .filter_map(|opened| if let Opened::Open(handle) = opened { Some(handle.clone()) } else { None })
         .collect();
     for handle in open {
         if let Err(e) = handle.set_membership(membership.clone()) {

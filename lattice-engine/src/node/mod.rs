@@ -257,7 +257,10 @@ fn open_store(dir: &Path, id: StoreId, options: &OpenOptions, read_only: bool) -
         return store::open_read_only(dir, id, options);
     }
     let handle = store::open(dir, id, options)?;
-    handle.recover_staged()?;
+    // Where nothing may be written (a node that was revoked), what is staged waits.
+    if handle.writable().is_ok() {
+        handle.recover_staged()?;
+    }
     Ok(handle)
 }
 

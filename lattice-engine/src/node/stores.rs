@@ -7,7 +7,7 @@ use crate::entry::Entry;
 use crate::id::{NodeId, StoreId};
 use crate::store::{self, BundleReport, FsckReport, Handle, StoreError};
 
-use super::declare::{self, Declaration};
+use super::declare::{self, Declaration, bad_name};
 use super::error::{NodeError, Result};
 use super::{Node, Opened, open_store};
 
@@ -245,18 +245,5 @@ impl Node {
         self.keep(&handle)?;
         self.changed();
         Ok(handle.fsck(false, &mut |_| {})?)
-    }
-}
-
-/// Names are shown as file names beside the stores' ids.
-fn bad_name(name: &str) -> Option<&'static str> {
-    match name {
-        "" => Some("it is empty"),
-        "." | ".." | ".lattice" => Some("it is reserved"),
-        n if n.len() > 255 => Some("it is over 255 bytes long"),
-        n if n.contains(['/', '\0', ':']) => Some("it can't hold '/', ':' or a NUL"),
-        n if n.chars().any(char::is_control) => Some("it can't hold control characters"),
-        n if n.parse::<StoreId>().is_ok() => Some("it looks like a store's id"),
-        _ => None,
     }
 }

@@ -20,10 +20,10 @@ impl Store {
             if lacking.is_empty() {
                 return Ok(());
             }
-            let fetcher = self.fetcher.read().clone();
-            let fetched = match fetcher {
+            let network = self.network.read().clone();
+            let fetched = match network {
                 None => Err("this node is not connected to its peers".into()),
-                Some(fetcher) => fetcher.fetch(self.id, &lacking),
+                Some(network) => network.fetch(self.id, &lacking),
             };
             fetched.map_err(|why| StoreError::NotHere { chunk: lacking[0], why })?;
         }

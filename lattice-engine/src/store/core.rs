@@ -24,8 +24,8 @@ use super::change::Change;
 use super::error::{Result, StoreError};
 use super::event::{Event, LiveQueue};
 use super::exchange::Published;
-use super::fetch::Fetch;
 use super::forks::Forks;
+use super::network::Network;
 use super::view::View;
 use super::work::{MAX_OVERLAY, Work};
 use super::writer::Writer;
@@ -52,8 +52,8 @@ pub(super) struct Store {
     pub watchers: AtomicUsize,
     pub arrived: (Mutex<u64>, Condvar),
     pub live: Mutex<Vec<Arc<LiveQueue>>>,
-    /// Whom to ask for content that isn't here.
-    pub fetcher: RwLock<Option<Arc<dyn Fetch>>>,
+    /// The network, while one runs.
+    pub network: RwLock<Option<Arc<dyn Network>>>,
     /// Why it takes no writes.
     pub frozen: RwLock<Option<String>>,
     /// Opened on a disk that can't be written: it is frozen for good, and there is nothing to sync.

@@ -82,7 +82,9 @@ impl Store {
         self.for_each_entry(&mut |entry| {
             if kept.contains(&entry.id) {
                 for op in &entry.ops {
-                    live.extend(self.chunks_of(op)?);
+                    if let Op::Put { node: Node { value: Value::File(content), .. }, .. } = op {
+                        self.add(&mut live, content)?;
+                    }
                 }
             }
             Ok(())
@@ -92,7 +94,12 @@ impl Store {
 
     fn add(&self, live: &mut HashSet<ChunkId>, content: &Content) -> Result<()> {
         if matches!(content, Content::Chunks(_) | Content::Manifest { .. }) {
-            live.extend(self.content.ids_of(content)?);
+            match self.content.ids_of(content) {
+                Ok(ids) => live.extend(ids),
+                // It has not come from a peer yet. A manifest comes before what it names.
+                Err(ContentError::Missing { .. }) => {}
+                Err(e) => return Err(e.into()),
+            }
         }
         Ok(())
     }

@@ -16,8 +16,8 @@ use super::change::Change;
 use super::core::Store;
 use super::error::{Result, StoreError};
 use super::event::{Cursor, Event};
-use super::fetch::Fetch;
 use super::history::{self, Version};
+use super::network::Network;
 use super::reader::{self, Reader};
 use super::watch::{Live, Watch};
 
@@ -120,9 +120,14 @@ impl Handle {
         self.store.bring(content, &range)
     }
 
-    /// Whom to ask for content that isn't here; `None`: nobody any more.
-    pub fn set_fetcher(&self, fetcher: Option<Arc<dyn Fetch>>) {
-        *self.store.fetcher.write() = fetcher;
+    /// Whom to ask for content that isn't here, and who else holds what; `None`: nobody any more.
+    pub fn set_network(&self, network: Option<Arc<dyn Network>>) {
+        *self.store.network.write() = network;
+    }
+
+    /// The network, while one runs.
+    pub fn network(&self) -> Option<Arc<dyn Network>> {
+        self.store.network.read().clone()
     }
 
     /// The versions of a key, newest first, at most `limit`. Follows the key, not renames.

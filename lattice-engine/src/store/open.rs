@@ -49,7 +49,7 @@ pub fn create(parent: &Path, options: &OpenOptions) -> Result<Handle> {
 }
 
 /// Makes the directory of a store that begins with `genesis`: a new one, or one that a bundle brings.
-pub(crate) fn adopt(parent: &Path, genesis: &Entry, options: &OpenOptions) -> Result<Handle> {
+pub fn adopt(parent: &Path, genesis: &Entry, options: &OpenOptions) -> Result<Handle> {
     let id = StoreId::of_genesis(&genesis.id);
     let dir = parent.join(id.to_string());
     let failed = |what: &str| StoreError::io(format!("cannot {what} {}", dir.display()));
@@ -132,7 +132,7 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         watchers: Default::default(),
         arrived: Default::default(),
         live: Mutex::default(),
-        fetcher: RwLock::default(),
+        network: RwLock::default(),
         frozen: RwLock::default(),
         reading_only: AtomicBool::new(false),
         stalled: RwLock::new(stalled),

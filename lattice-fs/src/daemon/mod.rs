@@ -79,16 +79,17 @@ pub async fn run(
     }
     let served = serve(paths, app, &mounts, request, ready, &stop).await;
     stop.cancel();
-    // First what others ask of us, then what this machine does: a mount may still write, and that stays here.
+    let unmounted = blocking(move || {
+        close_mounts(&mounts);
+        Ok(())
+    })
+    .await;
+    // After the mounts, which save what is open: the peers get that, too.
     if let Ok(net) = net {
         net.stop().await;
     }
-    let unmounted = blocking(move || {
-        close_mounts(&mounts);
-        Ok(node.close()?)
-    })
-    .await;
-    served.and(unmounted.map_err(Into::into))
+    let closed = blocking(move || Ok(node.close()?)).await;
+    served.and(unmounted.map_err(Into::into)).and(closed.map_err(Into::into))
 }
 
 async fn serve(
