@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::entry::{Content, Decoded, Entry};
+use crate::content::ContentError;
+use crate::entry::{Content, Decoded, Entry, Node, Op, Value};
 use crate::hlc::Hlc;
 use crate::id::{ChunkId, EntryId};
 use crate::log::Record as LogRecord;
