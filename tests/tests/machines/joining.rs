@@ -31,8 +31,10 @@ fn whoever_joins_reads_and_is_read_at_once_and_lets_others_in() -> Result<()> {
     // A store that is made later shows up everywhere without a restart.
     c.lattice(["store", "create", "third"]).ok()?;
     c.lattice(["put", "third:k", "w"]).ok()?;
-    let third = || Ok(cluster.peers[0].lattice(["get", "third:k"]).run()?.stdout.trim_end() == "w");
-    until("the third store is on A", SOON, || Ok(third()?.then_some(())))?;
+    until("the third store is on A", SOON, || {
+        let third = cluster.peers[0].lattice(["get", "third:k"]).run()?;
+        Ok((third.stdout.trim_end() == "w").then_some(()))
+    })?;
     cluster.peers.push(c);
     cluster.passed();
     Ok(())

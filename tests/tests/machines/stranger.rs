@@ -10,8 +10,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use iroh::endpoint::{Connection, ConnectionError, RecvStream, SendStream, presets};
 use iroh::{Endpoint, EndpointAddr, PublicKey, RelayMode, SecretKey, TransportAddr};
-use lattice_engine::id::NodeId;
-use lattice_engine::identity::Identity;
+use lattice_engine::id::{NodeId, StoreId};
 use lattice_engine::wire::v1;
 use lattice_engine::wire::v1::control_frame::Kind as Control;
 use lattice_engine::wire::v1::join_answer::Kind as Answer;
@@ -65,7 +64,7 @@ impl Target {
         }
         Ok(Self {
             machine: machine.clone(),
-            id: identity_of(peer.home())?.node_id(),
+            id: id_of(key_of(peer.home())?),
             at: SocketAddr::new(network.address(*host).into(), port.trim().parse()?),
             root: stores[0].clone(),
             stores,
@@ -202,15 +201,25 @@ impl Target {
     }
 }
 
-/// The key of the node whose data is there.
-pub fn identity_of(home: &Path) -> Result<Identity> {
-    Ok(Identity::load(&home.join("data/identity"))?)
+/// The secret key of the node whose data is there: what only it should have.
+pub fn key_of(home: &Path) -> Result<[u8; 32]> {
+    let text = std::fs::read_to_string(home.join("data/identity")).context("the node's key")?;
+    let hex = text.trim().rsplit(' ').next().unwrap_or_default();
+    let mut key = [0; 32];
+    ensure!(hex.len() == 2 * key.len(), "a key of {} digits", hex.len());
+    for (n, byte) in key.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[2 * n..2 * n + 2], 16)?;
+    }
+    Ok(key)
+}
+
+/// The id that goes with a key.
+pub fn id_of(key: [u8; 32]) -> NodeId {
+    NodeId(*SecretKey::from_bytes(&key).public().as_bytes())
 }
 
 fn store_id(text: &str) -> Result<Bytes> {
-    let id: lattice_engine::id::StoreId =
-        text.parse().with_context(|| format!("{text:?} is no store's id"))?;
-    ensure!(!id.as_bytes().is_empty(), "a store's id");
+    let id: StoreId = text.parse().with_context(|| format!("{text:?} is no store's id"))?;
     Ok(Bytes::copy_from_slice(id.as_bytes()))
 }
 
@@ -228,7 +237,7 @@ fn code(closed: ConnectionError) -> Option<u64> {
 
 async fn hear(mut recv: RecvStream, heard: Arc<Mutex<Vec<u8>>>) {
     while let Ok(Some(chunk)) = recv.read_chunk(1 << 20).await {
-        heard.lock().extend_from_slice(&chunk.bytes);
+        heard.lock().extend_from_slice(&chunk);
     }
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use lattice_engine::wire::v1::join_answer::Kind as Answer;
 use lattice_tests::fixture::{Cluster, Machine, Peer, until};
 
-use super::stranger::{Target, identity_of};
+use super::stranger::{Target, id_of, key_of};
 use super::{SOON, networks};
 
 /// Words that nobody outside may hear.
@@ -37,12 +37,12 @@ fn a_stranger_who_knows_address_and_id_gets_nothing() -> Result<()> {
     let mut cluster = with_secret()?;
     let target = Target::of(&cluster.peers[0], &cluster.machine(0))?;
     // That the questions are good ones: a member's key, while its daemon is away, is answered.
-    let member = identity_of(cluster.peers[1].home())?.secret();
+    let member = key_of(cluster.peers[1].home())?;
     cluster.peers[1].stop()?;
-    let heard = target.ask(2, *member)?;
+    let heard = target.ask(2, member)?;
     ensure!(heard.contains(target.id().as_bytes()), "even a member hears no tips: {heard:?}");
     let bytes = heard.bytes.len();
-    let heard = target.of_other_mesh().ask(2, *member)?;
+    let heard = target.of_other_mesh().ask(2, member)?;
     ensure!(heard.closed == Some(OTHER_MESH), "a member of another mesh hears {heard:?}");
     ensure!(!heard.contains(b"home") && !heard.contains(SECRET_NAME.as_bytes()), "and names: {heard:?}");
     cluster.peers[1].mount()?;
@@ -55,7 +55,7 @@ fn a_stranger_who_knows_address_and_id_gets_nothing() -> Result<()> {
     let (heard, answer) = target.ask_to_join(2, [1; 32])?;
     ensure!(matches!(answer, Some(Answer::Refused(_))), "who asks to join hears {answer:?}");
     let names = ["home", SECRET_NAME, SECRET_TEXT].map(str::as_bytes);
-    let ids = [identity_of(cluster.peers[1].home())?.node_id()];
+    let ids = [id_of(member)];
     let told = names.into_iter().chain(ids.iter().map(|id| &id.as_bytes()[..])).find(|n| heard.contains(n));
     ensure!(told.is_none() && heard.bytes.len() < 300, "and learns {heard:?}");
     for alpn in [&b"/iroh-gossip/1"[..], b"/iroh-bytes/4", b"lattice/2", b"h3"] {
@@ -111,11 +111,11 @@ fn a_revoked_peer_gets_nothing_any_more_from_anybody() -> Result<()> {
     ensure!(!b.place("after").exists(), "the revoked one has read what came after");
     ensure!(!a.place("by the revoked").exists(), "its writes are still taken");
     ensure!(b.connected()?.is_empty(), "it is still connected");
-    let key = identity_of(b.home())?.secret();
+    let key = key_of(b.home())?;
     b.stop()?;
     for (peer, host) in [(&*a, 0), (&*c, 2)] {
         let target = Target::of(peer, &Machine::Host(network.clone(), host))?;
-        let heard = target.ask(3, *key)?;
+        let heard = target.ask(3, key)?;
         ensure!(heard.bytes.is_empty(), "{} tells the revoked one {heard:?}", peer.name());
         log_is_sane(peer)?;
     }

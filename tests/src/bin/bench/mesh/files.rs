@@ -9,8 +9,7 @@ use anyhow::{Context, Result, ensure};
 use lattice_tests::fixture::{Times, until};
 use lattice_tests::random::Random;
 
-use super::syncthing::{self, Two};
-use super::{Asked, Figure, PATIENCE, done, pair, stream};
+use super::{Asked, Figure, PATIENCE, done, pair, stream, syncthing};
 
 /// Between two looks at B, where single milliseconds count.
 const LOOK: Duration = Duration::from_micros(100);

@@ -90,5 +90,6 @@ fn cpu(pid: u32) -> Result<f64> {
     let rest = stat.rsplit_once(')').context("a process has a name")?.1;
     let ticks: f64 =
         rest.split_whitespace().skip(11).take(2).map(|t| t.parse::<f64>().unwrap_or_default()).sum();
-    Ok(ticks / rustix::param::clock_ticks_per_second() as f64)
+    // USER_HZ, the same on every Linux.
+    Ok(ticks / 100.0)
 }

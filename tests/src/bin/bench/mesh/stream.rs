@@ -31,7 +31,7 @@ async fn measure(size: u64) -> Result<f64> {
         let mut recv = conn.accept_uni().await?;
         let mut received = 0;
         while let Some(chunk) = recv.read_chunk(PIECE).await? {
-            received += chunk.bytes.len() as u64;
+            received += chunk.len() as u64;
         }
         conn.close(0u32.into(), b"");
         anyhow::Ok(received)
