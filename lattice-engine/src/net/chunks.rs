@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use iroh::endpoint::{RecvStream, SendStream};
@@ -24,6 +25,8 @@ const PER_REQUEST: usize = 16;
 const WINDOW: usize = 48;
 /// Chunks that wait to be sent or to be stored.
 const QUEUE: usize = 8;
+/// After a chunk that could not be kept.
+const PAUSE: Duration = Duration::from_millis(500);
 const MAX_REQUEST: usize = 64 * PER_REQUEST;
 const MAX_ANSWER: usize = MAX_MANIFEST_LEN as usize + 128;
 /// Below everything that says what there is.
@@ -172,6 +175,8 @@ fn keeper(shared: &Arc<Shared>, link: &Arc<Link>, local: &Arc<Local>) -> mpsc::S
                 Err(e) => {
                     tracing::warn!(peer = %peer.short(), "a chunk was not kept: {e}");
                     local.wanted.lacks(peer, &id);
+                    // A disk that is full now is most likely full in a moment.
+                    std::thread::sleep(PAUSE);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The text files: README, status, status.json and conflicts.tsv, made when they are looked up.
+//! The text files: README, status, status.json, conflicts.tsv and peers.tsv, made when they are looked up.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
