@@ -123,6 +123,15 @@ impl Reader {
         }
     }
 
+    /// The file that [`Reader::contiguous`] lent is the borrower's own from now on: the store keeps a copy of what it holds,
+    /// durably, and the file has no name any more. Takes as long as copying does.
+    pub fn give_up(&self) -> Result<()> {
+        match &self.source {
+            Source::Small(_) => Ok(()),
+            Source::Large(reader) => reader.give_up().map_err(StoreError::Content),
+        }
+    }
+
     /// A file whose bytes are exactly this version's, where there is one: for kernel passthrough.
     pub fn contiguous(&self) -> Option<std::fs::File> {
         match &self.source {

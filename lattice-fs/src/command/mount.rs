@@ -38,6 +38,9 @@ pub struct MountArgs {
     /// Let other users in, as far as file modes do.
     #[arg(long)]
     allow_other: bool,
+    /// Everything goes through the daemon, also where the kernel could read large files by itself.
+    #[arg(long)]
+    no_passthrough: bool,
     #[command(flatten)]
     net: NetArgs,
     /// Say on stdout when it is ready (how the background process is started).
@@ -47,9 +50,16 @@ pub struct MountArgs {
 
 impl MountArgs {
     /// As mount(8)'s helper asks.
-    pub fn of_helper(store: Option<String>, dir: PathBuf, read_only: bool, allow_other: bool) -> Self {
+    pub fn of_helper(
+        store: Option<String>,
+        dir: PathBuf,
+        read_only: bool,
+        allow_other: bool,
+        no_passthrough: bool,
+    ) -> Self {
         let what = store.map(OsString::from).into_iter().chain([dir.into_os_string()]).collect();
-        Self { what, foreground: false, read_only, allow_other, net: NetArgs::default(), report: false }
+        let net = NetArgs::default();
+        Self { what, foreground: false, read_only, allow_other, no_passthrough, net, report: false }
     }
 
     /// Whether this process is to become the daemon.
@@ -69,6 +79,7 @@ impl MountArgs {
             store,
             read_only: self.read_only,
             allow_other: self.allow_other,
+            no_passthrough: self.no_passthrough,
         }))
     }
 
@@ -78,6 +89,7 @@ impl MountArgs {
         let mut args: Vec<OsString> = ["mount", "--foreground", "--report"].map(OsString::from).into();
         args.extend(self.read_only.then(|| "--read-only".into()));
         args.extend(self.allow_other.then(|| "--allow-other".into()));
+        args.extend(self.no_passthrough.then(|| "--no-passthrough".into()));
         args.extend(self.net.flags());
         args.push("--".into());
         args.extend(request.store.clone().map(OsString::from));
@@ -175,9 +187,10 @@ async fn list(ctx: &Context) -> Result<()> {
         mounts.sort_by(|a, b| a.dir.cmp(&b.dir));
         return ctx.out.doc(&MountList { mounts });
     }
-    let mut table = Table::new(["SOURCE", "DIR", "MODE"]);
+    let mut table = Table::new(["SOURCE", "DIR", "MODE", "PASSTHROUGH"]);
     for m in mounts {
-        table.row([m.source, m.dir, if m.read_only { "ro" } else { "rw" }.into()]);
+        let mode = if m.read_only { "ro" } else { "rw" };
+        table.row([m.source, m.dir, mode.into(), if m.passthrough { "yes" } else { "no" }.into()]);
     }
     if table.is_empty() {
         ctx.out.note("nothing is mounted");

@@ -67,7 +67,8 @@ async fn node(ctx: &Context, again: bool) -> Result<()> {
         doc.data_dir
     ))?;
     for m in &doc.mounts {
-        ctx.out.line(format!("mount {}  {}", m.source, m.dir))?;
+        let passthrough = if m.passthrough { "  passthrough" } else { "" };
+        ctx.out.line(format!("mount {}  {}{passthrough}", m.source, m.dir))?;
     }
     if let Some(why) = &doc.network {
         ctx.out.line(ctx.out.paint(Paint::Warn, &format!("no network: {why}")))?;

@@ -18,6 +18,7 @@ use fuser::{
 
 use super::reply::{GENERATION, LONG, errno, file_attr, file_type, set_time, ttl};
 use super::slow::{self, Slow};
+use super::through::{Through, backing};
 use crate::ops::errno::NOT_HERE;
 use crate::ops::{self, Caller, DirEntry, Errno, Fs, Inode, Looked, Opened, SetAttr, SetHow};
 
@@ -52,6 +53,8 @@ pub struct Adapter {
     pub fs: Arc<Fs>,
     /// Waits for the disk, so that no other request does.
     pub slow: Slow,
+    /// Whether the kernel may read files by itself.
+    pub through: Arc<Through>,
 }
 
 thread_local! {
@@ -92,6 +95,7 @@ fn open_flags(opened: &Opened) -> FopenFlags {
     let mut flags = FopenFlags::empty();
     flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.keep_cache);
     flags.set(FopenFlags::FOPEN_NOFLUSH, opened.no_flush);
+    flags.set(FopenFlags::FOPEN_DIRECT_IO, opened.direct);
     flags
 }
 
@@ -107,6 +111,7 @@ impl Filesystem for Adapter {
             let _ = config.set_max_readahead(most);
         }
         let _ = config.set_max_background(32);
+        self.through.ask(config);
         Ok(())
     }
 
@@ -243,9 +248,18 @@ impl Filesystem for Adapter {
     }
 
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let open = move |fs: &Fs, reply: ReplyOpen| match fs.open(ino.0, flags.0) {
-            Ok(opened) => reply.opened(FileHandle(opened.handle), open_flags(&opened)),
-            Err(e) => reply.error(errno(e)),
+        let through = self.through.clone();
+        let open = move |fs: &Fs, reply: ReplyOpen| {
+            let opened = fs.open_by(ino.0, flags.0, &|file| through.register(|| reply.open_backing(file)));
+            match opened {
+                Ok(opened) => match backing(&opened) {
+                    Some(id) => {
+                        reply.opened_passthrough(FileHandle(opened.handle), open_flags(&opened), id);
+                    }
+                    None => reply.opened(FileHandle(opened.handle), open_flags(&opened)),
+                },
+                Err(e) => reply.error(errno(e)),
+            }
         };
         if self.fs.is_control(ino.0) {
             let fs = self.fs.clone();
@@ -270,13 +284,14 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         match self.fs.create(caller(req), parent.0, name.as_bytes(), mode, flags) {
-            Ok((_, attr, opened)) => reply.created(
-                &LONG,
-                &file_attr(&attr),
-                GENERATION,
-                FileHandle(opened.handle),
-                open_flags(&opened),
-            ),
+            Ok((_, attr, opened)) => {
+                let (attr, flags) = (file_attr(&attr), open_flags(&opened));
+                let handle = FileHandle(opened.handle);
+                match backing(&opened) {
+                    Some(id) => reply.created_passthrough(&LONG, &attr, GENERATION, handle, flags, id),
+                    None => reply.created(&LONG, &attr, GENERATION, handle, flags),
+                }
+            }
             Err(e) => reply.error(errno(e)),
         }
     }

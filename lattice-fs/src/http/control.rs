@@ -62,6 +62,7 @@ pub fn mount_now(app: &App, request: &MountRequest) -> Result<MountDoc> {
         store: store.map(|s| s.id()),
         read_only: request.read_only,
         allow_other: request.allow_other,
+        passthrough: !request.no_passthrough,
     };
     Ok(doc(app.mounts()?.add(&app.node, wanted)?))
 }
@@ -108,7 +109,8 @@ fn docs(mounts: &Mounts) -> Vec<MountDoc> {
 
 fn doc(m: Mounted) -> MountDoc {
     let source = m.store.as_ref().map_or_else(|| "lattice".into(), |name| format!("lattice:{name}"));
-    MountDoc { dir: m.dir.display().to_string(), store: m.store, source, read_only: m.read_only }
+    let Mounted { read_only, passthrough, .. } = m;
+    MountDoc { dir: m.dir.display().to_string(), store: m.store, source, read_only, passthrough }
 }
 
 impl From<MountError> for Problem {

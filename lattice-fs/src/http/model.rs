@@ -273,6 +273,8 @@ pub struct MountDoc {
     /// As in `/proc/mounts`.
     pub source: String,
     pub read_only: bool,
+    /// Whether the kernel reads large files by itself.
+    pub passthrough: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -292,6 +294,9 @@ pub struct MountRequest {
     pub read_only: bool,
     #[serde(default)]
     pub allow_other: bool,
+    /// Everything goes through the daemon, also where the kernel could read large files by itself.
+    #[serde(default)]
+    pub no_passthrough: bool,
 }
 
 /// The name of a new store, or a new name.
