@@ -14,11 +14,12 @@ fn xattr(peer: &Peer, path: &str, name: &str) -> Result<String> {
     Ok(String::from_utf8(value[..n].to_vec())?.trim_end().to_owned())
 }
 
-/// Files below `.lattice/conflicts/notes.md`: what they hold, sorted.
+/// What the versions below `.lattice/conflicts/notes.md` hold, sorted; `base`, what they come from, is none.
 fn versions(peer: &Peer) -> Vec<String> {
     let dir = peer.place(".lattice/conflicts/notes.md");
-    let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut found: Vec<String> = files.filter_map(|f| std::fs::read_to_string(f.path()).ok()).collect();
+    let files = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|file| file.path());
+    let live = files.filter(|path| !path.to_string_lossy().ends_with("base"));
+    let mut found: Vec<String> = live.filter_map(|path| std::fs::read_to_string(path).ok()).collect();
     found.sort();
     found
 }
