@@ -203,7 +203,7 @@ impl Target {
 
 /// The secret key of the node whose data is there: what only it should have.
 pub fn key_of(home: &Path) -> Result<[u8; 32]> {
-    let text = std::fs::read_to_string(home.join("data/identity")).context("the node's key")?;
+    let text = std::fs::read_to_string(home.join("data/identity.key")).context("the node's key")?;
     let hex = text.trim().rsplit(' ').next().unwrap_or_default();
     let mut key = [0; 32];
     ensure!(hex.len() == 2 * key.len(), "a key of {} digits", hex.len());
