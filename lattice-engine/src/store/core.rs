@@ -76,16 +76,17 @@ pub type TellMembers = Box<dyn Fn(&Arc<Membership>) + Send + Sync>;
 
 /// Who is told of a change of the membership.
 #[derive(Default)]
-pub(super) struct TellOnChange(RwLock<Option<TellMembers>>);
+pub(super) struct TellOnChange(Mutex<Option<TellMembers>>);
 
 impl TellOnChange {
     pub fn set(&self, tell: TellMembers) {
-        *self.0.write() = Some(tell);
+        *self.0.lock() = Some(tell);
     }
 
-    pub fn tell(&self, membership: &Arc<Membership>) {
-        if let Some(tell) = &*self.0.read() {
-            tell(membership);
+    /// IMPORTANT: `current` is asked under the lock, so that of two changes at once the later one is told last.
+    pub fn tell(&self, current: impl FnOnce() -> Arc<Membership>) {
+        if let Some(tell) = &*self.0.lock() {
+            tell(&current());
         }
     }
 }

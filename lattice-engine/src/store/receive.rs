@@ -261,6 +261,7 @@ impl Store {
             self.view.members.note(entry);
             let counts = self.view.members.counts(&entry.header.author, entry.header.seq, &entry.id);
             if self.must_stall(decoded, counts) {
+                writer.chains.tips.insert(entry.header.author, Tip::of(entry));
                 applier.overlay().index_entry(entry.header.author, super::apply::tip_row(entry), *position);
                 continue;
             }
