@@ -13,7 +13,7 @@ use lattice_engine::hlc::{Hlc, MAX_AHEAD_MS};
 use lattice_engine::id::{FileId, NodeId, StoreId};
 use lattice_engine::identity::Identity;
 use lattice_engine::key::Key;
-use lattice_engine::store::{self, Change, Cites, Expect, Handle, OpenOptions};
+use lattice_engine::store::{self, Authority, Change, Cites, Expect, Handle, OpenOptions};
 use lattice_engine::sync::{Range, Received, peek};
 use lattice_engine::wire::v1::SignedEntry;
 
@@ -37,6 +37,7 @@ fn options(disk: &SimDisk, clock: &Arc<ManualClock>, seed: u8) -> OpenOptions {
         identity: Arc::new(Identity::from_seed([seed; 32])),
         clock: clock.clone(),
         background: false,
+        authority: Authority::Everyone,
     }
 }
 

@@ -9,7 +9,7 @@ use lattice_engine::disk::sim::SimDisk;
 use lattice_engine::entry::Entry;
 use lattice_engine::id::{NodeId, StoreId};
 use lattice_engine::identity::Identity;
-use lattice_engine::store::{self, Handle, OpenOptions};
+use lattice_engine::store::{self, Authority, Handle, OpenOptions};
 use lattice_engine::sync::schedule::Schedule;
 use lattice_engine::sync::{Mesh, SharedTips};
 
@@ -76,6 +76,7 @@ impl Node {
             identity: self.identity.clone(),
             clock: self.clock.clone(),
             background: false,
+            authority: Authority::Everyone,
         }
     }
 
