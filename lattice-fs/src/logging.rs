@@ -6,7 +6,8 @@ use tracing_subscriber::EnvFilter;
 
 /// A daemon tells what it does; a command only what goes wrong.
 pub fn start(daemon: bool) {
-    let default = if daemon { "info" } else { "error" };
+    // Without a network the search for members on it says so several times a second, for ever.
+    let default = if daemon { "info,swarm_discovery=off" } else { "error" };
     let filter = EnvFilter::try_from_env("LATTICE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let json = std::env::var("LATTICE_LOG_FORMAT").is_ok_and(|f| f == "json");

@@ -108,12 +108,16 @@ pub(super) struct Ticket {
 impl Store {
     /// Refuses while frozen, stalled or forked, and unless this node's entries count.
     pub(super) fn writable(&self) -> Result<()> {
-        let why = self.frozen.read().clone();
-        let why = why.or_else(|| self.stalled.read().clone()).or_else(|| self.forked.read().clone());
-        match why.or_else(|| self.view.members.why_not(&self.identity.node_id())) {
+        match self.taken_away().or_else(|| self.stalled.read().clone()) {
             None => Ok(()),
             Some(why) => Err(StoreError::ReadOnly { store: self.id, why }),
         }
+    }
+
+    /// Why this node may not write, but for what it can't understand: the store is frozen, the node is forked or no member.
+    pub(super) fn taken_away(&self) -> Option<String> {
+        let why = self.frozen.read().clone().or_else(|| self.forked.read().clone());
+        why.or_else(|| self.view.members.why_not(&self.identity.node_id()))
     }
 
     /// Refuses while frozen: a stalled store still takes in what others wrote.
