@@ -53,10 +53,11 @@ impl<'a> Applier<'a> {
     /// Applies one entry whose record stands at `position`.
     pub fn entry(&mut self, entry: &Entry, position: Position) -> Result<()> {
         let at = entry.entry_ref();
+        let mut from = 0;
         for op in &entry.ops {
             match op {
                 Op::Put { key, node, new_name, parents } => {
-                    let node = self.place(node, entry, position);
+                    let node = self.place(node, entry, position, &mut from);
                     let file = Some(node.file_id);
                     self.change(key, file, at, *new_name, |record| record.apply_put(at, node, parents))?;
                 }
@@ -75,13 +76,15 @@ impl<'a> Applier<'a> {
         Ok(())
     }
 
-    /// The node as the record keeps it: longer inline bytes are left in the log.
-    fn place(&self, node: &Node, entry: &Entry, position: Position) -> Node {
+    /// The node as the record keeps it: longer inline bytes are left in the log. `from` is where the op before this one
+    /// ends in the payload, or earlier.
+    fn place(&self, node: &Node, entry: &Entry, position: Position, from: &mut usize) -> Node {
         let mut node = node.clone();
         if let Value::File(Content::Inline(bytes)) = &node.value
             && bytes.len() > MAX_IN_ROW
-            && let Some(found) = find(&entry.payload_bytes, bytes)
+            && let Some(found) = find(&entry.payload_bytes, bytes, *from)
         {
+            *from = found + bytes.len();
             let start = position.offset + u64::from(PAYLOAD_AT) + entry.header_bytes.len() as u64;
             node.value = Value::File(Content::InLog(LogRange {
                 segment: position.segment,
@@ -116,7 +119,7 @@ impl<'a> Applier<'a> {
         let mut record = self.load(&row)?;
         let before = Shape::of(&record);
         let live = record.is_live();
-        if let Some(file) = file.filter(|f| record.dormant > 0 && !record.attrs.contains_key(f)) {
+        if let Some(file) = file.filter(|f| record.dormant > 0 && !record.attrs.contains(f)) {
             self.wake(&row, file, Arc::make_mut(&mut record))?;
         }
         apply(Arc::make_mut(&mut record));
@@ -195,15 +198,20 @@ impl Shape {
     }
 }
 
-/// Where `needle` stands in `hay`. Any occurrence serves: the bytes are the same. A decoded op's bytes share the
-/// payload's memory, so that is tried before a search.
-fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
+/// Where `needle` stands in `hay`, at or after `from`: ops stand in a payload in their order, and a search from its start
+/// for each of many would take most of the time of a large commit. Any occurrence serves, for the bytes are the same. A
+/// decoded op's bytes share the payload's memory, so that is tried before a search.
+fn find(hay: &[u8], needle: &[u8], from: usize) -> Option<usize> {
     let offset = (needle.as_ptr() as usize).wrapping_sub(hay.as_ptr() as usize);
     if offset.checked_add(needle.len()).is_some_and(|end| end <= hay.len()) {
         return Some(offset);
     }
-    // Values stand near the end of a payload's op; the first byte's matches are few.
-    hay.windows(needle.len()).position(|w| w == needle)
+    let rest = hay.get(from..)?;
+    // Comparing a first byte by hand spares a call for each place.
+    let (first, tail) = needle.split_first()?;
+    let last = rest.len().checked_sub(tail.len())?;
+    let found = (0..last).find(|i| rest[*i] == *first && rest[i + 1..].starts_with(tail))?;
+    Some(from + found)
 }
 
 /// The native programs. An instruction for any other stalls the projection.

@@ -72,6 +72,18 @@ impl Reader {
         }
     }
 
+    /// Whether what a range needs is here, as far as that can be told without reading it: for who can't take back what
+    /// is sent.
+    ///
+    /// # Errors
+    /// As the read would fail.
+    pub fn check(&self, range: Range<u64>) -> Result<()> {
+        match &self.0 {
+            Source::Small(_) => Ok(()),
+            Source::Large(reader) => reader.check(range).map_err(StoreError::Content),
+        }
+    }
+
     /// All of it, in memory: for values known to be small.
     pub fn read_all(&self) -> Result<Bytes> {
         if let Source::Small(bytes) = &self.0 {

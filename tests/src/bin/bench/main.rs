@@ -2,6 +2,7 @@
 //! between the three, medians, one table, and JSON. Exit code 3 where a target is missed.
 
 mod keys;
+mod mounted_keys;
 mod places;
 mod report;
 mod works;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use lattice_tests::fixture::Scratch;
 
 use places::{Place, Places};
 use report::Report;
@@ -112,9 +114,14 @@ fn progress(text: &str) {
 fn measure_keys(quick: bool, report: &mut Report) -> Result<()> {
     let many = if quick { 20_000 } else { 1_000_000 };
     progress(&format!("{many} {KEYS}"));
-    let small = keys::measure(1_000)?;
-    let large = keys::measure(many)?;
+    let scratch = Scratch::new()?;
+    let homes = [scratch.join("few"), scratch.join("many")];
+    let small = keys::measure(1_000, &homes[0])?;
+    let large = keys::measure(many, &homes[1])?;
     report.add_keys(&small, &large);
+    progress(&format!("{many} {KEYS}, mounted"));
+    let [small, large] = mounted_keys::measure([(&homes[0], 1_000), (&homes[1], many)])?;
+    report.add_mounted_keys(many, &small, &large);
     progress("");
     Ok(())
 }
