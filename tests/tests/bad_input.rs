@@ -237,7 +237,7 @@ fn a_damaged_or_missing_chunk_is_named_by_get_and_in_the_log_of_the_mount() {
     file.read_exact_at(&mut byte, at).expect("read");
     file.write_all_at(&[!byte[0]], at).expect("damage");
 
-    let named = ["home:dir/big", "chunk", "is damaged", "store the same content again"];
+    let named = ["dir/big", "chunk", "is damaged", "store the same content again"];
     let named_by = |done: &Finished| {
         let what = done.stderr.clone();
         assert_eq!(done.code(), 1, "{what}");

@@ -178,41 +178,54 @@ impl Walk<'_> {
     }
 }
 
+type Checked<T> = std::result::Result<T, &'static str>;
+
 /// Strict: what the bytes of a node say.
-fn decode(place: Place, bytes: &Bytes) -> std::result::Result<Node, &'static str> {
+fn decode(place: Place, bytes: &Bytes) -> Checked<Node> {
     if bytes.len() > MAX_NODE_LEN {
         return Err("it is too long");
     }
     let wire = v1::Manifest::decode(bytes.clone()).map_err(|_| "it does not decode")?;
-    let count = wire.chunks.len() + wire.children.len();
-    if wire.level > MAX_LEVEL || count > MAX_NODE {
+    if wire.level > MAX_LEVEL || wire.chunks.len().max(wire.children.len()) > MAX_NODE {
         return Err("it is too deep or names too much");
     }
     if place.named.is_some_and(|named| named != (wire.level, bytes.len() as u64)) {
         return Err("it is not what its parent says");
     }
-    if (if wire.level == 0 { wire.chunks.len() } else { wire.children.len() }) != count || count == 0 {
-        return Err("it must name either runs or manifests");
-    }
-    let id = |hash: &[u8]| ChunkId::from_slice(hash).ok_or("a hash is not 32 bytes");
-    if wire.level == 0 {
-        let chunks = wire
-            .chunks
-            .iter()
-            .map(|c| {
-                let id = if c.hash.is_empty() { None } else { Some(id(&c.hash)?) };
-                Ok(Chunk { id, len: c.len })
-            })
-            .collect::<std::result::Result<Vec<_>, &'static str>>()?;
-        layout::check(&chunks, place.size)?;
-        check_shape(place.last, &chunks, |c| c.id.as_ref())?;
-        return if leaf(&chunks) == *bytes { Ok(Node::Leaf(chunks)) } else { Err(NOT_CANONICAL) };
-    }
-    let children = wire
-        .children
-        .iter()
-        .map(|c| Ok(Child { id: id(&c.hash)?, len: c.len, size: c.size }))
-        .collect::<std::result::Result<Vec<_>, &'static str>>()?;
+    let (node, again) = match (wire.level, wire.chunks.is_empty(), wire.children.is_empty()) {
+        (0, false, true) => {
+            let chunks = runs(place, &wire.chunks)?;
+            let again = leaf(&chunks);
+            (Node::Leaf(chunks), again)
+        }
+        (level @ 1.., true, false) => {
+            let children = children(place, &wire.children)?;
+            let again = inner(level, &children);
+            (Node::Inner(level, children), again)
+        }
+        _ => return Err("it must name either runs or manifests"),
+    };
+    if again == *bytes { Ok(node) } else { Err("it is not in canonical form") }
+}
+
+fn id(hash: &[u8]) -> Checked<ChunkId> {
+    ChunkId::from_slice(hash).ok_or("a hash is not 32 bytes")
+}
+
+fn runs(place: Place, wire: &[v1::Chunk]) -> Checked<Vec<Chunk>> {
+    let run = |c: &v1::Chunk| {
+        let id = if c.hash.is_empty() { None } else { Some(id(&c.hash)?) };
+        Ok(Chunk { id, len: c.len })
+    };
+    let chunks = wire.iter().map(run).collect::<Checked<Vec<_>>>()?;
+    layout::check(&chunks, place.size)?;
+    check_shape(place.last, &chunks, |c| c.id.as_ref())?;
+    Ok(chunks)
+}
+
+fn children(place: Place, wire: &[v1::Child]) -> Checked<Vec<Child>> {
+    let child = |c: &v1::Child| Ok(Child { id: id(&c.hash)?, len: c.len, size: c.size });
+    let children = wire.iter().map(child).collect::<Checked<Vec<_>>>()?;
     if place.named.is_none() && children.len() < 2 {
         return Err("a manifest that names one other stands for nothing");
     }
@@ -221,21 +234,11 @@ fn decode(place: Place, bytes: &Bytes) -> std::result::Result<Node, &'static str
         return Err("what it names does not add up to its size");
     }
     check_shape(place.last, &children, |c| Some(&c.id))?;
-    if inner(wire.level, &children) == *bytes {
-        Ok(Node::Inner(wire.level, children))
-    } else {
-        Err(NOT_CANONICAL)
-    }
+    Ok(children)
 }
 
-const NOT_CANONICAL: &str = "it is not in canonical form";
-
 /// Whether a node ends where [`ends`] says, and not before.
-fn check_shape<T>(
-    last: bool,
-    items: &[T],
-    id: impl Fn(&T) -> Option<&ChunkId>,
-) -> std::result::Result<(), &'static str> {
+fn check_shape<T>(last: bool, items: &[T], id: impl Fn(&T) -> Option<&ChunkId>) -> Checked<()> {
     let end = items.iter().enumerate().position(|(i, item)| ends(i + 1, id(item)));
     match end {
         Some(i) if i + 1 == items.len() => Ok(()),

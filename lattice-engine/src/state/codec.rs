@@ -207,8 +207,9 @@ impl Writer {
 pub fn decode(row: &[u8], authors: &impl Authors) -> Option<Record> {
     let mut row = Reader(row);
     let flags = row.byte()?;
-    let mut refs = Vec::with_capacity(row.count(1)?);
-    for _ in 0..refs.capacity() {
+    let count = row.count(42)?;
+    let mut refs = Vec::with_capacity(count);
+    for _ in 0..count {
         let hlc = Hlc(row.u64()?);
         let author = authors.author(row.number()?.try_into().ok()?)?;
         refs.push(EntryRef { hlc, author, seq: row.number()?, id: EntryId(row.array()?) });

@@ -26,7 +26,7 @@ use super::rows::{Authors, RowKey};
 use super::tables::*;
 
 /// redb's page cache. At its default it takes most of a gigabyte. A million keys take some 160 bytes each, so that this
-/// holds nearly all of them and the process stays under 300 MB; with 96 MiB, a read at random took twice as long.
+/// holds nearly all of them and the process stays under 300 MB; with 96 MiB, a read at random took some twice as long.
 const CACHE_BYTES: usize = 160 << 20;
 
 /// What went wrong with a state file.

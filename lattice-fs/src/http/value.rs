@@ -128,7 +128,10 @@ fn found(
 ) -> Result<Found> {
     let kind = Kind::of(value);
     let (bytes, mime) = match value {
-        Value::File(content) => (Source::File(store.read(content)?), mime::of(key, attrs)),
+        Value::File(content) => {
+            let reader = store.read(content).map_err(|e| named(key, e.into()))?;
+            (Source::File(reader), mime::of(key, attrs))
+        }
         Value::Symlink(target) => (Source::Target(target.clone()), "inode/symlink".into()),
         Value::Dir => return Err(version::is_a_directory(key)),
         Value::Fifo | Value::Socket => {
@@ -208,9 +211,14 @@ struct Part {
     key: Key,
 }
 
+/// What is wrong with a value says whose it is.
+fn named(key: &Key, p: Problem) -> Problem {
+    Problem { detail: format!("{key}: {}", p.detail), ..p }
+}
+
 impl Part {
     fn broken(&self, p: Problem) -> Problem {
-        Problem { detail: format!("{}: {}", self.key, p.detail), ..p }
+        named(&self.key, p)
     }
 
     /// The next block; the range says what is left after it.

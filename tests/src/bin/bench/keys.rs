@@ -155,6 +155,7 @@ fn put(n: u64, random: &mut Random) -> Result<Change> {
 }
 
 fn fill(dir: &Path, keys: u64) -> Result<()> {
+    fs::create_dir_all(dir.parent().context("a directory in a home")?)?;
     Node::init(dir)?;
     let node = Node::open(dir)?;
     let store = node.create_store(STORE)?;

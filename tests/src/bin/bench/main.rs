@@ -116,8 +116,8 @@ fn measure_keys(quick: bool, report: &mut Report) -> Result<()> {
     progress(&format!("{many} {KEYS}"));
     let scratch = Scratch::new()?;
     let homes = [scratch.join("few"), scratch.join("many")];
-    let small = keys::measure(1_000, &homes[0])?;
-    let large = keys::measure(many, &homes[1])?;
+    let small = keys::measure(1_000, &homes[0].join("data"))?;
+    let large = keys::measure(many, &homes[1].join("data"))?;
     report.add_keys(&small, &large);
     progress(&format!("{many} {KEYS}, mounted"));
     let [small, large] = mounted_keys::measure([(&homes[0], 1_000), (&homes[1], many)])?;
