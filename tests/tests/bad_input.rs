@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use lattice_tests::fixture::{Cmd, Finished, Kind, MountOptions, Mounted, Scratch, binary, mounts_at, needs};
+use lattice_tests::random::Random;
 
 const USAGE: i32 = 2;
 const NOT_INITIALISED: i32 = 10;
@@ -219,6 +220,52 @@ fn a_missing_state_is_made_from_the_log() {
     }
     home.intact();
     assert_eq!(home.run(&["fsck"]).code(), 0);
+}
+
+#[test]
+fn a_damaged_or_missing_chunk_is_named_by_get_and_in_the_log_of_the_mount() {
+    if !lattice_is_chosen() || !needs(&[]) {
+        return;
+    }
+    let home = Home::filled();
+    let big = home.scratch.join("big");
+    fs::write(&big, Random::new(3).bytes(6 << 20)).expect("a file");
+    home.ok(&["put", "home:dir/big", &format!("@{}", big.display())]);
+    let pack = home.files("packs").remove(0);
+    let file = OpenOptions::new().read(true).write(true).open(&pack).expect("open");
+    let (at, mut byte) = (fs::metadata(&pack).expect("stat").len() * 3 / 4, [0]);
+    file.read_exact_at(&mut byte, at).expect("read");
+    file.write_all_at(&[!byte[0]], at).expect("damage");
+
+    let named = ["dir/big", "chunk", "is damaged", "store the same content again"];
+    let named_by = |done: &Finished| {
+        let what = done.stderr.clone();
+        assert_eq!(done.code(), 1, "{what}");
+        assert!(named.iter().all(|word| what.contains(word)), "{what}");
+    };
+    let out = home.scratch.join("out");
+    let to_file = ["get", "home:dir/big", "-o", out.to_str().expect("UTF-8")];
+    named_by(&home.run(&to_file));
+    assert!(!out.exists(), "no half of a value");
+    {
+        let options = MountOptions { home: Some(home.dir()), ..MountOptions::default() };
+        let mut mounted = Mounted::with(Kind::Lattice, options).expect("mounts");
+        named_by(&home.run(&to_file));
+        let e = fs::read(mounted.join("dir/big")).expect_err("it is damaged");
+        assert_eq!(e.raw_os_error(), Some(libc::EIO), "{e}");
+        let log = mounted.printed();
+        let line =
+            log.lines().find(|line| line.contains("input/output error")).unwrap_or_else(|| panic!("{log}"));
+        assert!(line.contains("WARN"), "{line}");
+        for word in ["dir/big", "read", "is damaged"] {
+            assert!(line.contains(word), "{line} doesn't say {word:?}");
+        }
+        mounted.stop().expect("stops");
+    }
+    assert_eq!(home.ok(&["get", "home:small"]), "kept");
+
+    fs::remove_file(&pack).expect("remove");
+    home.fails(&["get", "home:dir/big"], 1, &["dir/big", "chunk", "is not here", "restore it"]);
 }
 
 #[test]

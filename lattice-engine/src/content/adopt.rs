@@ -12,7 +12,8 @@ use super::ContentStore;
 use super::chunker::{BLOCK, Scanner, Zeros};
 use super::error::{ContentError, Result, io_at};
 use super::gc::Rows;
-use super::manifest::{self, Layout, Runs};
+use super::layout::{Layout, Runs};
+use super::manifest;
 use super::packs::{self, Pack};
 use super::sidecar::Sidecar;
 use super::store::Inner;
@@ -170,7 +171,7 @@ impl ContentStore {
         if content.size() < self.inner.tuning.min_adopt {
             return Ok(None);
         }
-        self.inner.contiguous(&self.inner.resolve(content)?.1, manifest::digest(content))
+        self.inner.contiguous(&*self.inner.resolve(content)?, manifest::digest(content))
     }
 }
 
@@ -253,7 +254,7 @@ pub(super) fn sidecar_of(chunks: &[Chunk]) -> Sidecar {
     let rows = (0..layout.len())
         .filter_map(|i| Some((chunks[i].id?, layout.range(i).start, chunks[i].len as u32)))
         .collect();
-    let digest = Some(manifest::name(&manifest::encode(chunks)));
+    let digest = Some(manifest::name_of_list(chunks));
     Sidecar { size: layout.size(), digest, chunks: rows }
 }
 

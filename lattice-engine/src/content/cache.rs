@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use super::index::Location;
-use super::manifest::Layout;
+use super::layout::Layout;
 use crate::id::ChunkId;
 
 /// Plain bytes of decoded chunks that are kept.

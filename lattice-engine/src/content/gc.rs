@@ -128,12 +128,11 @@ impl Inner {
     }
 
     fn spare(&self, spared: Spared, spare: &mut HashSet<ChunkId>) -> Result<()> {
-        for (root, layout) in spared.layouts {
-            spare.extend(root.map(|(id, _)| id));
-            spare.extend(layout.chunks().iter().filter_map(|c| c.id));
+        for layout in spared.layouts {
+            spare.extend(layout.ids());
         }
         for (id, size) in spared.manifests {
-            spare.extend(self.layout(&id, size)?.chunks().iter().filter_map(|c| c.id));
+            spare.extend(self.layout(&id, size)?.ids());
         }
         Ok(())
     }

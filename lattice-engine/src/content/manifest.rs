@@ -1,127 +1,31 @@
-//! A file as its list of chunks, and that list as bytes: `lattice.v1.Manifest`. One level: a manifest names chunks of
-//! the file and never another manifest. Refuses lists that are too long, chunks of a size that nobody cuts, adjacent
-//! holes, and anything that is not the one encoding of what it says.
-
-use std::ops::Range;
+//! A list of runs as a tree of chunks, each an encoded `lattice.v1.Manifest`: leaves hold runs, the others name manifests one
+//! level lower. Where a node ends depends on the names in it, so a change in a file makes one leaf anew and what is above
+//! it, and a list has one tree only.
+//!
+//! Refuses a tree that is too deep, nodes that are too long, lists that are too long, a shape that no list of runs has, and
+//! whatever is not the one encoding of what it says.
 
 use bytes::Bytes;
 use prost::Message;
 
-use super::chunker;
 use super::error::{ContentError, Result};
+use super::layout::{self, Layout, MAX_CHUNKS};
 use crate::entry::{Chunk, Content, MAX_DIRECT_CHUNKS};
 use crate::id::ChunkId;
 use crate::wire::v1;
 
-/// Most runs (chunks and holes) of a file: 64 GiB of data at the average chunk size, 16 GiB at the very least.
-pub const MAX_CHUNKS: usize = 1 << 20;
-/// Largest chunk of a file's bytes that is accepted from anywhere.
-pub const MAX_CHUNK_LEN: u64 = chunker::MAX as u64;
-/// Largest chunk of any kind: a manifest of [`MAX_CHUNKS`].
-pub const MAX_MANIFEST_LEN: u64 = 48 << 20;
+/// A node that isn't the last of its level holds at least so many runs or children.
+pub(super) const MIN_NODE: usize = 64;
+/// And any node at most so many.
+pub(super) const MAX_NODE: usize = 1024;
+/// The topmost node of [`MAX_CHUNKS`] runs in nodes of [`MIN_NODE`] is on level 3; one more is room for longer lists.
+const MAX_LEVEL: u32 = 4;
+/// Bytes of an encoded node: the most that [`MAX_NODE`] children take.
+const MAX_NODE_LEN: usize = 64 << 10;
 
-/// The runs of a file and where they start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
-    chunks: Vec<Chunk>,
-    starts: Vec<u64>,
-    size: u64,
-}
-
-impl Layout {
-    /// Runs in order; holes are not empty and never adjacent.
-    pub fn new(chunks: Vec<Chunk>) -> Self {
-        let mut size = 0;
-        let starts = chunks
-            .iter()
-            .map(|chunk| {
-                let start = size;
-                size += chunk.len;
-                start
-            })
-            .collect();
-        Self { chunks, starts, size }
-    }
-
-    pub fn chunks(&self) -> &[Chunk] {
-        &self.chunks
-    }
-
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    pub fn len(&self) -> usize {
-        self.chunks.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
-    }
-
-    /// The bytes of the file that run `i` covers.
-    pub fn range(&self, i: usize) -> Range<u64> {
-        self.starts[i]..self.starts[i] + self.chunks[i].len
-    }
-
-    /// The run that holds `offset`, which is below the size.
-    pub fn find(&self, offset: u64) -> usize {
-        self.starts.partition_point(|start| *start <= offset) - 1
-    }
-
-    /// Maximal ranges of data (`false`) and holes (`true`).
-    pub fn extents(&self) -> Vec<(Range<u64>, bool)> {
-        let mut out: Vec<(Range<u64>, bool)> = Vec::new();
-        for (i, chunk) in self.chunks.iter().enumerate() {
-            let (range, hole) = (self.range(i), chunk.id.is_none());
-            match out.last_mut() {
-                Some((last, h)) if *h == hole => last.end = range.end,
-                _ => out.push((range, hole)),
-            }
-        }
-        out
-    }
-}
-
-/// Builds a list: adjacent holes become one.
-#[derive(Debug, Default)]
-pub(super) struct Runs(Vec<Chunk>);
-
-impl Runs {
-    pub fn push(&mut self, chunk: Chunk) -> Result<()> {
-        let full = self.0.len() == MAX_CHUNKS;
-        match self.0.last_mut() {
-            Some(last) if last.id.is_none() && chunk.id.is_none() => last.len += chunk.len,
-            _ if full => return Err(ContentError::TooManyChunks { max: MAX_CHUNKS }),
-            _ => self.0.push(chunk),
-        }
-        Ok(())
-    }
-
-    pub fn into_vec(self) -> Vec<Chunk> {
-        self.0
-    }
-}
-
-/// The list's bytes.
-pub(super) fn encode(chunks: &[Chunk]) -> Vec<u8> {
-    let chunks = chunks
-        .iter()
-        .map(|chunk| v1::Chunk {
-            hash: chunk.id.map_or_else(Bytes::new, |id| Bytes::copy_from_slice(&id.0)),
-            len: chunk.len,
-        })
-        .collect();
-    v1::Manifest { chunks }.encode_to_vec()
-}
-
-/// What names a list whether it is a chunk or not: for a long one, the manifest's own chunk id.
-pub(super) fn digest(content: &Content) -> ChunkId {
-    match content {
-        Content::Manifest { manifest: Chunk { id: Some(id), .. }, .. } => *id,
-        Content::Chunks(chunks) => name(&encode(chunks)),
-        Content::Inline(_) | Content::InLog(_) | Content::Manifest { .. } => name(&[]),
-    }
+/// Whether a node of `count` runs or children ends after the one of this name: after `MIN_NODE`, one in 128 ends it.
+fn ends(count: usize, id: Option<&ChunkId>) -> bool {
+    count >= MAX_NODE || (count >= MIN_NODE && id.is_some_and(|id| id.0[0] & 0x7f == 0))
 }
 
 /// A chunk's name.
@@ -129,103 +33,219 @@ pub(super) fn name(bytes: &[u8]) -> ChunkId {
     ChunkId(*blake3::hash(bytes).as_bytes())
 }
 
-/// Strict: the list of a manifest chunk that says it describes `size` bytes.
-pub(super) fn decode(id: ChunkId, bytes: Bytes, size: u64) -> Result<Layout> {
-    let bad = |what| ContentError::BadManifest { chunk: id, what };
-    if bytes.len() as u64 > MAX_MANIFEST_LEN {
-        return Err(bad("it is too long"));
-    }
-    let manifest = v1::Manifest::decode(bytes.clone()).map_err(|_| bad("it does not decode"))?;
-    let mut chunks = Vec::with_capacity(manifest.chunks.len());
-    for chunk in &manifest.chunks {
-        let id = match chunk.hash.len() {
-            0 => None,
-            _ => Some(ChunkId::from_slice(&chunk.hash).ok_or_else(|| bad("a chunk's hash is not 32 bytes"))?),
-        };
-        chunks.push(Chunk { id, len: chunk.len });
-    }
-    if chunks.len() <= MAX_DIRECT_CHUNKS {
-        return Err(bad("so short a list stands in the entry itself"));
-    }
-    check(&chunks, size).map_err(bad)?;
-    if encode(&chunks) != bytes {
-        return Err(bad("it is not in canonical form"));
-    }
-    Ok(Layout::new(chunks))
+/// A manifest as its parent names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Child {
+    id: ChunkId,
+    len: u64,
+    size: u64,
 }
 
-/// Whether a list of runs is one that a writer makes, and covers `size` bytes.
-pub(super) fn check(chunks: &[Chunk], size: u64) -> std::result::Result<(), &'static str> {
-    if chunks.len() > MAX_CHUNKS {
-        return Err("it names too many chunks");
+fn leaf(chunks: &[Chunk]) -> Vec<u8> {
+    let chunks = chunks.iter().map(v1::Chunk::from).collect();
+    v1::Manifest { chunks, ..v1::Manifest::default() }.encode_to_vec()
+}
+
+fn inner(level: u32, children: &[Child]) -> Vec<u8> {
+    let child = |c: &Child| v1::Child { hash: Bytes::copy_from_slice(&c.id.0), len: c.len, size: c.size };
+    let children = children.iter().map(child).collect();
+    v1::Manifest { chunks: Vec::new(), level, children }.encode_to_vec()
+}
+
+/// The parts of a level that a node holds each.
+fn nodes<T>(mut items: &[T], id: impl Fn(&T) -> Option<&ChunkId>) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let end = items.iter().enumerate().position(|(i, item)| ends(i + 1, id(item)));
+        let (node, rest) = items.split_at(end.map_or(items.len(), |i| i + 1));
+        items = rest;
+        (!node.is_empty()).then_some(node)
+    })
+}
+
+/// Makes the tree of a list that is too long for an entry: the manifest at its top. `keep` is given every node and names it.
+pub(super) fn build(chunks: &[Chunk], keep: &mut dyn FnMut(&[u8]) -> Result<ChunkId>) -> Result<Chunk> {
+    let mut add = |bytes: Vec<u8>, size| Ok(Child { id: keep(&bytes)?, len: bytes.len() as u64, size });
+    let mut level: Vec<Child> = nodes(chunks, |c| c.id.as_ref())
+        .map(|node| add(leaf(node), node.iter().map(|c| c.len).sum()))
+        .collect::<Result<_>>()?;
+    let mut number = 0;
+    while level.len() > 1 {
+        number += 1;
+        level = nodes(&level, |c| Some(&c.id))
+            .map(|node| add(inner(number, node), node.iter().map(|c| c.size).sum()))
+            .collect::<Result<_>>()?;
     }
-    let mut sum = 0u64;
-    let mut hole = false;
-    for chunk in chunks {
-        if chunk.len == 0 || (chunk.id.is_some() && chunk.len > MAX_CHUNK_LEN) {
-            return Err("a chunk's length is out of range");
+    match level.first() {
+        Some(top) => Ok(Chunk { id: Some(top.id), len: top.len }),
+        None => add(leaf(&[]), 0).map(|c| Chunk { id: Some(c.id), len: c.len }),
+    }
+}
+
+/// What names a list whether it is a chunk or not: for a long one, the id of the manifest at the top.
+pub(super) fn name_of_list(chunks: &[Chunk]) -> ChunkId {
+    let named = build(chunks, &mut |bytes| Ok(name(bytes)));
+    // INVARIANT: `build` fails where `keep` does, and naming can't.
+    named.ok().and_then(|c| c.id).unwrap_or_else(|| name(&[]))
+}
+
+/// As [`name_of_list`], of a content's.
+pub(super) fn digest(content: &Content) -> ChunkId {
+    match content {
+        Content::Manifest { manifest: Chunk { id: Some(id), .. }, .. } => *id,
+        Content::Chunks(chunks) => name_of_list(chunks),
+        Content::Inline(_) | Content::InLog(_) | Content::Manifest { .. } => name(&[]),
+    }
+}
+
+/// A node as it is expected.
+#[derive(Clone, Copy)]
+struct Place {
+    id: ChunkId,
+    /// What its parent says; `None`: it is the topmost.
+    named: Option<(u32, u64)>,
+    size: u64,
+    /// No node of its level follows.
+    last: bool,
+}
+
+/// A decoded node.
+enum Node {
+    Leaf(Vec<Chunk>),
+    Inner(u32, Vec<Child>),
+}
+
+/// The list below a manifest that says it describes `size` bytes. `get` gives a manifest's bytes; `None`: what is below
+/// it is left out, and so is the result.
+pub(super) fn load(
+    top: ChunkId,
+    size: u64,
+    get: &mut dyn FnMut(&ChunkId) -> Result<Option<Bytes>>,
+) -> Result<Option<Layout>> {
+    load_at_most(MAX_CHUNKS, top, size, get)
+}
+
+fn load_at_most(
+    max: usize,
+    top: ChunkId,
+    size: u64,
+    get: &mut dyn FnMut(&ChunkId) -> Result<Option<Bytes>>,
+) -> Result<Option<Layout>> {
+    let mut walk = Walk { get, max, chunks: Vec::new(), manifests: Vec::new(), whole: true };
+    walk.visit(Place { id: top, named: None, size, last: true })?;
+    if !walk.whole {
+        return Ok(None);
+    }
+    let bad = |what| ContentError::BadManifest { chunk: top, what };
+    if walk.chunks.len() <= MAX_DIRECT_CHUNKS {
+        return Err(bad("so short a list stands in the entry itself"));
+    }
+    layout::check(&walk.chunks, size).map_err(bad)?;
+    Ok(Some(Layout::new(walk.chunks).kept_in(walk.manifests)))
+}
+
+struct Walk<'a> {
+    get: &'a mut dyn FnMut(&ChunkId) -> Result<Option<Bytes>>,
+    max: usize,
+    chunks: Vec<Chunk>,
+    manifests: Vec<ChunkId>,
+    whole: bool,
+}
+
+impl Walk<'_> {
+    /// Depth first. Never deeper than [`MAX_LEVEL`], because each level says which it is.
+    fn visit(&mut self, place: Place) -> Result<()> {
+        let Some(bytes) = (self.get)(&place.id)? else {
+            self.whole = false;
+            return Ok(());
+        };
+        self.manifests.push(place.id);
+        match decode(place, &bytes).map_err(|what| ContentError::BadManifest { chunk: place.id, what })? {
+            Node::Leaf(chunks) => {
+                if self.chunks.len() + chunks.len() > self.max {
+                    return Err(ContentError::TooManyChunks { max: self.max });
+                }
+                self.chunks.extend(chunks);
+            }
+            Node::Inner(level, children) => {
+                for (i, Child { id, len, size }) in children.iter().enumerate() {
+                    let last = place.last && i + 1 == children.len();
+                    let named = Some((level - 1, *len));
+                    self.visit(Place { id: *id, named, size: *size, last })?;
+                }
+            }
         }
-        if hole && chunk.id.is_none() {
-            return Err("two holes are adjacent");
+        Ok(())
+    }
+}
+
+type Checked<T> = std::result::Result<T, &'static str>;
+
+/// Strict: what the bytes of a node say.
+fn decode(place: Place, bytes: &Bytes) -> Checked<Node> {
+    if bytes.len() > MAX_NODE_LEN {
+        return Err("it is too long");
+    }
+    let wire = v1::Manifest::decode(bytes.clone()).map_err(|_| "it does not decode")?;
+    if wire.level > MAX_LEVEL || wire.chunks.len().max(wire.children.len()) > MAX_NODE {
+        return Err("it is too deep or names too much");
+    }
+    if place.named.is_some_and(|named| named != (wire.level, bytes.len() as u64)) {
+        return Err("it is not what its parent says");
+    }
+    let (node, again) = match (wire.level, wire.chunks.is_empty(), wire.children.is_empty()) {
+        (0, false, true) => {
+            let chunks = runs(place, &wire.chunks)?;
+            let again = leaf(&chunks);
+            (Node::Leaf(chunks), again)
         }
-        hole = chunk.id.is_none();
-        sum = sum.checked_add(chunk.len).ok_or("its size overflows")?;
+        (level @ 1.., true, false) => {
+            let children = children(place, &wire.children)?;
+            let again = inner(level, &children);
+            (Node::Inner(level, children), again)
+        }
+        _ => return Err("it must name either runs or manifests"),
+    };
+    if again == *bytes { Ok(node) } else { Err("it is not in canonical form") }
+}
+
+fn id(hash: &[u8]) -> Checked<ChunkId> {
+    ChunkId::from_slice(hash).ok_or("a hash is not 32 bytes")
+}
+
+fn runs(place: Place, wire: &[v1::Chunk]) -> Checked<Vec<Chunk>> {
+    let run = |c: &v1::Chunk| {
+        let id = if c.hash.is_empty() { None } else { Some(id(&c.hash)?) };
+        Ok(Chunk { id, len: c.len })
+    };
+    let chunks = wire.iter().map(run).collect::<Checked<Vec<_>>>()?;
+    layout::check(&chunks, place.size)?;
+    check_shape(place.last, &chunks, |c| c.id.as_ref())?;
+    Ok(chunks)
+}
+
+fn children(place: Place, wire: &[v1::Child]) -> Checked<Vec<Child>> {
+    let child = |c: &v1::Child| Ok(Child { id: id(&c.hash)?, len: c.len, size: c.size });
+    let children = wire.iter().map(child).collect::<Checked<Vec<_>>>()?;
+    if place.named.is_none() && children.len() < 2 {
+        return Err("a manifest that names one other stands for nothing");
     }
-    if sum != size {
-        return Err("its chunks do not add up to the file's size");
+    let sum = children.iter().try_fold(0u64, |sum, c| sum.checked_add(c.size));
+    if sum != Some(place.size) || children.iter().any(|c| c.size == 0) {
+        return Err("what it names does not add up to its size");
     }
-    Ok(())
+    check_shape(place.last, &children, |c| Some(&c.id))?;
+    Ok(children)
+}
+
+/// Whether a node ends where [`ends`] says, and not before.
+fn check_shape<T>(last: bool, items: &[T], id: impl Fn(&T) -> Option<&ChunkId>) -> Checked<()> {
+    let end = items.iter().enumerate().position(|(i, item)| ends(i + 1, id(item)));
+    match end {
+        Some(i) if i + 1 == items.len() => Ok(()),
+        None if last => Ok(()),
+        _ => Err("it ends where no manifest ends"),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn list(n: usize) -> Vec<Chunk> {
-        (0..n).map(|i| Chunk { id: Some(name(&i.to_le_bytes())), len: 20_000 + i as u64 }).collect()
-    }
-
-    #[test]
-    fn a_list_reads_back() {
-        let chunks = list(40);
-        let size = chunks.iter().map(|c| c.len).sum();
-        let bytes = Bytes::from(encode(&chunks));
-        let layout = decode(name(&bytes), bytes, size).expect("valid");
-        assert_eq!(layout.chunks(), chunks);
-        assert_eq!(layout.find(0), 0);
-        assert_eq!(layout.find(20_000), 1);
-        assert_eq!(layout.find(size - 1), 39);
-    }
-
-    #[test]
-    fn a_list_that_nobody_writes_is_refused() {
-        let hole = Chunk { id: None, len: 1 << 20 };
-        let cases: [(&str, Vec<Chunk>); 4] = [
-            ("so short", list(3)),
-            (
-                "out of range",
-                list(20).into_iter().chain([Chunk { len: MAX_CHUNK_LEN + 1, ..list(1)[0] }]).collect(),
-            ),
-            ("out of range", list(20).into_iter().chain([Chunk { len: 0, ..list(1)[0] }]).collect()),
-            ("adjacent", list(20).into_iter().chain([hole, hole]).collect()),
-        ];
-        for (why, chunks) in cases {
-            let size = chunks.iter().map(|c| c.len).sum();
-            let bytes = Bytes::from(encode(&chunks));
-            let e = decode(name(&bytes), bytes, size).expect_err("invalid");
-            assert!(e.to_string().contains(why), "{e}");
-        }
-        let mut bytes = encode(&list(20));
-        let size = list(20).iter().map(|c| c.len).sum();
-        assert!(decode(name(&bytes), Bytes::from(bytes.clone()), size + 1).is_err());
-        bytes.extend_from_slice(&[0x10, 1]);
-        let e = decode(name(&bytes), bytes.into(), size).expect_err("unknown field");
-        assert!(e.to_string().contains("canonical"), "{e}");
-    }
-
-    #[test]
-    fn the_longest_list_fits_its_limit() {
-        let one = encode(&[Chunk { id: Some(name(b"x")), len: MAX_CHUNK_LEN }]).len() as u64;
-        assert!(one * MAX_CHUNKS as u64 <= MAX_MANIFEST_LEN);
-    }
-}
+mod tests;

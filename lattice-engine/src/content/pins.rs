@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::manifest::Layout;
+use super::layout::Layout;
 use crate::id::ChunkId;
 
 #[derive(Debug, Default)]
@@ -26,11 +26,11 @@ struct State {
     touched: HashMap<ChunkId, u64>,
     /// Touched manifests, by time: what they name is touched too.
     manifests: Vec<(u64, Root)>,
-    readers: HashMap<u64, (Option<Root>, Arc<Layout>)>,
+    readers: HashMap<u64, Arc<Layout>>,
     condemned: HashSet<ChunkId>,
 }
 
-/// A manifest chunk and the size of the file it describes.
+/// The topmost manifest of a file and the file's size.
 pub(super) type Root = (ChunkId, u64);
 
 /// Adds what is to be spared to the set.
@@ -40,7 +40,7 @@ pub(super) type Expand<'a, E> = &'a dyn Fn(Spared, &mut HashSet<ChunkId>) -> Res
 #[derive(Debug, Default)]
 pub(super) struct Spared {
     pub manifests: Vec<Root>,
-    pub layouts: Vec<(Option<Root>, Arc<Layout>)>,
+    pub layouts: Vec<Arc<Layout>>,
 }
 
 impl Spared {
@@ -72,7 +72,7 @@ impl Pins {
         }
     }
 
-    /// The chunks that this manifest names are needed too.
+    /// The chunks below this manifest are needed too.
     pub fn touch_manifest(&self, root: Root) {
         let state = &mut *self.state.lock();
         if state.collecting || !state.holds.is_empty() {
@@ -83,10 +83,10 @@ impl Pins {
     }
 
     /// The number of the reader, and whether a collection is running: then the reader checks that its chunks are there.
-    pub fn open_reader(&self, root: Option<Root>, layout: Arc<Layout>) -> (u64, bool) {
+    pub fn open_reader(&self, layout: Arc<Layout>) -> (u64, bool) {
         let state = &mut *self.state.lock();
         state.clock += 1;
-        state.readers.insert(state.clock, (root, layout));
+        state.readers.insert(state.clock, layout);
         (state.clock, state.collecting)
     }
 

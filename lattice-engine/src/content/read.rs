@@ -14,12 +14,14 @@ use super::adopt::Contiguous;
 use super::chunker::ReadAt;
 use super::error::{ContentError, Result};
 use super::index::{FLAG_ZSTD, Location};
-use super::manifest::{self, Layout};
-use super::pins::Root;
+use super::layout::Layout;
+use super::manifest;
 use super::store::Inner;
 use crate::entry::{Chunk, Content};
 use crate::id::ChunkId;
 
+/// Runs that are looked for before anything is read: some 4 GiB in a tenth of a second.
+const MAX_CHECKED: usize = 1 << 16;
 /// How often a look-up is repeated when a collection moved the chunk meanwhile.
 const RETRIES: usize = 4;
 
@@ -123,24 +125,23 @@ impl Inner {
         stays || self.locate(id).is_ok_and(|now| now == Some(*location))
     }
 
-    /// The list that a manifest chunk holds.
+    /// The list that the topmost manifest of a file stands for.
     pub fn layout(&self, id: &ChunkId, size: u64) -> Result<Arc<Layout>> {
         if let Some(layout) = self.cache.layout(id).filter(|layout| layout.size() == size) {
             return Ok(layout);
         }
-        let layout = Arc::new(manifest::decode(*id, self.load(id)?, size)?);
+        let whole = manifest::load(*id, size, &mut |id| self.load(id).map(Some))?;
+        let layout = Arc::new(whole.ok_or(ContentError::Missing { chunk: *id })?);
         self.cache.keep_layout(*id, layout.clone());
         Ok(layout)
     }
 
-    /// Root and runs of a content; an inline one has none.
-    pub fn resolve(&self, content: &Content) -> Result<(Option<Root>, Arc<Layout>)> {
+    /// The runs of a content; an inline one has none.
+    pub fn resolve(&self, content: &Content) -> Result<Arc<Layout>> {
         match content {
-            Content::Inline(_) | Content::InLog(_) => Ok((None, Arc::new(Layout::new(Vec::new())))),
-            Content::Chunks(chunks) => Ok((None, Arc::new(Layout::new(chunks.clone())))),
-            Content::Manifest { manifest: Chunk { id: Some(id), .. }, size } => {
-                Ok((Some((*id, *size)), self.layout(id, *size)?))
-            }
+            Content::Inline(_) | Content::InLog(_) => Ok(Arc::new(Layout::new(Vec::new()))),
+            Content::Chunks(chunks) => Ok(Arc::new(Layout::new(chunks.clone()))),
+            Content::Manifest { manifest: Chunk { id: Some(id), .. }, size } => self.layout(id, *size),
             Content::Manifest { .. } => {
                 Err(ContentError::BadManifest { chunk: ChunkId([0; 32]), what: "it has no name" })
             }
@@ -171,9 +172,8 @@ impl Inner {
 }
 
 impl Inner {
-    fn must_have(&self, root: Option<Root>, layout: &Layout) -> Result<()> {
-        let ids = root.map(|(id, _)| id).into_iter().chain(layout.chunks().iter().filter_map(|c| c.id));
-        for id in ids {
+    fn must_have(&self, layout: &Layout) -> Result<()> {
+        for id in layout.ids() {
             if self.pins.is_condemned(&id) || self.locate(&id)?.is_none() {
                 return Err(ContentError::Missing { chunk: id });
             }
@@ -230,6 +230,25 @@ impl ContentReader {
             return Ok(read_inline(&opened.inline, buf, offset));
         }
         opened.inner.read_layout(&opened.layout, buf, offset)
+    }
+
+    /// Whether the chunks of a range are here, without reading them; of very many, the first ones.
+    ///
+    /// # Errors
+    /// [`ContentError::Missing`] names one that isn't.
+    pub fn check(&self, range: Range<u64>) -> Result<()> {
+        let (inner, layout) = (&self.opened.inner, self.layout());
+        if layout.is_empty() || range.start >= layout.size() {
+            return Ok(());
+        }
+        let runs =
+            (layout.find(range.start)..layout.len()).take_while(|i| layout.range(*i).start < range.end);
+        for id in runs.take(MAX_CHECKED).filter_map(|i| layout.chunks()[i].id) {
+            if !inner.locate(&id)?.is_some_and(|location| inner.usable(&location)) {
+                return Err(ContentError::Missing { chunk: id });
+            }
+        }
+        Ok(())
     }
 
     /// What is data and not a hole.
@@ -319,7 +338,7 @@ impl ContentStore {
         match content {
             Content::Inline(bytes) => Ok(read_inline(bytes, buf, offset)),
             Content::InLog(_) => Err(ContentError::InLog),
-            _ => self.inner.read_layout(&self.inner.resolve(content)?.1, buf, offset),
+            _ => self.inner.read_layout(&*self.inner.resolve(content)?, buf, offset),
         }
     }
 
@@ -331,23 +350,23 @@ impl ContentStore {
             Content::InLog(_) => return Err(ContentError::InLog),
             _ => Bytes::new(),
         };
-        let (root, layout) = self.inner.resolve(content)?;
+        let layout = self.inner.resolve(content)?;
         let digest = (content.size() >= self.inner.tuning.min_adopt).then(|| manifest::digest(content));
         let mut opened =
             Opened { inner: self.inner.clone(), inline, layout, digest, pinned: None, lent: OnceLock::new() };
         if !opened.layout.is_empty() {
-            let (number, collecting) = self.inner.pins.open_reader(root, opened.layout.clone());
+            let (number, collecting) = self.inner.pins.open_reader(opened.layout.clone());
             opened.pinned = Some(number);
             if collecting {
-                self.inner.must_have(root, &opened.layout)?;
+                self.inner.must_have(&opened.layout)?;
             }
         }
         Ok(ContentReader { opened: Arc::new(opened), pos: 0 })
     }
 
-    /// The runs of a content, its manifest resolved.
+    /// The runs of a content, its manifests resolved.
     pub fn chunks_of(&self, content: &Content) -> Result<Vec<Chunk>> {
-        Ok(self.inner.resolve(content)?.1.chunks().to_vec())
+        Ok(self.inner.resolve(content)?.chunks().to_vec())
     }
 
     /// Maximal ranges of data (`false`) and holes (`true`).
@@ -355,19 +374,17 @@ impl ContentStore {
         match content {
             Content::Inline(_) | Content::InLog(_) if content.size() == 0 => Ok(Vec::new()),
             Content::Inline(_) | Content::InLog(_) => Ok(vec![(0..content.size(), false)]),
-            _ => Ok(self.inner.resolve(content)?.1.extents()),
+            _ => Ok(self.inner.resolve(content)?.extents()),
         }
     }
 
-    /// Every chunk that a content needs, its manifest's own included: what a collection must be told is live.
+    /// Every chunk that a content needs, those of its manifests included: what a collection must be told is live.
     pub fn ids_of(&self, content: &Content) -> Result<Vec<ChunkId>> {
-        let (root, layout) = self.inner.resolve(content)?;
-        let manifest = root.map(|(id, _)| id);
-        Ok(manifest.into_iter().chain(layout.chunks().iter().filter_map(|c| c.id)).collect())
+        Ok(self.inner.resolve(content)?.ids().collect())
     }
 
-    /// Chunks of a content that are not here. With a manifest that is not here, that one alone: what it names is known
-    /// once it is.
+    /// Chunks of a content that are not here. Where manifests are not here, those alone: what they name is known once
+    /// they are.
     pub fn missing(&self, content: &Content) -> Result<Vec<ChunkId>> {
         let mut out = Vec::new();
         let mut want = |id: ChunkId| -> Result<bool> {
@@ -378,14 +395,20 @@ impl ContentStore {
             }
             Ok(here)
         };
-        if let Content::Manifest { manifest: Chunk { id: Some(id), .. }, size } = content {
-            if !want(*id)? {
-                return Ok(out);
+        let layout = match content {
+            Content::Manifest { manifest: Chunk { id: Some(id), .. }, size } => {
+                let mut get =
+                    |id: &ChunkId| if want(*id)? { self.inner.load(id).map(Some) } else { Ok(None) };
+                let whole = manifest::load(*id, *size, &mut get)?;
+                if whole.is_some() {
+                    self.inner.pins.touch_manifest((*id, *size));
+                }
+                whole.map(Arc::new)
             }
-            self.inner.pins.touch_manifest((*id, *size));
-        }
-        for chunk in self.inner.resolve(content)?.1.chunks() {
-            chunk.id.map(&mut want).transpose()?;
+            _ => Some(self.inner.resolve(content)?),
+        };
+        for id in layout.iter().flat_map(|layout| layout.chunks()).filter_map(|c| c.id) {
+            want(id)?;
         }
         out.sort_unstable();
         out.dedup();

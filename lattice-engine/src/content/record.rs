@@ -4,7 +4,7 @@
 use crate::id::ChunkId;
 
 use super::index::{FLAG_ZSTD, Location};
-use super::manifest::MAX_MANIFEST_LEN;
+use super::layout::MAX_CHUNK_LEN;
 
 pub(super) const PACK_MAGIC: &[u8; 8] = b"LATTPACK";
 pub(super) const VERSION: u32 = 1;
@@ -82,7 +82,7 @@ impl Record {
             flags: bytes[20],
             id: ChunkId::from_slice(&bytes[24..])?,
         };
-        let plausible = u64::from(record.len) <= MAX_MANIFEST_LEN
+        let plausible = u64::from(record.len) <= MAX_CHUNK_LEN
             && record.stored_len <= record.len
             && record.flags & !FLAG_ZSTD == 0
             && (record.flags & FLAG_ZSTD != 0 || record.stored_len == record.len);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::error::{ContentError, Result, io_at};
 use super::index::Location;
-use super::manifest::MAX_CHUNKS;
+use super::layout::MAX_CHUNKS;
 use super::record::{Header, PACK_HEADER, check_header, file_header, u32_at, u64_at};
 use crate::disk::{Disk, DiskFile, Open};
 use crate::id::ChunkId;

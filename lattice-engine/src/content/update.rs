@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::ContentStore;
 use super::chunker::{BLOCK, ReadAt, Scanner, Zeros};
 use super::error::{ContentError, Result};
-use super::manifest::{Layout, Runs};
+use super::layout::{Layout, Runs};
 use super::writer::Batch;
 use crate::entry::{Content, MAX_INLINE};
 

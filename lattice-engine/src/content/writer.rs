@@ -8,7 +8,8 @@ use bytes::Bytes;
 use super::chunker::{self, LOOKAHEAD, Piece, Step};
 use super::error::{ContentError, Result};
 use super::index::{FLAG_ZSTD, Location};
-use super::manifest::{self, Layout, MAX_MANIFEST_LEN, Runs};
+use super::layout::{Layout, MAX_CHUNK_LEN, Runs};
+use super::manifest;
 use super::record::{RECORD_HEADER, Record};
 use super::store::{Inner, Item};
 use super::{ContentStore, Pin};
@@ -86,15 +87,20 @@ impl Batch {
             self.flush(inner)?;
             return Ok(Content::Chunks(chunks));
         }
-        let list = manifest::encode(&chunks);
-        let id = self.add(inner, &list)?;
-        let layout = Arc::new(Layout::new(chunks));
+        let mut manifests = Vec::new();
+        let top = manifest::build(&chunks, &mut |bytes| {
+            let id = self.add(inner, bytes)?;
+            manifests.push(id);
+            Ok(id)
+        })?;
+        let layout = Arc::new(Layout::new(chunks).kept_in(manifests));
         let size = layout.size();
         self.flush(inner)?;
+        let Some(id) = top.id else { return Ok(Content::Manifest { manifest: top, size }) };
         inner.cache.keep_layout(id, layout);
-        // After the flush, because a collection reads the manifest; before that an update's reader pins what it names.
+        // After the flush, because a collection reads the manifests; before that an update's reader pins what they name.
         inner.pins.touch_manifest((id, size));
-        Ok(Content::Manifest { manifest: Chunk { id: Some(id), len: list.len() as u64 }, size })
+        Ok(Content::Manifest { manifest: top, size })
     }
 }
 
@@ -199,8 +205,8 @@ impl ContentStore {
     /// Stores one chunk that came from elsewhere, if its bytes are what its name says.
     pub fn put_chunk(&self, id: &ChunkId, bytes: &[u8]) -> Result<()> {
         let len = bytes.len() as u64;
-        if len > MAX_MANIFEST_LEN {
-            return Err(ContentError::ChunkTooLarge { len, max: MAX_MANIFEST_LEN });
+        if len > MAX_CHUNK_LEN {
+            return Err(ContentError::ChunkTooLarge { len, max: MAX_CHUNK_LEN });
         }
         let found = manifest::name(bytes);
         if found != *id {

@@ -3,8 +3,6 @@
 //! Ops of one entry on one key are applied in the entry's order. Applying an entry again is a no-op as long as it is a
 //! head; an entry that has been superseded must not be applied again, which the log's (author, seq) order rules out.
 
-use std::collections::BTreeMap;
-
 use crate::entry::{Attrs, EntryRef, Node};
 use crate::id::{EntryId, FileId};
 
@@ -26,7 +24,7 @@ impl Record {
     /// Sets what `attrs` sets and no later entry has set. Never brings anything back to life.
     pub fn apply_attr(&mut self, at: EntryRef, file_id: FileId, attrs: Attrs) {
         if !attrs.is_empty() {
-            self.attrs.entry(file_id).or_default().apply(at, attrs);
+            self.attrs.of(file_id).apply(at, attrs);
         }
     }
 
@@ -40,15 +38,10 @@ impl Record {
     /// Takes out the registers of files that no head is a version of. They still count, because an entry that is yet to
     /// come may bring such a file back: the caller keeps them elsewhere and gives them back with [`Record::wake`] before
     /// it applies an op on that file. So the record of a name that is replaced all day stays small.
-    pub fn take_dormant(&mut self) -> BTreeMap<FileId, FileAttrs> {
+    pub fn take_dormant(&mut self) -> Vec<(FileId, FileAttrs)> {
         let heads = &self.heads;
         let is_head = |id: &FileId| heads.iter().any(|h| h.node.as_ref().is_some_and(|n| n.file_id == *id));
-        if self.attrs.keys().all(is_head) {
-            return BTreeMap::new();
-        }
-        let (awake, dormant): (_, BTreeMap<_, _>) =
-            std::mem::take(&mut self.attrs).into_iter().partition(|(id, _)| is_head(id));
-        self.attrs = awake;
+        let dormant = self.attrs.take(is_head);
         self.dormant += dormant.len() as u32;
         dormant
     }
@@ -56,7 +49,7 @@ impl Record {
     /// Puts back the registers of one file, merging them with what the record has.
     pub fn wake(&mut self, file_id: FileId, attrs: FileAttrs) {
         self.dormant = self.dormant.saturating_sub(1);
-        self.attrs.entry(file_id).or_default().merge(attrs);
+        self.attrs.of(file_id).merge(attrs);
     }
 }
 

@@ -4,10 +4,12 @@
 //! reaches it was checked by `entry` and `chain`, and no version is dropped by merging, only by being superseded.
 
 mod apply;
+mod files;
 mod record;
 mod view;
 
 pub use crate::entry::EntryRef;
+pub use files::Files;
 pub use record::{Below, FileAttrs, Head, HeadNode, Record, Register};
 
 #[cfg(test)]

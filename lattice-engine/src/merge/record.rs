@@ -8,6 +8,8 @@ use crate::entry::{Content, EntryRef, Time, Value};
 use crate::hlc::Hlc;
 use crate::id::FileId;
 
+use super::files::Files;
+
 /// One concurrent version of a key: an entry that no other stored entry has superseded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
@@ -58,7 +60,7 @@ pub struct Record {
     /// Sorted by [`EntryRef`].
     pub heads: Vec<Head>,
     /// By file id. Kept beside a tombstone: an edit concurrent with the delete brings the file back as it was.
-    pub attrs: BTreeMap<FileId, FileAttrs>,
+    pub attrs: Files,
     pub below: Below,
     /// How many files' registers are kept apart from it: see [`Record::take_dormant`].
     pub dormant: u32,

@@ -14,7 +14,7 @@ use super::error::{FrameError, NetError, Result};
 use super::link::Link;
 use super::stores::Local;
 use super::{Shared, frame};
-use crate::content::MAX_MANIFEST_LEN;
+use crate::content::MAX_CHUNK_LEN;
 use crate::id::{ChunkId, StoreId};
 use crate::wire::v1;
 use crate::wire::v1::stream_open::Kind as Open;
@@ -28,7 +28,8 @@ const QUEUE: usize = 8;
 /// After a chunk that could not be kept.
 const PAUSE: Duration = Duration::from_millis(500);
 const MAX_REQUEST: usize = 64 * PER_REQUEST;
-const MAX_ANSWER: usize = MAX_MANIFEST_LEN as usize + 128;
+/// A chunk and its framing; the nodes of manifests are smaller.
+const MAX_ANSWER: usize = MAX_CHUNK_LEN as usize + 128;
 /// Below everything that says what there is.
 const PRIORITY: i32 = -10;
 

@@ -6,7 +6,7 @@ use crate::content::{ChunkIndex, IndexBatch, IndexError, Location};
 use crate::id::ChunkId;
 
 use super::db::State;
-use super::tables::{CHUNKS, PACKS};
+use super::tables::{CHUNKS, ChunkRow, PACKS};
 
 type Result<T> = std::result::Result<T, IndexError>;
 
@@ -41,18 +41,18 @@ impl State {
         }
         Self::apply_chunks(&txn, batch)?;
         txn.commit()?;
+        self.committed();
         Ok(())
     }
 }
 
-fn location((pack, offset, stored_len, len, flags): (u64, u64, u32, u32, u8)) -> Location {
+fn location((pack, offset, stored_len, len, flags): ChunkRow) -> Location {
     Location { pack, offset, stored_len, len, flags }
 }
 
 impl ChunkIndex for State {
     fn get(&self, id: &ChunkId) -> Result<Option<Location>> {
-        let table = self.db.begin_read()?.open_table(CHUNKS)?;
-        Ok(table.get(id.as_bytes())?.map(|row| location(row.value())))
+        Ok(self.begin()?.chunks.get(id.as_bytes())?.map(|row| location(row.value())))
     }
 
     fn apply(&self, batch: &IndexBatch, durable: bool) -> Result<()> {

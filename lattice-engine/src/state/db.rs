@@ -20,12 +20,14 @@ use crate::log::Position;
 use crate::merge::{FileAttrs, Record};
 
 use super::backend::Backend;
+use super::codec;
 use super::overlay::{Snapshot, TipRow};
-use super::rows::{self, Authors, RowKey};
+use super::rows::{Authors, RowKey};
 use super::tables::*;
 
-/// redb's page cache. At its default it takes most of a gigabyte; measured at a million keys of 390 bytes each, this keeps most pages that random reads touch.
-const CACHE_BYTES: usize = 96 << 20;
+/// redb's page cache. At its default it takes most of a gigabyte. A million keys take some 160 bytes each, so that this
+/// holds nearly all of them and the process stays under 300 MB.
+const CACHE_BYTES: usize = 160 << 20;
 
 /// What went wrong with a state file.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +83,8 @@ impl Authors for AuthorTable {
 /// An open state file. Every call may come from any thread; one `apply` at a time.
 #[derive(Debug)]
 pub struct State {
+    /// What reads share until the next commit. Before `db`: redb is closed without readers.
+    latest: RwLock<Option<Arc<Opened>>>,
     pub(super) db: Database,
     path: PathBuf,
     file: Arc<dyn DiskFile>,
@@ -114,7 +118,8 @@ impl State {
             .set_cache_size(CACHE_BYTES)
             .create_with_backend(Backend(file.clone()))
             .map_err(|e| open_failed(path, e.into()))?;
-        let mut state = Self { db, path: path.into(), file, authors: RwLock::default() };
+        let latest = RwLock::default();
+        let mut state = Self { latest, db, path: path.into(), file, authors: RwLock::default() };
         let found = state.prepare().map_err(|e| open_failed(path, e))?;
         if found > STATE_VERSION {
             return Err(StateError::Future { path: path.into(), found });
@@ -161,9 +166,33 @@ impl State {
 
     /// A consistent view of what has been applied.
     pub fn read(&self) -> Result<StateRead<'_>> {
-        let txn = self.db.begin_read().map_err(|e| self.damaged(&e))?;
-        let records = txn.open_table(RECORDS).map_err(|e| self.damaged(&e))?;
-        Ok(StateRead { state: self, txn, records })
+        let at = self.begin().map_err(|e| self.damaged(&e))?;
+        Ok(StateRead { state: self, at })
+    }
+
+    pub(super) fn begin(&self) -> std::result::Result<Arc<Opened>, redb::Error> {
+        if let Some(at) = self.latest.read().clone() {
+            return Ok(at);
+        }
+        let mut latest = self.latest.write();
+        Ok(match &*latest {
+            Some(at) => at.clone(),
+            // IMPORTANT: begun under the lock, so that `committed`, which takes it after a commit, never leaves here
+            // what was begun before that commit.
+            None => latest.insert(Arc::new(self.begin_anew()?)).clone(),
+        })
+    }
+
+    fn begin_anew(&self) -> std::result::Result<Opened, redb::Error> {
+        let txn = self.db.begin_read()?;
+        let records = txn.open_table(RECORDS)?;
+        let chunks = txn.open_table(CHUNKS)?;
+        Ok(Opened { txn, records, chunks })
+    }
+
+    /// There is something newer to read, and the pages that it replaced can be used again.
+    pub(super) fn committed(&self) {
+        self.latest.write().take();
     }
 
     /// Applies a batch. `durable` only after the log and the packs were synced up to it.
@@ -184,11 +213,13 @@ impl State {
         {
             let mut records = txn.open_table(RECORDS)?;
             let mut conflicts = txn.open_table(CONFLICTS)?;
+            // Nearly always: spares a look-up for each record.
+            let none = conflicts.is_empty()?;
             for (row, record) in &batch.records {
-                records.insert(&row.0[..], &rows::encode(record, &mut *authors)[..])?;
+                records.insert(&row.0[..], &codec::encode(record, &mut *authors)[..])?;
                 if record.conflict() > 0 {
                     conflicts.insert(&row.0[..], ())?;
-                } else {
+                } else if !none {
                     conflicts.remove(&row.0[..])?;
                 }
             }
@@ -197,9 +228,9 @@ impl State {
                 let key = (&row.0[..], file.as_bytes());
                 match attrs {
                     Some(attrs) => {
-                        let alone =
-                            Record { attrs: [(*file, (**attrs).clone())].into(), ..Record::default() };
-                        dormant.insert(key, &rows::encode(&alone, &mut *authors)[..])?;
+                        let attrs = [(*file, (**attrs).clone())].into_iter().collect();
+                        let alone = Record { attrs, ..Record::default() };
+                        dormant.insert(key, &codec::encode(&alone, &mut *authors)[..])?;
                     }
                     None => drop(dormant.remove(key)?),
                 }
@@ -242,6 +273,7 @@ impl State {
         }
         drop(authors);
         txn.commit()?;
+        self.committed();
         Ok(())
     }
 
@@ -258,6 +290,7 @@ impl State {
         }
         drop(authors);
         txn.commit()?;
+        self.committed();
         Ok(())
     }
 
@@ -293,17 +326,24 @@ fn damaged(path: &Path, e: &dyn std::fmt::Display) -> StateError {
     StateError::Damaged { path: path.into(), why: e.to_string() }
 }
 
-/// A consistent view of the file: what a concurrent `apply` does is not seen.
-pub struct StateRead<'a> {
-    state: &'a State,
+/// A read transaction and the tables that nearly every read wants: opening them costs more than a look-up.
+pub(super) struct Opened {
     txn: redb::ReadTransaction,
     records: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    pub(super) chunks: ReadOnlyTable<&'static [u8; 32], ChunkRow>,
 }
 
-impl std::fmt::Debug for StateRead<'_> {
+impl std::fmt::Debug for Opened {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StateRead").finish_non_exhaustive()
+        f.debug_struct("Opened").finish_non_exhaustive()
     }
+}
+
+/// A consistent view of the file: what a concurrent `apply` does is not seen.
+#[derive(Debug)]
+pub struct StateRead<'a> {
+    state: &'a State,
+    at: Arc<Opened>,
 }
 
 impl StateRead<'_> {
@@ -312,11 +352,11 @@ impl StateRead<'_> {
     }
 
     fn decode(&self, row: &[u8]) -> Result<Record> {
-        rows::decode(row, &*self.state.authors.read()).ok_or_else(|| self.err(&"a record can't be decoded"))
+        codec::decode(row, &*self.state.authors.read()).ok_or_else(|| self.err(&"a record can't be decoded"))
     }
 
     pub fn record(&self, row: &RowKey) -> Result<Option<Record>> {
-        match self.records.get(&row.0[..]).map_err(|e| self.err(&e))? {
+        match self.at.records.get(&row.0[..]).map_err(|e| self.err(&e))? {
             Some(found) => self.decode(found.value()).map(Some),
             None => Ok(None),
         }
@@ -324,7 +364,7 @@ impl StateRead<'_> {
 
     /// The registers of a file that no head of the row is a version of.
     pub fn dormant(&self, row: &RowKey, file: &FileId) -> Result<Option<FileAttrs>> {
-        let table = self.txn.open_table(DORMANT).map_err(|e| self.err(&e))?;
+        let table = self.at.txn.open_table(DORMANT).map_err(|e| self.err(&e))?;
         match table.get((&row.0[..], file.as_bytes())).map_err(|e| self.err(&e))? {
             Some(found) => Ok(self.decode(found.value())?.attrs.remove(file)),
             None => Ok(None),
@@ -339,7 +379,7 @@ impl StateRead<'_> {
     ) -> Result<impl Iterator<Item = Result<(RowKey, Record)>>> {
         use std::ops::Bound::{Excluded, Unbounded};
         let bounds = (Excluded(&after.0[..]), Unbounded);
-        let rows = self.records.range::<&[u8]>(bounds).map_err(|e| self.err(&e))?;
+        let rows = self.at.records.range::<&[u8]>(bounds).map_err(|e| self.err(&e))?;
         let prefix = prefix.to_vec();
         Ok(rows
             .map(move |row| {
@@ -355,7 +395,7 @@ impl StateRead<'_> {
 
     /// The rows in conflict, below any key.
     pub fn conflicts(&self) -> Result<Vec<RowKey>> {
-        let table = self.txn.open_table(CONFLICTS).map_err(|e| self.err(&e))?;
+        let table = self.at.txn.open_table(CONFLICTS).map_err(|e| self.err(&e))?;
         let rows = table.iter().map_err(|e| self.err(&e))?;
         rows.map(|row| {
             let (key, ()) = row.map(|(k, v)| (k, v.value())).map_err(|e| self.err(&e))?;
@@ -365,7 +405,7 @@ impl StateRead<'_> {
     }
 
     pub fn conflict_count(&self) -> Result<u64> {
-        let table = self.txn.open_table(CONFLICTS).map_err(|e| self.err(&e))?;
+        let table = self.at.txn.open_table(CONFLICTS).map_err(|e| self.err(&e))?;
         table.len().map_err(|e| self.err(&e))
     }
 
@@ -374,7 +414,7 @@ impl StateRead<'_> {
         let Some(index) = self.state.authors.read().indexes.get(author).copied() else {
             return Ok(None);
         };
-        let table = self.txn.open_table(ENTRIES).map_err(|e| self.err(&e))?;
+        let table = self.at.txn.open_table(ENTRIES).map_err(|e| self.err(&e))?;
         let row = table.get((index, seq)).map_err(|e| self.err(&e))?;
         Ok(row.map(|row| {
             let (segment, offset, len, id) = row.value();
@@ -383,7 +423,7 @@ impl StateRead<'_> {
     }
 
     pub fn tips(&self) -> Result<Vec<(NodeId, TipRow)>> {
-        let table = self.txn.open_table(TIPS).map_err(|e| self.err(&e))?;
+        let table = self.at.txn.open_table(TIPS).map_err(|e| self.err(&e))?;
         let authors = self.state.authors.read();
         let rows = table.iter().map_err(|e| self.err(&e))?;
         rows.map(|row| {
@@ -397,7 +437,7 @@ impl StateRead<'_> {
     }
 
     pub fn intents(&self) -> Result<Vec<(u64, Bytes)>> {
-        let table = self.txn.open_table(INTENTS).map_err(|e| self.err(&e))?;
+        let table = self.at.txn.open_table(INTENTS).map_err(|e| self.err(&e))?;
         let rows = table.iter().map_err(|e| self.err(&e))?;
         rows.map(|row| {
             let (id, body) = row.map_err(|e| self.err(&e))?;
@@ -407,7 +447,7 @@ impl StateRead<'_> {
     }
 
     pub fn applied(&self) -> Result<Applied> {
-        let meta = self.txn.open_table(META).map_err(|e| self.err(&e))?;
+        let meta = self.at.txn.open_table(META).map_err(|e| self.err(&e))?;
         let get = |name: &'static str| -> Result<Option<u64>> {
             Ok(meta.get(name).map_err(|e| self.err(&e))?.map(|v| v.value()))
         };

@@ -2,7 +2,8 @@
 //! the store again replays the log into the same rows.
 //!
 //! - [`tables`]: every redb table, in one documented file
-//! - [`rows`]: the bytes of a row, from and to [`Record`](crate::merge::Record)
+//! - [`rows`]: the key of a row
+//! - [`codec`]: its bytes, from and to [`Record`](crate::merge::Record)
 //! - [`db`]: one database file: open, read, apply a batch
 //! - [`overlay`]: what is newer than redb, in memory and bounded
 //!
@@ -10,6 +11,7 @@
 
 mod backend;
 mod chunks;
+mod codec;
 pub mod db;
 pub mod overlay;
 mod replace;

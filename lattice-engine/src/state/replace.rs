@@ -44,6 +44,7 @@ impl State {
             txn.set_durability(Durability::None)?;
             wipe(&txn)?;
             txn.commit()?;
+            self.committed();
             Ok(())
         };
         clear().map_err(|e| self.damaged(&e))
@@ -83,6 +84,7 @@ impl State {
         }
         copy!(RECORDS, CONFLICTS, DORMANT, ENTRIES, TIPS, INTENTS, META);
         txn.commit()?;
+        self.committed();
         Ok(())
     }
 }

@@ -3,13 +3,13 @@
 use redb::TableDefinition;
 
 /// Bumped whenever a row's meaning changes. An older file is rebuilt; a newer one is refused.
-pub const STATE_VERSION: u64 = 1;
+pub const STATE_VERSION: u64 = 2;
 
-/// `parent ‖ 0x00 ‖ name` -> `RecordRow` (state.proto). Raw key order would interleave `a/b`, `a/b.txt` and `a/b/c`;
+/// `parent ‖ 0x00 ‖ name` -> a record (`codec`). Raw key order would interleave `a/b`, `a/b.txt` and `a/b/c`;
 /// in this one a directory's children are one range, so `readdir` is a scan. The root's own row has the empty key.
 pub const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
 
-/// (row key, file id) -> `RecordRow` with that file's registers alone: of files that no head of the key is a version of
+/// (row key, file id) -> a record with that file's registers alone: of files that no head of the key is a version of
 /// any more. Apart, so that the record of a name that is replaced all day stays small.
 pub const DORMANT: TableDefinition<'_, (&[u8], &[u8; 16]), &[u8]> = TableDefinition::new("dormant");
 
@@ -31,7 +31,9 @@ pub const AUTHORS: TableDefinition<'_, u32, &[u8; 32]> = TableDefinition::new("a
 pub const TIPS: TableDefinition<'_, u32, (u64, u64, &[u8; 32])> = TableDefinition::new("tips");
 
 /// Chunk id -> (pack, offset, stored length, plain length, flags).
-pub const CHUNKS: TableDefinition<'_, &[u8; 32], (u64, u64, u32, u32, u8)> = TableDefinition::new("chunks");
+pub const CHUNKS: TableDefinition<'_, &[u8; 32], ChunkRow> = TableDefinition::new("chunks");
+
+pub type ChunkRow = (u64, u64, u32, u32, u8);
 
 /// Pack -> how far its records are in `CHUNKS`.
 pub const PACKS: TableDefinition<'_, u64, u64> = TableDefinition::new("packs");

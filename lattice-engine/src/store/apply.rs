@@ -133,7 +133,7 @@ impl<'a> Applier<'a> {
         let mut record = self.load(&row)?;
         let before = Shape::of(&record);
         let live = record.is_live();
-        if let Some(file) = file.filter(|f| record.dormant > 0 && !record.attrs.contains_key(f)) {
+        if let Some(file) = file.filter(|f| record.dormant > 0 && !record.attrs.contains(f)) {
             self.wake(&row, file, Arc::make_mut(&mut record))?;
         }
         apply(Arc::make_mut(&mut record));
@@ -212,14 +212,20 @@ impl Shape {
     }
 }
 
-/// Where `needle` stands in `hay`, from `from` on. A decoded op's bytes share the payload's memory, so that is tried before a
-/// search; and ops stand in the payload in their order, so that all searches together go through it once.
+/// Where `needle` stands in `hay`, at or after `from`: ops stand in a payload in their order, and a search from its start
+/// for each of many would take most of the time of a large commit. Any occurrence serves, for the bytes are the same. A
+/// decoded op's bytes share the payload's memory, so that is tried before a search.
 fn find(hay: &[u8], needle: &[u8], from: usize) -> Option<usize> {
     let offset = (needle.as_ptr() as usize).wrapping_sub(hay.as_ptr() as usize);
     if offset.checked_add(needle.len()).is_some_and(|end| end <= hay.len()) {
         return Some(offset);
     }
-    hay.get(from..)?.windows(needle.len()).position(|w| w == needle).map(|at| from + at)
+    let rest = hay.get(from..)?;
+    // Comparing a first byte by hand spares a call for each place.
+    let (first, tail) = needle.split_first()?;
+    let last = rest.len().checked_sub(tail.len())?;
+    let found = (0..last).find(|i| rest[*i] == *first && rest[i + 1..].starts_with(tail))?;
+    Some(from + found)
 }
 
 /// The native programs. An instruction for any other stalls the projection.

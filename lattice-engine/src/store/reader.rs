@@ -103,6 +103,23 @@ impl Reader {
         }
     }
 
+    /// Whether what a range needs is here, as far as that can be told without reading it: for who can't take back what
+    /// is sent. A reader that waits for what isn't here waits for the range's beginning only.
+    ///
+    /// # Errors
+    /// As the read would fail.
+    pub fn check(&self, range: Range<u64>) -> Result<()> {
+        match &self.source {
+            Source::Small(_) => Ok(()),
+            Source::Large(reader) => match (reader.check(range.clone()), &self.waits) {
+                (Err(e), Some(waits)) if e.absent().is_some() => {
+                    waits.store.bring(&waits.content, &(range.start..range.start + 1))
+                }
+                (checked, _) => checked.map_err(StoreError::Content),
+            },
+        }
+    }
+
     /// All of it, in memory: for values known to be small.
     pub fn read_all(&self) -> Result<Bytes> {
         if let Source::Small(bytes) = &self.source {

@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn one_message_has_one_encoding() {
         let canonical = [0x08, 5, 0x10, 1];
-        let time = v1::U32Register { r#ref: 5, value: 1 };
+        let time = v1::Time { s: -3, ns: 1 };
         assert_eq!(decode_strict(&canonical[..]), Ok(time));
         let others: [&[u8]; 5] = [
             &[0x10, 1, 0x08, 5],
@@ -104,10 +104,10 @@ mod tests {
         ];
         for other in others {
             let len = other.len();
-            let refused = decode_strict::<v1::U32Register>(other);
+            let refused = decode_strict::<v1::Time>(other);
             assert_eq!(refused, Err(WireError::NotCanonical { len }));
         }
-        assert!(matches!(decode_strict::<v1::U32Register>(&[0x08][..]), Err(WireError::Malformed(_))));
+        assert!(matches!(decode_strict::<v1::Time>(&[0x08][..]), Err(WireError::Malformed(_))));
     }
 
     #[test]

@@ -77,6 +77,11 @@ impl<'c> Request<'c> {
         self
     }
 
+    /// What is asked for, with its query.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     pub async fn send(self) -> Result<Response> {
         let mut request = axum::http::Request::builder()
             .method(self.method)

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use axum::body::{Body, Bytes};
+use axum::http::{StatusCode, header};
 use clap::Args;
 use indicatif::ProgressBar;
 use tokio::sync::mpsc;
@@ -17,7 +18,7 @@ use super::error::{Error, Result};
 use super::output::bytes;
 use super::progress;
 use super::target::{Target, store_route};
-use crate::client::Response;
+use crate::client::{Client, ClientError, Response};
 use crate::http::body::BUFFER;
 use crate::http::model::ImportDoc;
 
@@ -41,9 +42,9 @@ pub async fn export(ctx: &Context, args: ExportArgs) -> Result<()> {
     let client = ctx.client().await?;
     let answer = client.get(store_route(&store, "export")).patient().send().await?;
     let written = if args.file == Path::new("-") {
-        download(answer, &mut io::stdout().lock(), &progress::bytes(None, "export")).await?
+        download(answer.into(), &mut io::stdout().lock(), &progress::bytes(None, "export")).await?
     } else {
-        to_file(answer, &args.file, "export").await?
+        to_file(answer.into(), &args.file, "export").await?
     };
     if ctx.out.json && args.file != Path::new("-") {
         return ctx.out.doc(&serde_json::json!({ "store": store, "bytes": written }));
@@ -53,7 +54,7 @@ pub async fn export(ctx: &Context, args: ExportArgs) -> Result<()> {
 }
 
 /// Writes a body to a file that appears whole or not at all. Returns its size.
-pub async fn to_file(answer: Response, file: &Path, what: &str) -> Result<u64> {
+pub async fn to_file(answer: Download<'_>, file: &Path, what: &str) -> Result<u64> {
     let temporary = beside(file);
     let failed = |done| move |source| Error::File { path: file.into(), done, source };
     let mut out = File::options().write(true).create_new(true).open(&temporary).map_err(failed("written"))?;
@@ -76,25 +77,89 @@ fn beside(file: &Path) -> PathBuf {
     file.with_file_name(name)
 }
 
+/// A body to be copied.
+#[derive(Debug)]
+pub struct Download<'c> {
+    answer: Response,
+    rest: Option<Rest<'c>>,
+}
+
+/// Where the rest of a body can be asked for.
+#[derive(Debug)]
+struct Rest<'c> {
+    client: &'c Client,
+    path: String,
+    tag: String,
+}
+
+impl From<Response> for Download<'_> {
+    fn from(answer: Response) -> Self {
+        Self { answer, rest: None }
+    }
+}
+
+impl<'c> Download<'c> {
+    /// The answer to a `GET` of `path`, which takes ranges.
+    pub fn with_rest(answer: Response, client: &'c Client, path: String) -> Self {
+        let tag = answer.header("etag").map(str::to_owned);
+        Self { answer, rest: tag.map(|tag| Rest { client, path, tag }) }
+    }
+}
+
+impl Download<'_> {
+    /// The body's size, where it was told.
+    pub fn size(&self) -> Option<u64> {
+        self.answer.size()
+    }
+}
+
+impl Rest<'_> {
+    /// A body that breaks off can't say why; the answer to a request for what is missing can. `None`: what it was is
+    /// gone.
+    async fn from(&self, at: u64) -> std::result::Result<Option<Response>, ClientError> {
+        let request = self.client.get(self.path.clone()).header(header::RANGE, &format!("bytes={at}-"));
+        let answer = request.header(header::IF_RANGE, &self.tag).send().await?;
+        Ok((answer.status == StatusCode::PARTIAL_CONTENT).then_some(answer))
+    }
+}
+
 /// Copies a body; returns its size.
 ///
 /// # Errors
 /// A body that breaks off: what came before it has been written.
-pub async fn download(mut answer: Response, out: &mut dyn Write, bar: &ProgressBar) -> Result<u64> {
-    let mut size = 0;
-    let broke_off = |size, e| {
-        let detail =
-            format!("it broke off after {size} bytes ({e}): the daemon's log says why (`lattice paths`)");
-        Error::Failed(detail)
-    };
-    while let Some(bytes) = answer.chunk().await.map_err(|e| broke_off(size, e))? {
-        out.write_all(&bytes)?;
-        size += bytes.len() as u64;
-        bar.inc(bytes.len() as u64);
+pub async fn download(mut from: Download<'_>, out: &mut dyn Write, bar: &ProgressBar) -> Result<u64> {
+    let (mut size, mut asked) = (0, None);
+    loop {
+        let e = match from.answer.chunk().await {
+            Ok(None) => break,
+            Ok(Some(bytes)) => {
+                out.write_all(&bytes)?;
+                size += bytes.len() as u64;
+                bar.inc(bytes.len() as u64);
+                continue;
+            }
+            Err(e) => e,
+        };
+        // Once for each place: an answer that brings nothing more brings nothing the next time either.
+        let rest = from.rest.as_ref().filter(|_| asked.replace(size) != Some(size));
+        match rest {
+            Some(rest) => match rest.from(size).await {
+                Ok(Some(answer)) => from.answer = answer,
+                Err(ClientError::Problem(problem)) => return Err((*problem).into()),
+                Ok(None) | Err(_) => return Err(broke_off(size, &e)),
+            },
+            None => return Err(broke_off(size, &e)),
+        }
     }
     out.flush()?;
     bar.finish_and_clear();
     Ok(size)
+}
+
+fn broke_off(size: u64, e: &ClientError) -> Error {
+    Error::Failed(format!(
+        "it broke off after {size} bytes ({e}): the daemon's log says why (`lattice paths`)"
+    ))
 }
 
 pub async fn import(ctx: &Context, args: ImportArgs) -> Result<()> {

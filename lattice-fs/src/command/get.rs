@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::bundle::{download, to_file};
+use super::bundle::{Download, download, to_file};
 use super::context::Context;
 use super::error::{Error, Result};
 use super::progress;
@@ -26,9 +26,10 @@ pub struct GetArgs {
 
 pub async fn run(ctx: &Context, args: GetArgs) -> Result<()> {
     let target = Target::key(&args.key)?;
-    let request = ctx.client().await?;
-    let answer =
-        request.get(target.route("keys")).query_opt("version", args.version.as_deref()).send().await?;
+    let client = ctx.client().await?;
+    let request = client.get(target.route("keys")).query_opt("version", args.version.as_deref());
+    let path = request.path().to_owned();
+    let answer = Download::with_rest(request.send().await?, &client, path);
     let what = |e| match e {
         Error::Failed(detail) => Error::Failed(format!("{}: {detail}", target.name())),
         other => other,

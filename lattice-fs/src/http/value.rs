@@ -128,7 +128,10 @@ fn found(
 ) -> Result<Found> {
     let kind = Kind::of(value);
     let (bytes, mime) = match value {
-        Value::File(content) => (Source::File(store.read_waiting(content)?), mime::of(key, attrs)),
+        Value::File(content) => {
+            let reader = store.read_waiting(content).map_err(|e| named(key, e.into()))?;
+            (Source::File(reader), mime::of(key, attrs))
+        }
         Value::Symlink(target) => (Source::Target(target.clone()), "inode/symlink".into()),
         Value::Dir => return Err(version::is_a_directory(key)),
         Value::Fifo | Value::Socket => {
@@ -174,7 +177,8 @@ fn if_range_holds(headers: &HeaderMap, tag: &str) -> bool {
     headers.get(header::IF_RANGE).is_none_or(|v| v.as_bytes() == tag.as_bytes())
 }
 
-/// The first block is read before anything is answered: what can't be read is then an error and no broken body.
+/// What is missing, and whether the first block can be read, is found out before anything is answered: then it is an
+/// error and no broken body. Where damage further on breaks a body off, a request for the rest begins with that block.
 async fn send(source: Source, range: Range<u64>, key: Key, stop: CancellationToken) -> Result<Body> {
     let reader = match source {
         Source::Target(target) => {
@@ -184,6 +188,7 @@ async fn send(source: Source, range: Range<u64>, key: Key, stop: CancellationTok
     };
     blocking(move || {
         let mut part = Part { reader, range, key };
+        part.reader.check(part.range.clone()).map_err(|e| part.broken(e.into()))?;
         let first = part.next()?;
         if part.range.is_empty() {
             return Ok(Body::from(first));
@@ -206,16 +211,24 @@ struct Part {
     key: Key,
 }
 
+/// What is wrong with a value says whose it is.
+fn named(key: &Key, p: Problem) -> Problem {
+    Problem { detail: format!("{key}: {}", p.detail), ..p }
+}
+
 impl Part {
+    fn broken(&self, p: Problem) -> Problem {
+        named(&self.key, p)
+    }
+
     /// The next block; the range says what is left after it.
     fn next(&mut self) -> Result<Vec<u8>> {
         let want = (self.range.end - self.range.start).min(BUFFER as u64) as usize;
         let mut block = vec![0; want];
-        let broken = |p: Problem| Problem { detail: format!("{}: {}", self.key, p.detail), ..p };
-        let n = self.reader.read_at(&mut block, self.range.start).map_err(|e| broken(e.into()))?;
+        let n = self.reader.read_at(&mut block, self.range.start).map_err(|e| self.broken(e.into()))?;
         if n < want {
             let detail = format!("its bytes end at {}", self.range.start + n as u64);
-            return Err(broken(Problem::new(Code::Damaged, detail)));
+            return Err(self.broken(Problem::new(Code::Damaged, detail)));
         }
         self.range.start += n as u64;
         Ok(block)

@@ -4,6 +4,7 @@ mod damage;
 mod explorer;
 mod figures;
 mod gc;
+mod large;
 mod model;
 mod sharing;
 

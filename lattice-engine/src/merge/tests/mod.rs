@@ -86,7 +86,7 @@ pub(super) fn oracle(events: &[Event]) -> Record {
         }
     }
     record.heads.sort_by_key(|h| h.entry);
-    record.attrs = registers(events);
+    record.attrs = registers(events).into_iter().collect();
     record
 }
 

@@ -228,7 +228,7 @@ fn registers_that_sleep_are_not_forgotten() {
                 prop_assert_eq!(asleep.insert(id, attrs), None);
             }
             let is_head = |id| record.live_heads().any(|h| h.node.as_ref().is_some_and(|n| n.file_id == id));
-            prop_assert!(record.attrs.keys().all(|id| is_head(*id)));
+            prop_assert!(record.attrs.iter().all(|(id, _)| is_head(*id)));
         }
         for (id, attrs) in asleep {
             record.wake(id, attrs);

@@ -3,6 +3,7 @@
 
 mod keys;
 mod mesh;
+mod mounted_keys;
 mod places;
 mod report;
 mod works;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use lattice_tests::fixture::Scratch;
 
 use places::{Place, Places};
 use report::Report;
@@ -116,9 +118,14 @@ fn progress(text: &str) {
 fn measure_keys(quick: bool, report: &mut Report) -> Result<()> {
     let many = if quick { 20_000 } else { 1_000_000 };
     progress(&format!("{many} {KEYS}"));
-    let small = keys::measure(1_000)?;
-    let large = keys::measure(many)?;
+    let scratch = Scratch::new()?;
+    let homes = [scratch.join("few"), scratch.join("many")];
+    let small = keys::measure(1_000, &homes[0].join("data"))?;
+    let large = keys::measure(many, &homes[1].join("data"))?;
     report.add_keys(&small, &large);
+    progress(&format!("{many} {KEYS}, mounted"));
+    let [small, large] = mounted_keys::measure([(&homes[0], 1_000), (&homes[1], many)])?;
+    report.add_mounted_keys(many, &small, &large);
     progress("");
     Ok(())
 }

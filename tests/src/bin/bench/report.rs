@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::keys::Measured;
 use crate::mesh::{Asked, Figure};
+use crate::mounted_keys::Mounted;
 use crate::places::Place;
 use crate::works::{Goal, Unit, Work};
 
@@ -72,7 +73,6 @@ impl Report {
 
     /// A store with many keys, and how much dearer an operation is there than in a small one.
     pub fn add_keys(&mut self, small: &Measured, large: &Measured) {
-        let asked = |bound: f64| if self.quick { Asked::Nothing } else { Asked::AtMost(bound) };
         let name = |what: &str| format!("{} keys: {what}", large.keys);
         let plain = |what: &str, unit, value| Fact {
             name: name(what),
@@ -86,29 +86,55 @@ impl Report {
             name: name(what),
             unit,
             value,
-            asked: asked(bound),
+            asked: self.asked(bound),
             target: format!("<= {bound}"),
             beside: None,
         };
-        let beside = |what: &str, value: f64, at_small: f64| Fact {
-            name: name(what),
-            unit: "us",
-            value,
-            asked: asked(1.5 * at_small),
-            target: format!("<= 1.5 x {at_small:.1} at {}", small.keys),
-            beside: None,
-        };
+        let beside = |what: &str, value, at_small| self.beside(name(what), value, at_small);
         let (few, many) = (&small.phase, &large.phase);
         self.facts.extend([
             at_most("memory", "MB", many.rss, 300.0),
             at_most("memory, filling", "MB", large.fill_rss, 300.0),
             at_most("open", "s", many.open, 2.0),
             beside("get", many.get, few.get),
+            beside("get, pages not yet read", many.cold_get, few.cold_get),
             beside("put", many.put, few.put),
             beside("list of 100", many.list, few.list),
             plain("puts, 200 a commit", "1/s", large.fill),
             plain("disk for each", "B", large.per_key),
+            plain("state for each", "B", large.state_per_key),
         ]);
+    }
+
+    /// The same through the mount: what a user waits for.
+    pub fn add_mounted_keys(&mut self, keys: u64, small: &Mounted, large: &Mounted) {
+        let name = |what: &str| format!("{keys} keys: mounted, {what}");
+        let memory = Fact {
+            name: name("memory"),
+            unit: "MB",
+            value: large.rss,
+            asked: self.asked(300.0),
+            target: "<= 300".into(),
+            beside: None,
+        };
+        let facts = [
+            memory,
+            self.beside(name("create"), large.create, small.create),
+            self.beside(name("stat"), large.stat, small.stat),
+            self.beside(name("read"), large.read, small.read),
+        ];
+        self.facts.extend(facts);
+    }
+
+    /// Microseconds in a store with many keys beside those in one with 1,000.
+    fn beside(&self, name: String, value: f64, at_small: f64) -> Fact {
+        let target = format!("<= 1.5 x {at_small:.1} at 1000");
+        Fact { name, unit: "us", value, asked: self.asked(1.5 * at_small), target, beside: None }
+    }
+
+    /// What is asked but in a quick run.
+    fn asked(&self, bound: f64) -> Asked {
+        if self.quick { Asked::Nothing } else { Asked::AtMost(bound) }
     }
 
     fn median(&self, work: &Work, place: Place) -> Option<f64> {
