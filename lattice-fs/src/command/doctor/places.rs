@@ -116,7 +116,12 @@ pub async fn socket(ctx: &Context) -> Finding {
     };
     match answer {
         Ok(status) if status.version == env!("CARGO_PKG_VERSION") => {
-            ok("daemon", format!("process {} answers", status.daemon_pid.unwrap_or_default()))
+            let with = status.mounts.iter().filter(|m| m.passthrough).count();
+            let pid = status.daemon_pid.unwrap_or_default();
+            ok(
+                "daemon",
+                format!("process {pid} answers; {with} of {} mounts have passthrough", status.mounts.len()),
+            )
         }
         Ok(status) => {
             let detail =

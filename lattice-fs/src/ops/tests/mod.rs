@@ -17,6 +17,7 @@ mod dirs;
 mod files;
 mod foreign;
 mod killed;
+mod through;
 
 const CALLER: Caller = Caller { uid: 0, gid: 0 };
 const WRITE: i32 = libc::O_RDWR;
