@@ -105,6 +105,7 @@ impl World {
         for at in lost {
             self.acked.remove(&at);
         }
+        self.nodes[node].holds = self.nodes.iter().map(|n| n.id).filter(|other| *other != id).collect();
         self.gone(node, backup, true);
     }
 
