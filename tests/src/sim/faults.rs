@@ -105,6 +105,7 @@ impl World {
         for at in lost {
             self.acked.remove(&at);
         }
+        self.nodes[node].holds = self.nodes.iter().map(|n| n.id).filter(|other| *other != id).collect();
         self.gone(node, backup, true);
     }
 
@@ -129,7 +130,7 @@ impl World {
             }
             4 => {
                 let from = self.random.below(1_000_000);
-                let count = 100 + self.random.below(1_500);
+                let count = 50 + self.random.below(400);
                 let flood = self.liar.flood(wall, count, from);
                 self.lied(node, flood, false);
                 let bytes = store.waiting().1;

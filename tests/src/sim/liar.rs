@@ -92,7 +92,8 @@ impl Liar {
         let author = Arc::new(Identity::from_seed([200 + (from % 8) as u8; 32]));
         let flood = |n: u64| {
             let at = (1_000 + from + n, EntryId([9; 32]), Hlc::new(wall, n as u16));
-            sent(&self.draft(&author, at, Self::put("liar/flood", 4096, 4)))
+            let op = Op::Instruction { program_id: "flood".into(), payload: Bytes::from(vec![4; 60_000]) };
+            sent(&self.draft(&author, at, op))
         };
         (0..count).map(flood).collect()
     }

@@ -1,5 +1,6 @@
 //! One machine: an identity, a disk that can lose its power, a clock that can be wrong, and a store while it runs.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,8 +32,9 @@ pub struct Node {
     pub schedule: Schedule,
     /// When it looks at its schedule next.
     pub tick: Option<u64>,
-    /// It must not write before a peer has told it that none of its own entries are missing here.
-    pub holds: bool,
+    /// It came back on an old disk, and must not write before these have told it that none of its own entries are missing.
+    /// One that asks fewer may fork itself, which is then shown and not what is simulated here.
+    pub holds: BTreeSet<NodeId>,
     /// What it last published.
     pub published: SharedTips,
     /// Its disk as it once was.
@@ -60,7 +62,7 @@ impl Node {
             mesh: Mesh::default(),
             schedule: Schedule::default(),
             tick: None,
-            holds: false,
+            holds: BTreeSet::new(),
             published: SharedTips::default(),
             backup: None,
         };
@@ -114,7 +116,6 @@ impl Node {
         self.published = opened.published();
         self.store = Some(opened);
         self.schedule = Schedule::default();
-        self.holds = true;
         Ok(())
     }
 }

@@ -311,7 +311,7 @@ impl World {
     }
 
     fn work(&mut self, node: usize) {
-        if self.nodes[node].holds {
+        if !self.nodes[node].holds.is_empty() {
             return;
         }
         let mut random = Random::new(self.random.bits());
@@ -450,12 +450,13 @@ impl World {
     /// Gives an event to a session, and does what comes out.
     pub fn input(&mut self, conn: u64, side: usize, input: Input) {
         let Some(c) = self.conns.get_mut(&conn) else { return };
-        let node = c.sides[side].node;
+        let (node, peer) = (c.sides[side].node, c.sides[1 - side].node);
         let Some(session) = &mut c.sides[side].session else { return };
         let outputs = session.handle(input, self.now, &mut self.nodes[node].mesh);
         let behind = session.behind();
         if behind.known && !behind.own {
-            self.nodes[node].holds = false;
+            let peer = self.nodes[peer].id;
+            self.nodes[node].holds.remove(&peer);
         }
         let mut wrote = false;
         for output in outputs {
