@@ -1,7 +1,7 @@
 //! Replicated key-value stores: signed append-only logs, a deterministic merge, and content named by its hash.
 //!
 //! This crate knows nothing of FUSE, HTTP or terminals. Modules import downwards in this order only (a test checks it):
-//! `id key clock hlc` < `wire` < `entry identity` < `chain merge` < `disk` < `content log state` < `store` < `node`.
+//! `id key clock hlc` < `wire` < `program` < `entry identity` < `chain merge` < `disk` < `content log state` < `store` < `node`.
 #![forbid(unsafe_code)]
 
 pub mod chain;
@@ -16,6 +16,7 @@ pub mod key;
 pub mod log;
 pub mod merge;
 pub mod node;
+pub mod program;
 pub mod state;
 pub mod store;
 pub mod wire;

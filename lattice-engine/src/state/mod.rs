@@ -16,5 +16,5 @@ pub mod rows;
 mod tables;
 
 pub use db::{Applied, State, StateError, StateRead};
-pub use overlay::{Overlay, Snapshot, TipRow};
+pub use overlay::{Dormant, Overlay, Snapshot, TipRow};
 pub use rows::RowKey;

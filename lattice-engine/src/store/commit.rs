@@ -8,9 +8,10 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use crate::entry::{Entry, Op};
+use crate::log::Position;
 use crate::merge::EntryRef;
 
-use super::apply::{Applier, Known, tip_row};
+use super::apply::{Applier, Known};
 use super::change::Change;
 use super::core::{Store, Ticket};
 use super::error::{Result, StoreError};
@@ -103,15 +104,12 @@ impl Store {
         let entries = writer.build(parts, self.clock.now_ms())?;
         let positions = writer.append(&entries).inspect_err(|e| self.freeze_on(e))?;
         let mut applier = Applier::knowing(&self.view, known);
-        for (entry, position) in entries.iter().zip(&positions) {
+        let placed: Vec<(&Entry, Position)> = entries.iter().zip(positions.iter().copied()).collect();
+        for (entry, position) in &placed {
             applier.entry(entry, *position).inspect_err(|e| self.freeze_unapplied(e))?;
-            applier.overlay().put_entry(entry.header.author, tip_row(entry), *position);
         }
-        if let Some(last) = positions.last() {
-            applier.overlay().publish(*last);
-        }
-        let bytes = applier.overlay().bytes();
-        drop(applier);
+        let applied_to = positions.last().and_then(|last| writer.chains.mark(*last));
+        let bytes = applier.publish(&placed, applied_to);
         self.announce(&entries, &positions, origin, bytes);
         // `build` makes an entry of every part, and there was one.
         entries.last().map(Entry::entry_ref).ok_or_else(|| StoreError::Refused("nothing to commit".into()))

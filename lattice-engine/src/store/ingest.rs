@@ -1,11 +1,12 @@
 //! Entries that others wrote: checked as a peer's are, appended as they came, applied by the same merge.
 
-use crate::chain::{self, Outcome, Tip};
+use crate::chain::{self, Outcome};
 use crate::entry::{Decoded, Entry};
 use crate::hlc::{Hlc, MAX_AHEAD_MS};
 use crate::id::EntryId;
+use crate::log::Position;
 
-use super::apply::{project, unrouted};
+use super::apply::{note, project, unrouted};
 use super::core::Store;
 use super::error::{Result, StoreError};
 use super::writer::Writer;
@@ -79,19 +80,18 @@ impl Store {
     }
 
     /// Applies what was appended, unless the projection stands still or must stop here.
-    fn place(&self, writer: &mut Writer, decoded: Decoded, position: crate::log::Position) -> Result<()> {
+    fn place(&self, writer: &mut Writer, decoded: Decoded, position: Position) -> Result<()> {
         let entry = match decoded {
             Decoded::Unknown { entry, why } => {
-                return self.stall(writer, &entry, &why.to_string());
+                return self.stall(writer, &entry, position, &why.to_string());
             }
             Decoded::Known(entry) => entry,
         };
         if let Some(why) = unrouted(&entry) {
-            return self.stall(writer, &entry, &why);
+            return self.stall(writer, &entry, position, &why);
         }
         if self.stalled.read().is_some() {
-            writer.chains.tips.insert(entry.header.author, Tip::of(&entry));
-            return Ok(());
+            return Ok(self.note(writer, &entry, position));
         }
         let announced = entry.clone();
         project(&self.view, &mut writer.chains, entry, position).inspect_err(|e| self.freeze_unapplied(e))?;
@@ -100,12 +100,17 @@ impl Store {
         Ok(())
     }
 
-    fn stall(&self, writer: &mut Writer, entry: &Entry, why: &str) -> Result<()> {
-        writer.chains.tips.insert(entry.header.author, Tip::of(entry));
-        let why = format!("entry {} of {}: {why}", entry.id.short(), entry.header.author.short());
+    fn stall(&self, writer: &mut Writer, entry: &Entry, position: Position, why: &str) -> Result<()> {
+        self.note(writer, entry, position);
+        let why = super::open::stall(entry, &why);
         tracing::error!(store = %self.id, why, "the store's projection stands still");
         self.stalled.write().get_or_insert(why);
         Ok(())
+    }
+
+    fn note(&self, writer: &mut Writer, entry: &Entry, position: Position) {
+        note(&self.view, &mut writer.chains, entry, position);
+        self.work.dirty(self.view.overlay.read().bytes());
     }
 
     fn time_of(&self, writer: &Writer, id: &EntryId, author: &crate::id::NodeId, seq: u64) -> Option<Hlc> {

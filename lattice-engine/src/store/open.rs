@@ -18,7 +18,7 @@ use crate::identity::Identity;
 use crate::log::{Log, LogOptions, Position, Record as LogRecord, RecordRef};
 use crate::state::{Overlay, State};
 
-use super::apply::{project, unrouted};
+use super::apply::{note, project, unrouted};
 use super::core::Store;
 use super::error::{Result, StoreError};
 use super::handle::Handle;
@@ -257,7 +257,7 @@ pub(super) fn replay(
                     stalled.get_or_insert_with(|| stall(&entry, &why));
                 }
                 if stalled.is_some() {
-                    chains.tips.insert(entry.header.author, Tip::of(&entry));
+                    note(view, chains, &entry, position);
                 } else {
                     project(view, chains, entry, position)?;
                 }
@@ -274,12 +274,12 @@ pub(super) fn replay(
                 chains.next_intent = chains.next_intent.max(id + 1);
                 let mut overlay = view.overlay.write();
                 overlay.put_intent(id, Some(body));
-                overlay.publish(position);
+                overlay.publish(chains.mark(position).filter(|_| stalled.is_none()));
             }
             LogRecord::IntentDone { id } => {
                 let mut overlay = view.overlay.write();
                 overlay.put_intent(id, None);
-                overlay.publish(position);
+                overlay.publish(chains.mark(position).filter(|_| stalled.is_none()));
             }
             LogRecord::Signatures { .. } | LogRecord::Unknown { .. } => {}
         }
@@ -297,6 +297,6 @@ fn flush(view: &View) -> Result<()> {
     Ok(())
 }
 
-fn stall(entry: &Entry, why: &dyn std::fmt::Display) -> String {
+pub(super) fn stall(entry: &Entry, why: &dyn std::fmt::Display) -> String {
     format!("entry {} of {} can't be applied here: {why}", entry.id.short(), entry.header.author.short())
 }
