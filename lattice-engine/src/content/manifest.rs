@@ -129,6 +129,14 @@ pub(super) fn name(bytes: &[u8]) -> ChunkId {
     ChunkId(*blake3::hash(bytes).as_bytes())
 }
 
+/// The runs that the manifest chunk `id` with these bytes lists for a file of `size` bytes.
+///
+/// # Errors
+/// It is no manifest, or not one of such a file.
+pub fn manifest_chunks(id: ChunkId, bytes: Bytes, size: u64) -> Result<Vec<Chunk>> {
+    Ok(decode(id, bytes, size)?.chunks().to_vec())
+}
+
 /// Strict: the list of a manifest chunk that says it describes `size` bytes.
 pub(super) fn decode(id: ChunkId, bytes: Bytes, size: u64) -> Result<Layout> {
     let bad = |what| ContentError::BadManifest { chunk: id, what };

@@ -42,7 +42,7 @@ pub use error::{ContentError, IndexError};
 pub use fsck::{ContentStats, FsckReport};
 pub use gc::{GcReport, GcToken};
 pub use index::{ChunkIndex, FLAG_ZSTD, IndexBatch, Location, MemoryIndex};
-pub use manifest::{Layout, MAX_CHUNK_LEN, MAX_CHUNKS, MAX_MANIFEST_LEN};
+pub use manifest::{Layout, MAX_CHUNK_LEN, MAX_CHUNKS, MAX_MANIFEST_LEN, manifest_chunks};
 pub use open::{Finding, FindingKind, Recovery};
 pub use read::ContentReader;
 pub use store::MIN_ADOPT;
