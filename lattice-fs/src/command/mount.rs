@@ -12,6 +12,7 @@ use super::error::{Error, Result, exit, problem_exit_code};
 use super::output::Table;
 use super::target::{Target, absolute_dir};
 use crate::client::Client;
+use crate::config::Config;
 use crate::daemon::{self, DaemonError, Ready, Report};
 use crate::fuse::clear_dead_mount;
 use crate::http::encode;
@@ -37,6 +38,9 @@ pub struct MountArgs {
     /// Let other users in, as far as file modes do.
     #[arg(long)]
     allow_other: bool,
+    /// Keep them out, whatever config.toml says.
+    #[arg(long, conflicts_with = "allow_other")]
+    no_allow_other: bool,
     /// Say on stdout when it is ready (how the background process is started).
     #[arg(long, hide = true, requires = "foreground")]
     report: bool,
@@ -46,7 +50,7 @@ impl MountArgs {
     /// As mount(8)'s helper asks.
     pub fn of_helper(store: Option<String>, dir: PathBuf, read_only: bool, allow_other: bool) -> Self {
         let what = store.map(OsString::from).into_iter().chain([dir.into_os_string()]).collect();
-        Self { what, foreground: false, read_only, allow_other, report: false }
+        Self { what, foreground: false, read_only, allow_other, no_allow_other: false, report: false }
     }
 
     /// Whether this process is to become the daemon.
@@ -54,7 +58,7 @@ impl MountArgs {
         self.foreground
     }
 
-    fn request(&self) -> Result<Option<MountRequest>> {
+    fn request(&self, config: &Config) -> Result<Option<MountRequest>> {
         let (store, dir) = match &self.what[..] {
             [] => return Ok(None),
             [dir] => (None, dir),
@@ -65,7 +69,8 @@ impl MountArgs {
             dir: encode(dir.as_os_str().as_bytes()),
             store,
             read_only: self.read_only,
-            allow_other: self.allow_other,
+            allow_other: self.allow_other
+                || (!self.no_allow_other && config.mount.allow_other.unwrap_or(false)),
         }))
     }
 
@@ -74,7 +79,7 @@ impl MountArgs {
         let dir = crate::http::key_text::decode(&request.dir);
         let mut args: Vec<OsString> = ["mount", "--foreground", "--report"].map(OsString::from).into();
         args.extend(self.read_only.then(|| "--read-only".into()));
-        args.extend(self.allow_other.then(|| "--allow-other".into()));
+        args.push(if request.allow_other { "--allow-other" } else { "--no-allow-other" }.into());
         args.push("--".into());
         args.extend(request.store.clone().map(OsString::from));
         args.push(std::ffi::OsStr::from_bytes(&dir).into());
@@ -83,7 +88,7 @@ impl MountArgs {
 }
 
 pub async fn run(ctx: &Context, args: MountArgs) -> Result<()> {
-    let Some(request) = args.request()? else { return list(ctx).await };
+    let Some(request) = args.request(&ctx.config)? else { return list(ctx).await };
     if args.report {
         return report(ctx, &request).await;
     }
