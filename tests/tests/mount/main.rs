@@ -11,6 +11,7 @@ mod memory;
 mod names;
 mod sqlite;
 mod trees;
+mod user;
 
 use lattice_tests::fixture::{Kind, Mounted, needs};
 
