@@ -12,7 +12,7 @@ use lattice_engine::entry::{Attrs, Content, Node, Value};
 use lattice_engine::id::FileId;
 use lattice_engine::identity::Identity;
 use lattice_engine::key::Key;
-use lattice_engine::store::{self, Change, Cites, Expect, Handle, OpenOptions, StoreError};
+use lattice_engine::store::{self, Authority, Change, Cites, Expect, Handle, OpenOptions, StoreError};
 
 fn options(disk: &SimDisk) -> OpenOptions {
     OpenOptions {
@@ -20,6 +20,7 @@ fn options(disk: &SimDisk) -> OpenOptions {
         identity: Arc::new(Identity::from_seed([7; 32])),
         clock: Arc::new(ManualClock::at(1_700_000_000_000)),
         background: false,
+        authority: Authority::Everyone,
     }
 }
 

@@ -13,7 +13,9 @@ use lattice_engine::entry::{Attrs, Node, Value};
 use lattice_engine::id::{FileId, StoreId};
 use lattice_engine::identity::Identity;
 use lattice_engine::key::Key;
-use lattice_engine::store::{self, Change, Cites, Expect, Handle, OpenOptions, RenameHow, StoreError};
+use lattice_engine::store::{
+    self, Authority, Change, Cites, Expect, Handle, OpenOptions, RenameHow, StoreError,
+};
 
 const SCRIPTS: u64 = 12;
 const STEPS: u64 = 60;
@@ -27,6 +29,7 @@ fn options(disk: &SimDisk) -> OpenOptions {
         identity: Arc::new(Identity::from_seed([7; 32])),
         clock: Arc::new(ManualClock::at(1_700_000_000_000)),
         background: false,
+        authority: Authority::Everyone,
     }
 }
 

@@ -12,8 +12,9 @@ use crate::command::context::Context;
 use crate::command::error::{Error, Result, exit};
 use crate::command::output::Output;
 use crate::command::{
-    bench, completions, conflicts, diff, doctor, fsck, gc, get, history, init, log, ls, man, mount, paths,
-    put, resolve, restore, rm, shell, stats, status, store, unmount, version, watch,
+    bench, completions, conflicts, diff, doctor, fsck, gc, get, history, init, invite, join, log, ls, man,
+    mount, paths, peer, put, resolve, restore, rm, serve, shell, stats, status, store, sync, unmount,
+    version, watch,
 };
 use crate::config::Config;
 use crate::paths::Paths;
@@ -27,6 +28,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 partly done, 10 not initialised, 11 locked
 21 precondition failed, 22 unresolved conflicts, 23 daemon unreachable, 24 timed out.
 
 Environment: LATTICE_HOME, LATTICE_LOG (error, warn, info, debug, trace, or a filter), LATTICE_LOG_FORMAT (text, json),
+LATTICE_LISTEN, LATTICE_NO_MDNS, LATTICE_RELAY, LATTICE_DNS, LATTICE_OFFLINE (as the flags of mount and serve),
 LATTICE_TIMEOUT, NO_COLOR. What they don't say, config.toml does (`lattice paths config_file`).";
 
 /// Replicated stores as directories.
@@ -58,7 +60,12 @@ enum Command {
     Mount(mount::MountArgs),
     #[command(visible_alias = "umount")]
     Unmount(unmount::UnmountArgs),
+    Serve(serve::ServeArgs),
     Status(status::StatusArgs),
+    Invite(invite::InviteArgs),
+    Join(join::JoinArgs),
+    Peer(peer::PeerArgs),
+    Sync(sync::SyncArgs),
     Store(store::StoreArgs),
     #[command(hide = true)]
     CreateStore(store::CreateArgs),
@@ -113,7 +120,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(settings) => settings,
         Err(e) => return failed(&e, json),
     };
-    logging::start(matches!(&cli.command, Command::Mount(m) if m.is_daemon()), &config);
+    let daemon = match &cli.command {
+        Command::Mount(args) => args.is_daemon(),
+        Command::Serve(args) => args.is_daemon(),
+        _ => false,
+    };
+    logging::start(daemon, &config);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return failed(&Error::Failed(format!("no threads can be started: {e}")), json),
@@ -173,7 +185,12 @@ async fn dispatch(ctx: &Context, command: Command) -> Result<()> {
         Command::Init(args) => init::run(ctx, args).await,
         Command::Mount(args) => mount::run(ctx, args).await,
         Command::Unmount(args) => unmount::run(ctx, args).await,
+        Command::Serve(args) => serve::run(ctx, args).await,
         Command::Status(args) => status::run(ctx, args).await,
+        Command::Invite(args) => invite::run(ctx, args).await,
+        Command::Join(args) => join::run(ctx, args).await,
+        Command::Peer(args) => peer::run(ctx, args).await,
+        Command::Sync(args) => sync::run(ctx, args).await,
         Command::Store(args) => store::run(ctx, args).await,
         Command::CreateStore(args) => store::create(ctx, args).await,
         Command::ListStores(args) => store::list(ctx, args).await,

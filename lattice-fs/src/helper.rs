@@ -55,20 +55,26 @@ fn helper(args: &[OsString]) -> Result<Asked, String> {
             ));
         }
     };
-    let (mut read_only, mut allow_other, mut home) = (false, false, None);
+    let (mut read_only, mut allow_other, mut no_passthrough, mut home) = (false, false, false, None);
     for option in options {
         match option {
             "ro" => read_only = true,
             "allow_other" => allow_other = true,
+            "nopassthrough" => no_passthrough = true,
             o if o.starts_with("home=") => home = Some(PathBuf::from(&o[5..])),
             o if o.is_empty()
                 || o.starts_with("x-")
                 || o.starts_with("comment=")
                 || PASSED_OVER.contains(&o) => {}
-            o => return Err(format!("the option {o:?} is not one of ro, rw, allow_other, home=DIR")),
+            o => {
+                return Err(format!(
+                    "the option {o:?} is not one of ro, rw, allow_other, nopassthrough, home=DIR"
+                ));
+            }
         }
     }
-    Ok(Asked { mount: MountArgs::of_helper(store, dir.into(), read_only, allow_other), home })
+    let mount = MountArgs::of_helper(store, dir.into(), read_only, allow_other, no_passthrough);
+    Ok(Asked { mount, home })
 }
 
 #[cfg(test)]

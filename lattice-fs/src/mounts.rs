@@ -33,6 +33,8 @@ pub struct Wanted {
     pub store: Option<StoreId>,
     pub read_only: bool,
     pub allow_other: bool,
+    /// Let the kernel read large files by itself where it can.
+    pub passthrough: bool,
 }
 
 /// What is mounted where.
@@ -42,6 +44,8 @@ pub struct Mounted {
     /// The store's name when it was mounted; `None`: all stores.
     pub store: Option<String>,
     pub read_only: bool,
+    /// Whether the kernel reads large files by itself.
+    pub passthrough: bool,
 }
 
 /// Cheap to clone.
@@ -53,6 +57,8 @@ struct Table {
     live: Vec<Live>,
     /// The process is about to end: nothing more is mounted.
     closed: bool,
+    /// It stays when nothing is mounted.
+    stays: bool,
 }
 
 #[derive(Debug)]
@@ -79,21 +85,30 @@ impl Mounts {
             what,
             allow_other: wanted.allow_other,
             read_only: wanted.read_only,
+            passthrough: wanted.passthrough,
         })?;
-        let what = Mounted { dir: mount.dir().into(), store: name, read_only: wanted.read_only };
+        let (read_only, passthrough) = (wanted.read_only, mount.has_passthrough());
+        let what = Mounted { dir: mount.dir().into(), store: name, read_only, passthrough };
         table.live.push(Live { what: what.clone(), mount });
         Ok(what)
     }
 
     pub fn list(&self) -> Vec<Mounted> {
-        self.0.lock().live.iter().filter(|m| !m.mount.has_ended()).map(|m| m.what.clone()).collect()
+        // The kernel may refuse the first file that it is lent.
+        let now = |m: &Live| Mounted { passthrough: m.mount.has_passthrough(), ..m.what.clone() };
+        self.0.lock().live.iter().filter(|m| !m.mount.has_ended()).map(now).collect()
     }
 
     /// Closes the table if nothing is mounted any more, from here or from outside: then nothing will be again.
     pub fn close_if_empty(&self) -> bool {
         let mut table = self.0.lock();
-        table.closed |= table.live.iter().all(|m| m.mount.has_ended());
+        table.closed |= !table.stays && table.live.iter().all(|m| m.mount.has_ended());
         table.closed
+    }
+
+    /// The process stays when nothing is mounted.
+    pub fn keep_open(&self) {
+        self.0.lock().stays = true;
     }
 
     /// Nothing more is mounted.

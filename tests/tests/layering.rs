@@ -10,11 +10,12 @@ const ENGINE: &[&[&str]] = &[
     &["wire"],
     &["program"],
     &["entry", "identity"],
-    &["chain", "merge"],
+    &["chain", "merge", "access", "sync"],
     &["disk"],
     &["content", "log", "state"],
     &["store"],
     &["node"],
+    &["net"],
 ];
 
 /// The two faces of the program: each is a pile of its own on the engine.
@@ -172,4 +173,63 @@ fn an_upward_import_is_seen_in_every_form() {
     assert_eq!(allowed(ENGINE, "log", "state"), Some(false));
     assert_eq!(allowed(ENGINE, "state", "log"), Some(true));
     assert_eq!(allowed(ENGINE, "store", "log"), Some(true));
+}
+
+/// Files of one directory and the neighbours that each imports with `use super::neighbour::...`.
+fn neighbours(dir: &Path) -> Vec<(String, Vec<String>)> {
+    let name = |file: &Path| file.file_stem().and_then(|s| s.to_str()).expect("a name in UTF-8").to_owned();
+    let files: Vec<_> = sources(dir).into_iter().filter(|f| f.parent() == Some(dir)).collect();
+    let names: Vec<_> = files.iter().map(|f| name(f)).filter(|n| n != "mod").collect();
+    let taken = |file: &Path| {
+        let text = fs::read_to_string(file).expect("a source file");
+        let uses = text.lines().filter_map(|l| l.trim_start_matches("pub ").strip_prefix("use super::"));
+        let first = |rest: &str| rest.split([':', ';', '{', ' ']).next().unwrap_or_default().to_owned();
+        uses.map(first).filter(|n| names.contains(n)).collect::<Vec<_>>()
+    };
+    files.iter().filter(|f| name(f) != "mod").map(|f| (name(f), taken(f))).collect()
+}
+
+/// A module from which imports lead back to it, and the way, if there is one.
+fn circle(imports: &[(String, Vec<String>)]) -> Option<Vec<String>> {
+    fn walk(imports: &[(String, Vec<String>)], way: &mut Vec<String>, clean: &mut Vec<String>) -> bool {
+        let at = way.last().cloned().unwrap_or_default();
+        let next =
+            imports.iter().find(|(name, _)| *name == at).map(|(_, to)| to.as_slice()).unwrap_or_default();
+        for to in next {
+            if way.contains(to) {
+                way.push(to.clone());
+                return true;
+            }
+            if !clean.contains(to) {
+                way.push(to.clone());
+                if walk(imports, way, clean) {
+                    return true;
+                }
+                way.pop();
+            }
+        }
+        clean.push(at);
+        false
+    }
+    let mut clean = Vec::new();
+    imports.iter().find_map(|(name, _)| {
+        let mut way = vec![name.clone()];
+        walk(imports, &mut way, &mut clean).then_some(way)
+    })
+}
+
+#[test]
+fn the_modules_of_ops_have_no_circles() {
+    let imports = neighbours(&crate_sources("lattice-fs").join("ops"));
+    assert!(imports.len() > 20, "ops was not found: {imports:?}");
+    assert_eq!(circle(&imports), None);
+}
+
+#[test]
+fn a_circle_is_seen() {
+    let imports = |list: &[(&str, &[&str])]| -> Vec<(String, Vec<String>)> {
+        list.iter().map(|(a, to)| ((*a).into(), to.iter().map(|t| (*t).into()).collect())).collect()
+    };
+    assert_eq!(circle(&imports(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[])])), None);
+    assert!(circle(&imports(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"])])).is_some());
 }

@@ -6,10 +6,12 @@ use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::ContentStore;
 use super::chunker::{BLOCK, Scanner, Zeros};
 use super::error::{ContentError, Result, io_at};
+use super::gc::Rows;
 use super::manifest::{self, Layout, Runs};
 use super::packs::{self, Pack};
 use super::sidecar::Sidecar;
@@ -37,6 +39,30 @@ pub struct Contiguous {
 impl Contiguous {
     pub fn fd(&self) -> &OwnedFd {
         &self.fd
+    }
+
+    /// False once it was collected or given up.
+    pub(super) fn is_stored(&self, inner: &Inner) -> bool {
+        inner.packs.get(self.pack.id).is_some()
+    }
+
+    pub(super) fn give_up(&self, inner: &Inner) -> Result<()> {
+        let _one = inner.reclaiming.lock();
+        if !self.is_stored(inner) {
+            return Ok(());
+        }
+        // Before any byte can change: a reader that has looked a chunk up looks again after reading it.
+        inner.gave_up.store(true, Ordering::Release);
+        let mut rows = Rows::new();
+        {
+            let _moving = inner.index_lock.lock();
+            inner.each_row(&mut |id, location| {
+                if location.pack == self.pack.id {
+                    rows.insert(location.offset, (id, location));
+                }
+            })?;
+        }
+        inner.rewrite(&self.pack, &rows)
     }
 }
 

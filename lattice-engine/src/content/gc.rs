@@ -56,7 +56,7 @@ pub struct GcReport {
 const PAGE: u64 = 4096;
 
 /// Live rows of a pack, by offset.
-type Rows = BTreeMap<u64, (ChunkId, Location)>;
+pub(super) type Rows = BTreeMap<u64, (ChunkId, Location)>;
 
 impl ContentStore {
     /// Begins a collection. List what is live after this, then [`ContentStore::collect`].
@@ -71,6 +71,7 @@ impl ContentStore {
     /// before the collection began, and is not pinned by a reader or a commit under way.
     pub fn collect(&self, token: GcToken, live: &HashSet<ChunkId>) -> Result<GcReport> {
         let inner = &token.inner;
+        let _one = inner.reclaiming.lock();
         let mut report = GcReport::default();
         inner.sync()?;
         inner.index_all(false)?;
@@ -293,7 +294,7 @@ impl Inner {
     }
 
     /// Copies what is live, makes the copies durable and known, then removes the pack.
-    fn rewrite(&self, pack: &Pack, rows: &Rows) -> Result<()> {
+    pub fn rewrite(&self, pack: &Pack, rows: &Rows) -> Result<()> {
         let (mut buffer, mut items) = (Vec::new(), Vec::new());
         for (id, location) in rows.values() {
             let (record, payload) = self.copy_of(id, location)?;

@@ -27,6 +27,7 @@ mod sidecar;
 mod store;
 mod sync;
 mod update;
+mod want;
 mod writer;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -141,6 +142,8 @@ pub(super) fn open(
         cache: Cache::default(),
         damaged: Mutex::default(),
         tuning,
+        reclaiming: Mutex::default(),
+        gave_up: AtomicBool::new(false),
     };
     Ok((inner, opening.recovery))
 }

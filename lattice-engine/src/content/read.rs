@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -116,8 +117,10 @@ impl Inner {
             self.cache.set_verified(location);
             return true;
         }
-        // A collection may have punched it between the look-up and the read; then the row has changed.
-        !self.pins.collecting() || self.locate(id).is_ok_and(|now| now == Some(*location))
+        // A collection may have punched it between the look-up and the read, or the file was given up; then the row has
+        // changed.
+        let stays = !self.pins.collecting() && !self.gave_up.load(Ordering::Acquire);
+        stays || self.locate(id).is_ok_and(|now| now == Some(*location))
     }
 
     /// The list that a manifest chunk holds.
@@ -209,6 +212,12 @@ impl ContentReader {
         self.opened.layout.size() + self.opened.inline.len() as u64
     }
 
+    /// Whether a chunk is stored and not known to be damaged.
+    pub(super) fn has(&self, id: &ChunkId) -> Result<bool> {
+        self.opened.inner.pins.touch(*id);
+        self.opened.inner.has(id)
+    }
+
     /// The runs; empty for inline content.
     pub fn layout(&self) -> &Layout {
         &self.opened.layout
@@ -241,7 +250,17 @@ impl ContentReader {
                 None
             })
         });
-        lent.as_ref().and_then(|lent| lent.fd().try_clone().ok()).map(File::from)
+        let ours = lent.as_ref().filter(|lent| lent.is_stored(&self.opened.inner));
+        ours.and_then(|lent| lent.fd().try_clone().ok()).map(File::from)
+    }
+
+    /// Gives up the file that [`ContentReader::contiguous`] lent: its chunks are copied into ordinary packs, durably, and
+    /// it loses its name. Then the bytes that the borrower has open are nobody else's, and it may change them.
+    pub fn give_up(&self) -> Result<()> {
+        match self.opened.lent.get() {
+            Some(Some(lent)) => lent.give_up(&self.opened.inner),
+            _ => Ok(()),
+        }
     }
 
     /// The first byte of data at or after `offset`; `None` if there is none (`ENXIO`).

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -55,6 +56,10 @@ pub(super) struct Inner {
     /// Chunks found damaged: taken as absent by whoever stores, so that storing them again heals.
     pub damaged: Mutex<HashSet<ChunkId>>,
     pub tuning: Tuning,
+    /// Held by whoever takes packs away: a collection, or an adopted file's eviction.
+    pub reclaiming: Mutex<()>,
+    /// An adopted file was given up: what was read from a pack may be somebody else's bytes by now.
+    pub gave_up: AtomicBool,
 }
 
 #[derive(Debug, Default)]

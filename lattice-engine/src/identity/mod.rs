@@ -66,6 +66,11 @@ impl Identity {
         self.node_id
     }
 
+    /// The secret key, for the endpoint of this node's connections: it proves the same name there.
+    pub(crate) fn secret(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.key.to_bytes())
+    }
+
     /// Signs an entry. Deterministic (RFC 8032), so it may be done, or done again, long after the entry was made.
     pub fn sign(&self, id: &EntryId) -> Signature {
         self.key.sign(&message(id)).to_bytes()

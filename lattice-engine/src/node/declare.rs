@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::entry::{Attrs, Content, Node as KeyNode, Value};
+use crate::entry::{Attrs, Content, MAX_INLINE, Node as KeyNode, Value};
 use crate::id::{EntryId, FileId, NodeId, StoreId};
 use crate::key::Key;
-use crate::store::{Change, Cites, Expect, Handle, StoreError};
+use crate::store::{Change, Cites, Expect, Handle};
 
 use super::error::{NodeError, Result};
 
@@ -26,11 +26,11 @@ fn dir(id: StoreId) -> Result<Key> {
     key(&format!("stores/{id}"))
 }
 
-fn key(path: &str) -> Result<Key> {
+pub(super) fn key(path: &str) -> Result<Key> {
     Key::parse(path.as_bytes()).map_err(|e| NodeError::Refused(format!("{path}: {e}")))
 }
 
-fn put(path: Key, value: &str) -> Result<Change> {
+pub(super) fn put(path: Key, value: &str) -> Result<Change> {
     let mut file_id = [0; 16];
     getrandom::fill(&mut file_id).map_err(|e| NodeError::Refused(format!("no random numbers: {e}")))?;
     let content = Content::Inline(Bytes::copy_from_slice(value.as_bytes()));
@@ -73,7 +73,8 @@ pub(super) fn delete(root: &Handle, id: StoreId) -> Result<()> {
     Ok(())
 }
 
-/// Every declaration that is whole. One that lacks a part (a peer's is half here) is not there yet.
+/// Every declaration that is whole and well made. One that lacks a part (a peer's is half here) is not there yet, and one
+/// that makes no sense, which any member can write, must not hide the others.
 pub(super) fn read_all(root: &Handle) -> Result<BTreeMap<StoreId, Declaration>> {
     let stores = key("stores")?;
     debug_assert_eq!(stores.as_bytes(), STORES);
@@ -106,7 +107,8 @@ pub(super) fn node_name(root: &Handle, node: NodeId) -> Result<Option<String>> {
 fn text(root: &Handle, key: &Key) -> Result<Option<String>> {
     let Some(record) = root.get(key)? else { return Ok(None) };
     let content = record.winner().and_then(|h| h.node.as_ref()).and_then(|n| n.content());
-    let Some(content) = content else { return Ok(None) };
+    // What doesn't stand in an entry is too long for any of them, and may not be here.
+    let Some(content) = content.filter(|c| c.size() <= MAX_INLINE as u64) else { return Ok(None) };
     let bytes = root.read(content)?.read_all()?;
     Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned()))
 }
@@ -117,11 +119,26 @@ fn read(root: &Handle, id: StoreId) -> Result<Option<Declaration>> {
     let created_ms = text("created_at")?.and_then(|t| t.parse().ok()).unwrap_or(0);
     match genesis.parse::<EntryId>() {
         Ok(genesis) if StoreId::of_genesis(&genesis) == id => {
+            // A peer may be of a lattice that allows other names.
+            let name = if bad_name(&name).is_none() { name } else { id.to_string() };
             Ok(Some(Declaration { id, name, created_ms, genesis }))
         }
-        _ => Err(StoreError::Refused(format!(
-            "the root store declares store {id} with another store's genesis"
-        ))
-        .into()),
+        _ => {
+            tracing::warn!(store = %id, "it is declared with another store's genesis, and left out");
+            Ok(None)
+        }
+    }
+}
+
+/// Names are shown as file names beside the stores' ids.
+pub(super) fn bad_name(name: &str) -> Option<&'static str> {
+    match name {
+        "" => Some("it is empty"),
+        "." | ".." | ".lattice" => Some("it is reserved"),
+        n if n.len() > 255 => Some("it is over 255 bytes long"),
+        n if n.contains(['/', '\0', ':']) => Some("it can't hold '/', ':' or a NUL"),
+        n if n.chars().any(char::is_control) => Some("it can't hold control characters"),
+        n if n.parse::<StoreId>().is_ok() => Some("it looks like a store's id"),
+        _ => None,
     }
 }

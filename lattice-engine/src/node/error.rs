@@ -33,6 +33,8 @@ pub enum NodeError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
+    Join(#[from] crate::access::Refusal),
+    #[error(transparent)]
     Identity(#[from] KeyFileError),
     #[error("{what}: {source}")]
     Io {

@@ -8,12 +8,16 @@
 //! ```
 //!
 //! Stores are data: `stores/<uuid>/{name,created_at,genesis}` in the root store declares one, deleting these keys deletes
-//! it (its data stays until [`Node::gc_stores`]). So is what a node is called: `nodes/<node id>/name`. It refuses to share a data directory with another process.
+//! it (its data stays until [`Node::gc_stores`]). So are members and invites ([`members`]), and what a node is called:
+//! `nodes/<node id>/name`. It refuses to share a data directory with another process.
 
 mod declare;
 mod error;
 mod files;
+mod follow;
+mod join;
 mod lock;
+mod members;
 mod stores;
 
 use std::collections::BTreeMap;
@@ -27,7 +31,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, RealDisk};
 use crate::id::{NodeId, StoreId};
 use crate::identity::Identity;
-use crate::store::{self, Handle, OpenOptions, StoreError};
+use crate::store::{self, Authority, Handle, OpenOptions, StoreError};
 
 pub use error::{NodeError, Result};
 pub use stores::StoreInfo;
@@ -81,6 +85,8 @@ struct Inner {
 enum Opened {
     Open(Handle),
     Broken(String),
+    /// Declared by a peer: its data has not come yet.
+    Waiting,
 }
 
 impl Node {
@@ -106,6 +112,7 @@ impl Node {
         let options = options(identity, Arc::new(SystemClock));
         let root = store::create(&layout.stores(), &options)?;
         let root_id = root.id();
+        members::add_first(&root)?;
         if let Some(name) = name {
             declare::name_node(&root, id, name)?;
         }
@@ -157,7 +164,9 @@ impl Node {
             importing: Mutex::default(),
             _lock: lock,
         }));
+        node.spread_members();
         node.reconcile()?;
+        node.mark_first_member()?;
         Ok(node)
     }
 
@@ -169,6 +178,16 @@ impl Node {
     /// What this node is called, if it was named.
     pub fn name(&self) -> Result<Option<String>> {
         declare::node_name(&self.0.root, self.id())
+    }
+
+    /// This node's key pair.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.0.options.identity
+    }
+
+    /// Unix milliseconds, by the clock that entries are dated by.
+    pub fn now_ms(&self) -> u64 {
+        self.0.options.clock.now_ms()
     }
 
     /// Whether the data directory was found to be read-only.
@@ -197,7 +216,7 @@ impl Node {
     pub fn store(&self, id: StoreId) -> Option<Handle> {
         match self.0.stores.read().get(&id)? {
             Opened::Open(handle) => Some(handle.clone()),
-            Opened::Broken(_) => None,
+            Opened::Broken(_) | Opened::Waiting => None,
         }
     }
 
@@ -225,7 +244,7 @@ impl Node {
             .values()
             .filter_map(|s| match s {
                 Opened::Open(handle) => Some(handle.clone()),
-                Opened::Broken(_) => None,
+                Opened::Broken(_) | Opened::Waiting => None,
             })
             .collect();
         let mut result = Ok(());
@@ -242,7 +261,7 @@ impl Drop for Inner {
         let stores = std::mem::take(&mut *self.stores.write());
         let open = stores.into_values().filter_map(|s| match s {
             Opened::Open(handle) => Some(handle),
-            Opened::Broken(_) => None,
+            Opened::Broken(_) | Opened::Waiting => None,
         });
         for store in open.chain([self.root.clone()]) {
             if let Err(e) = store.close() {
@@ -268,11 +287,15 @@ fn open_store(dir: &Path, id: StoreId, options: &OpenOptions, read_only: bool) -
         return store::open_read_only(dir, id, options);
     }
     let handle = store::open(dir, id, options)?;
-    handle.recover_staged()?;
+    // Where nothing may be written (a node that was revoked), what is staged waits.
+    if handle.writable().is_ok() {
+        handle.recover_staged()?;
+    }
     Ok(handle)
 }
 
+/// Of the root store.
 fn options(identity: Identity, clock: Arc<dyn Clock>) -> OpenOptions {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    OpenOptions { disk, identity: Arc::new(identity), clock, background: true }
+    OpenOptions { disk, identity: Arc::new(identity), clock, background: true, authority: Authority::Itself }
 }

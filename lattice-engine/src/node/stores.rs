@@ -1,15 +1,18 @@
 //! Creating, finding, renaming and deleting stores.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read};
 
 use crate::entry::Entry;
-use crate::id::StoreId;
-use crate::store::{self, BundleReport, FsckReport, Handle};
+use crate::id::{NodeId, StoreId};
+use crate::store::{self, BundleReport, FsckReport, Handle, StoreError};
 
-use super::declare::{self, Declaration};
+use super::declare::{self, Declaration, bad_name};
 use super::error::{NodeError, Result};
 use super::{Node, Opened, files, open_store};
+
+/// What is said of a store whose genesis isn't here.
+const WAITING: &str = "its data has not come from a peer yet";
 
 /// A declared store, as lists show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +37,8 @@ impl Node {
                 created_ms: d.created_ms,
                 broken: match opened.get(&d.id) {
                     Some(Opened::Broken(why)) => Some(why.clone()),
-                    _ => None,
+                    Some(Opened::Open(_)) => None,
+                    Some(Opened::Waiting) | None => Some(WAITING.into()),
                 },
             })
             .collect();
@@ -48,6 +52,7 @@ impl Node {
         match self.0.stores.read().get(&info.id) {
             Some(Opened::Open(handle)) => Ok(handle.clone()),
             Some(Opened::Broken(why)) => Err(NodeError::Broken { id: info.id, why: why.clone() }),
+            Some(Opened::Waiting) => Err(NodeError::Broken { id: info.id, why: WAITING.into() }),
             None => Err(NodeError::NoSuchStore(spec.into())),
         }
     }
@@ -77,7 +82,7 @@ impl Node {
         self.writable()?;
         let _naming = self.0.naming.lock();
         self.check_name(name, None)?;
-        let handle = store::create(&self.0.layout.stores(), &self.0.options)?;
+        let handle = store::create(&self.0.layout.stores(), &self.store_options())?;
         self.declare(&handle, name)?;
         Ok(handle)
     }
@@ -148,13 +153,19 @@ impl Node {
             Some(handle) => handle,
             None => self.adopt(&header.name, &genesis)?,
         };
-        let report = handle.import(&mut bundle, progress)?;
+        // Who brings a bundle vouches for those who wrote it, in that store. A member could as well write the same itself.
+        let mut vouch = |authors: &BTreeSet<NodeId>| match self.vouch(header.store, authors) {
+            Err(NodeError::Store(e)) => Err(e),
+            Err(e) => Err(StoreError::Refused(e.to_string())),
+            Ok(()) => Ok(()),
+        };
+        let report = handle.import_vouched(&mut bundle, &mut vouch, progress)?;
         Ok((header.store, report))
     }
 
     fn adopt(&self, name: &str, genesis: &Entry) -> Result<Handle> {
         let _naming = self.0.naming.lock();
-        let handle = store::adopt(&self.0.layout.stores(), genesis, &self.0.options)?;
+        let handle = store::adopt(&self.0.layout.stores(), genesis, &self.store_options())?;
         let base = if bad_name(name).is_none() { name } else { "imported" };
         let free = (1..).map(|n| if n == 1 { base.to_owned() } else { format!("{base}-{n}") });
         let taken = self.stores()?;
@@ -171,7 +182,7 @@ impl Node {
             genesis: handle.genesis(),
         };
         declare::write(&self.0.root, &declaration)?;
-        self.0.stores.write().insert(handle.id(), Opened::Open(handle.clone()));
+        self.keep(handle)?;
         self.changed();
         Ok(())
     }
@@ -191,20 +202,30 @@ impl Node {
     pub(super) fn reconcile(&self) -> Result<()> {
         let declared: BTreeMap<StoreId, Declaration> = declare::read_all(&self.0.root)?;
         for id in declared.into_keys() {
-            if self.0.stores.read().contains_key(&id) {
+            if matches!(self.0.stores.read().get(&id), Some(Opened::Open(_) | Opened::Broken(_))) {
                 continue;
             }
             let dir = self.0.layout.stores().join(id.to_string());
-            let opened = match open_store(&dir, id, &self.0.options, self.0.read_only) {
-                Ok(handle) => Opened::Open(handle),
+            if !dir.join("log").exists() {
+                self.0.stores.write().insert(id, Opened::Waiting);
+                continue;
+            }
+            match open_store(&dir, id, &self.store_options(), self.0.read_only) {
+                Ok(handle) => self.keep(&handle)?,
                 Err(e) => {
                     tracing::error!(store = %id, "cannot be opened: {e}");
-                    Opened::Broken(e.to_string())
+                    self.0.stores.write().insert(id, Opened::Broken(e.to_string()));
                 }
             };
-            self.0.stores.write().insert(id, opened);
         }
         Ok(())
+    }
+
+    /// Counts an open store among the others: from now on it hears of changes of the members.
+    pub(super) fn keep(&self, handle: &Handle) -> Result<()> {
+        self.0.stores.write().insert(handle.id(), Opened::Open(handle.clone()));
+        // Those that came while it was opened.
+        Ok(handle.set_membership(self.membership())?)
     }
 }
 
@@ -228,22 +249,9 @@ impl Node {
             .disk
             .rename(&state, &state.with_extension("redb.aside"))
             .map_err(NodeError::io(format!("cannot move {} aside", state.display())))?;
-        let handle = open_store(&dir, id, options, self.0.read_only)?;
-        self.0.stores.write().insert(id, Opened::Open(handle.clone()));
+        let handle = open_store(&dir, id, &self.store_options(), self.0.read_only)?;
+        self.keep(&handle)?;
         self.changed();
         Ok(handle.fsck(false, &mut |_| {})?)
-    }
-}
-
-/// Names are shown as file names beside the stores' ids.
-fn bad_name(name: &str) -> Option<&'static str> {
-    match name {
-        "" => Some("it is empty"),
-        "." | ".." | ".lattice" => Some("it is reserved"),
-        n if n.len() > 255 => Some("it is over 255 bytes long"),
-        n if n.contains(['/', '\0', ':']) => Some("it can't hold '/', ':' or a NUL"),
-        n if n.chars().any(char::is_control) => Some("it can't hold control characters"),
-        n if n.parse::<StoreId>().is_ok() => Some("it looks like a store's id"),
-        _ => None,
     }
 }

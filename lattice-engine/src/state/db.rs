@@ -230,6 +230,10 @@ impl State {
                 meta.insert(META_OFFSET, last.offset)?;
                 meta.insert(META_LEN, u64::from(last.len))?;
             }
+            for (author, cut) in &batch.cuts {
+                meta.insert(format!("{META_CUT}{author}").as_str(), cut.upto)?;
+                meta.insert(format!("{META_NEEDED}{author}").as_str(), cut.needed)?;
+            }
             add(&mut meta, META_LIVE, batch.live)?;
             add(&mut meta, META_ENTRIES, new_entries)?;
         }
@@ -237,6 +241,22 @@ impl State {
             let mut table = txn.open_table(AUTHORS)?;
             for (index, id) in authors.authors.iter().enumerate().skip(known) {
                 table.insert(index as u32, id.as_bytes())?;
+            }
+        }
+        drop(authors);
+        txn.commit()?;
+        Ok(())
+    }
+
+    /// Takes over the authors' local indexes: those of one of the two begin with all of the other's.
+    pub(super) fn adopt_authors(&self, other: &Self) -> std::result::Result<(), redb::Error> {
+        let mut txn = self.db.begin_write()?;
+        txn.set_durability(Durability::None)?;
+        let mut authors = self.authors.write();
+        {
+            let mut table = txn.open_table(AUTHORS)?;
+            for id in &other.authors.read().authors {
+                table.insert(authors.index(id), id.as_bytes())?;
             }
         }
         drop(authors);

@@ -12,9 +12,11 @@ mod backend;
 mod chunks;
 pub mod db;
 pub mod overlay;
+mod replace;
 pub mod rows;
 mod tables;
 
 pub use db::{Applied, State, StateError, StateRead};
 pub use overlay::{Dormant, Overlay, Snapshot, TipRow};
+pub use replace::Cut;
 pub use rows::RowKey;

@@ -14,6 +14,7 @@ use crate::id::{EntryId, FileId, NodeId};
 use crate::log::Position;
 use crate::merge::{FileAttrs, Record};
 
+use super::replace::Cut;
 use super::rows::RowKey;
 
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub struct Overlay {
     entries: BTreeMap<(NodeId, u64), (Position, EntryId)>,
     /// The tips of the chains seen since opening; few, and kept.
     tips: BTreeMap<NodeId, TipRow>,
+    /// Chains that are not projected whole; few, and kept.
+    cuts: BTreeMap<NodeId, Cut>,
     /// `None`: done.
     intents: BTreeMap<u64, Option<Bytes>>,
     version: u64,
@@ -62,6 +65,7 @@ pub struct Snapshot {
     pub dormant: Vec<((RowKey, FileId), Dormant)>,
     pub entries: Vec<((NodeId, u64), (Position, EntryId))>,
     pub tips: Vec<(NodeId, TipRow)>,
+    pub cuts: Vec<(NodeId, Cut)>,
     pub intents: Vec<(u64, Option<Bytes>)>,
     pub live: i64,
     pub new_entries: u64,
@@ -128,6 +132,17 @@ impl Overlay {
         self.bytes += ENTRY;
     }
 
+    /// An author's chain is projected up to here.
+    pub fn put_cut(&mut self, author: NodeId, cut: Cut) {
+        self.cuts.insert(author, cut);
+    }
+
+    /// Where an entry stands that is not applied: it can be read and sent on.
+    pub fn index_entry(&mut self, author: NodeId, tip: TipRow, at: Position) {
+        self.entries.insert((author, tip.seq), (at, tip.id));
+        self.bytes += ENTRY;
+    }
+
     pub fn put_intent(&mut self, id: u64, body: Option<Bytes>) {
         self.bytes += ENTRY + body.as_ref().map_or(0, Bytes::len);
         self.intents.insert(id, body);
@@ -169,6 +184,7 @@ impl Overlay {
             dormant: self.dormant.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             entries: self.entries.iter().map(|(k, v)| (*k, *v)).collect(),
             tips: self.tips.iter().map(|(k, v)| (*k, *v)).collect(),
+            cuts: self.cuts.iter().map(|(k, v)| (*k, *v)).collect(),
             intents: self.intents.iter().map(|(k, v)| (*k, v.clone())).collect(),
             live: self.live,
             new_entries: self.new_entries,

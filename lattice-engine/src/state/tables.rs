@@ -51,3 +51,7 @@ pub const META_LEN: &str = "applied.len";
 pub const META_LIVE: &str = "live";
 /// Entries applied.
 pub const META_ENTRIES: &str = "entries";
+/// With an author's node id behind it: the last entry of its chain that is projected, where that isn't all of it.
+pub const META_CUT: &str = "cut.";
+/// Likewise: the last entry beyond that which a projected one builds on.
+pub const META_NEEDED: &str = "needed.";

@@ -11,13 +11,14 @@ use parking_lot::RwLockWriteGuard;
 
 use crate::chain::Tip;
 use crate::entry::{Content, Entry, LogRange, Node, Op, Value};
-use crate::id::FileId;
+use crate::id::{FileId, NodeId};
 use crate::key::Key;
 use crate::log::{PAYLOAD_AT, Position};
 use crate::merge::{EntryRef, Record};
-use crate::state::{Dormant, Overlay, RowKey};
+use crate::state::{Cut, Dormant, Overlay, RowKey, TipRow};
 
 use super::error::Result;
+use super::govern::{Governed, after_projecting, leave_out};
 use super::reader::to_wire;
 use super::view::View;
 use super::writer::Chains;
@@ -26,7 +27,7 @@ use super::writer::Chains;
 /// Small rows keep more of a large store in redb's cache; reading a value back is one `pread` from the page cache.
 const MAX_IN_ROW: usize = 64;
 
-/// The overlay, locked for one commit. It is changed by [`Applier::publish`], when all that is to be done is known to be
+/// The overlay, locked for one commit. It is changed by [`Applier::finish`], when all that is to be done is known to be
 /// possible: redb may fail to answer in the middle of it, and half an entry must be neither shown nor kept.
 pub(super) struct Applier<'a> {
     view: &'a View,
@@ -36,6 +37,10 @@ pub(super) struct Applier<'a> {
     changed: Vec<RowKey>,
     dormant: BTreeMap<(RowKey, FileId), Dormant>,
     live: i64,
+    /// Entries that are in the log from here on. `false`: not applied, for the projection stands still before them.
+    entries: BTreeMap<(NodeId, u64), (TipRow, Position, bool)>,
+    cuts: Vec<(NodeId, Cut)>,
+    applied_to: Option<Position>,
 }
 
 /// Records as they stand, read under the writer's lock: planning has looked at what applying will change.
@@ -49,11 +54,44 @@ impl<'a> Applier<'a> {
     /// With records that no commit has changed since they were read.
     pub fn knowing(view: &'a View, known: Known) -> Self {
         let overlay = view.overlay.write();
-        Self { view, overlay, known, changed: Vec::new(), dormant: BTreeMap::new(), live: 0 }
+        Self {
+            view,
+            overlay,
+            known,
+            changed: Vec::new(),
+            dormant: BTreeMap::new(),
+            live: 0,
+            entries: BTreeMap::new(),
+            cuts: Vec::new(),
+            applied_to: None,
+        }
+    }
+
+    /// An entry that was applied, or left out.
+    pub fn placed(&mut self, entry: &Entry, position: Position) {
+        let header = &entry.header;
+        self.entries.insert((header.author, header.seq), (tip_row(entry), position, true));
+    }
+
+    /// Keeps count of an entry that the projection, which stands still before it, can't apply: its chain goes on, and it
+    /// can be found. The applied mark stays, so a later opening comes back to it.
+    pub fn note(&mut self, chains: &mut Chains, entry: &Entry, position: Position) {
+        let header = &entry.header;
+        chains.tips.insert(header.author, Tip::of(entry));
+        self.entries.insert((header.author, header.seq), (tip_row(entry), position, false));
+    }
+
+    pub fn cut(&mut self, author: NodeId, cut: Cut) {
+        self.cuts.push((author, cut));
+    }
+
+    /// The log is applied up to here; `None`: no further than before.
+    pub fn mark(&mut self, applied_to: Option<Position>) {
+        self.applied_to = applied_to.or(self.applied_to);
     }
 
     /// Makes it visible. Gives the bytes that the overlay holds now.
-    pub fn publish(mut self, entries: &[(&Entry, Position)], applied_to: Option<Position>) -> usize {
+    pub fn finish(mut self) -> usize {
         for row in self.changed {
             // Named twice when several operations changed it.
             if let Some(record) = self.known.remove(&row) {
@@ -64,11 +102,32 @@ impl<'a> Applier<'a> {
             self.overlay.put_dormant(row, file, attrs);
         }
         self.overlay.count_live(self.live);
-        for (entry, position) in entries {
-            self.overlay.put_entry(entry.header.author, tip_row(entry), *position);
+        for (author, cut) in self.cuts {
+            self.overlay.put_cut(author, cut);
         }
-        self.overlay.publish(applied_to);
+        for ((author, _), (tip, position, applied)) in self.entries {
+            if applied {
+                self.overlay.put_entry(author, tip, position);
+            } else {
+                self.overlay.index_entry(author, tip, position);
+            }
+        }
+        self.overlay.publish(self.applied_to);
         self.overlay.bytes()
+    }
+
+    pub fn members(&self) -> &Governed {
+        &self.view.members
+    }
+
+    /// An entry that is in the log.
+    pub fn logged(&self, author: &NodeId, seq: u64) -> Result<Option<Entry>> {
+        let ours = self.entries.get(&(*author, seq)).map(|(tip, position, _)| (*position, tip.id));
+        let found = match ours.or_else(|| self.overlay.entry(author, seq)) {
+            Some(found) => Some(found),
+            None => self.view.state.read()?.entry(author, seq)?,
+        };
+        found.map_or(Ok(None), |(position, _)| super::history::read(self.view, position))
     }
 
     /// Applies one entry whose record stands at `position`.
@@ -243,41 +302,38 @@ pub(super) fn unrouted(entry: &Entry) -> Option<String> {
 }
 
 /// Applies an entry that is in the log: at once, or with the rest of its group. A group whose author goes on without
-/// ending it (a torn write) is void.
-pub(super) fn project(view: &View, chains: &mut Chains, entry: Entry, position: Position) -> Result<()> {
+/// ending it (a torn write) is void. One that doesn't count is left out.
+pub(super) fn project(
+    applier: &mut Applier<'_>,
+    chains: &mut Chains,
+    entry: &Entry,
+    position: Position,
+) -> Result<()> {
     let header = &entry.header;
-    chains.tips.insert(header.author, Tip::of(&entry));
+    if !applier.view.members.counts(&header.author, header.seq, &entry.id) {
+        leave_out(applier, chains, entry, position);
+        return Ok(());
+    }
+    chains.tips.insert(header.author, Tip::of(entry));
     let mut group = chains.open_groups.remove(&header.author).unwrap_or_default();
     if header.group_first == 0 || header.group_first == header.seq {
         group.clear();
     }
-    let (author, more) = (header.author, header.group_more);
-    let mut applier = Applier::new(view);
-    group.push((entry, position));
-    if !more {
+    applier.placed(entry, position);
+    if header.group_more {
+        group.push((entry.clone(), position));
+        chains.open_groups.insert(header.author, group);
+    } else {
         for (entry, position) in &group {
             applier.entry(entry, *position)?;
         }
+        applier.entry(entry, position)?;
     }
-    let applied_to = chains.mark(position).filter(|_| !more);
-    if let Some((entry, position)) = group.last() {
-        applier.publish(&[(entry, *position)], applied_to);
-    }
-    if more {
-        chains.open_groups.insert(author, group);
-    }
+    after_projecting(applier, chains, entry)?;
+    applier.mark(chains.mark(position));
     Ok(())
 }
 
-/// Keeps count of an entry that is in the log and that the projection, which stands still before it, can't apply: its
-/// chain goes on, and it can be found. The applied mark stays, so a later opening comes back to it.
-pub(super) fn note(view: &View, chains: &mut Chains, entry: &Entry, position: Position) {
-    chains.tips.insert(entry.header.author, Tip::of(entry));
-    let mut overlay = view.overlay.write();
-    overlay.put_entry(entry.header.author, tip_row(entry), position);
-    overlay.publish(None);
-}
-
-fn tip_row(entry: &Entry) -> crate::state::TipRow {
-    crate::state::TipRow { seq: entry.header.seq, hlc: entry.header.hlc, id: entry.id }
+fn tip_row(entry: &Entry) -> TipRow {
+    TipRow { seq: entry.header.seq, hlc: entry.header.hlc, id: entry.id }
 }

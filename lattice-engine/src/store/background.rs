@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::log::RecordRef;
+use crate::sync::Mark;
 
 use super::core::Store;
 use super::error::{Result, StoreError};
@@ -81,7 +82,8 @@ impl Store {
                 self.freeze_on(&e);
                 return Err(e);
             }
-            writer.chains.unsigned.drain(..list.len());
+            let signed = writer.chains.unsigned.drain(..list.len()).next_back();
+            writer.chains.signed = signed.map(|(seq, id)| Mark { seq, id }).or(writer.chains.signed);
         }
     }
 
@@ -122,6 +124,7 @@ impl Store {
         for queue in self.live.lock().iter() {
             queue.close();
         }
+        self.published.close();
         result
     }
 

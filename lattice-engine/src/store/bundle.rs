@@ -8,22 +8,23 @@
 mod check;
 mod frames;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{Read, Write};
 
 use bytes::Bytes;
 
+use crate::access::Limit;
 use crate::content::ContentError;
 use crate::entry::{Content, Decoded, Entry, Node, Op, Value};
-use crate::id::{ChunkId, EntryId};
+use crate::id::{ChunkId, EntryId, NodeId};
 use crate::key::Key;
 use crate::log::Record as LogRecord;
+use crate::sync::{Range, Received};
 use crate::wire::v1;
 
 use super::core::Store;
 use super::error::{Result, StoreError};
 use super::handle::Handle;
-use super::ingest::Ingested;
 
 pub use check::check;
 pub use frames::{BundleHeader, read_genesis, read_header};
@@ -39,7 +40,12 @@ pub struct BundleReport {
     pub bytes: u64,
     /// Entries dated more than ten minutes ahead of this machine's clock, and what builds on them: import again later.
     pub early: u64,
+    /// Entries that were taken and don't count here: their authors were revoked before.
+    pub left_out: u64,
 }
+
+/// Calls back with authors who are neither members nor guests; an error ends the import.
+pub type Vouch<'a> = &'a mut dyn FnMut(&BTreeSet<NodeId>) -> Result<()>;
 
 /// Calls back with entries and bytes so far.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
@@ -59,11 +65,16 @@ impl Handle {
         })?;
         let mut report = BundleReport::default();
         let mut sent = HashSet::new();
+        let cuts = store.writer.lock().chains.cuts.clone();
         for record in store.view.log.scan(None) {
             let (_, record) = record.map_err(StoreError::Log)?;
             let LogRecord::Entry { header, payload, signature } = record else { continue };
             let (Decoded::Known(entry) | Decoded::Unknown { entry, .. }) =
                 Entry::decode(header, payload, signature)?;
+            // What doesn't count goes along only where something that does builds on it.
+            if cuts.get(&entry.header.author).is_some_and(|cut| entry.header.seq > cut.needed) {
+                continue;
+            }
             // Content first, so that an importer never shows an entry whose bytes it doesn't have.
             for op in &entry.ops {
                 let mut send = || -> Result<()> {
@@ -107,6 +118,17 @@ impl Handle {
     /// Takes in the frames after the header and the genesis ([`read_header`], [`read_genesis`]) of a bundle that was
     /// [`check`]ed. What came before an error of the disk stays: importing the bundle again goes on from there.
     pub fn import(&self, input: &mut dyn Read, progress: Progress<'_>) -> Result<BundleReport> {
+        self.import_vouched(input, &mut |_| Ok(()), progress)
+    }
+
+    /// [`Handle::import`]; `vouch` is called with the authors that no member has added or vouched for, before their entries
+    /// are taken.
+    pub fn import_vouched(
+        &self,
+        input: &mut dyn Read,
+        vouch: Vouch<'_>,
+        progress: Progress<'_>,
+    ) -> Result<BundleReport> {
         self.store.thawed()?;
         // Chunks come before the entries that name them: a collection meanwhile must leave them.
         let _pin = self.store.content.pin();
@@ -134,7 +156,7 @@ impl Handle {
                     }
                     report.entries += 1;
                     if batch.len() >= BATCH
-                        && let Err(e) = self.take(&mut batch, &mut doubts, &mut report)
+                        && let Err(e) = self.take(&mut batch, vouch, &mut doubts, &mut report)
                     {
                         break Err(e);
                     }
@@ -146,7 +168,7 @@ impl Handle {
                 }
             }
         };
-        let taken = self.take(&mut batch, &mut doubts, &mut report);
+        let taken = self.take(&mut batch, vouch, &mut doubts, &mut report);
         let whole = self.check_content(&doubts);
         let synced = self.sync();
         report.bytes = input.bytes;
@@ -166,8 +188,18 @@ impl Handle {
         Ok(())
     }
 
-    fn take(&self, batch: &mut Vec<Decoded>, doubts: &mut Doubts, report: &mut BundleReport) -> Result<()> {
+    fn take(
+        &self,
+        batch: &mut Vec<Decoded>,
+        vouch: Vouch<'_>,
+        doubts: &mut Doubts,
+        report: &mut BundleReport,
+    ) -> Result<()> {
         let offered = std::mem::take(batch);
+        let strangers = self.strangers(&offered);
+        if !strangers.is_empty() {
+            vouch(&strangers)?;
+        }
         for decoded in &offered {
             let entry = decoded.entry();
             for op in &entry.ops {
@@ -178,40 +210,74 @@ impl Handle {
                 }
             }
         }
-        let ids: Vec<EntryId> = offered.iter().map(|d| d.entry().id).collect();
-        for (id, result) in ids.into_iter().zip(self.store.ingest(offered)?) {
-            match result {
-                Ingested::New => report.new_entries += 1,
-                Ingested::Duplicate => {}
-                Ingested::Early => {
-                    doubts.late.insert(id);
-                    report.early += 1;
+        let at: Vec<(EntryId, NodeId, u64)> =
+            offered.iter().map(|d| (d.entry().id, d.entry().header.author, d.entry().header.seq)).collect();
+        for ((id, author, seq), result) in at.into_iter().zip(self.store.take_in(offered, None)?) {
+            let late = match result {
+                Received::New => {
+                    report.new_entries += 1;
+                    report.left_out += u64::from(!self.store.view.members.counts(&author, seq, &id));
+                    false
                 }
-                Ingested::Missing(what) if what.iter().any(|id| doubts.late.contains(id)) => {
-                    doubts.late.insert(id);
-                    report.early += 1;
-                }
-                Ingested::Missing(what) => {
-                    return Err(StoreError::Refused(format!(
-                        "the bundle is not whole: entry {} builds on {}, which is neither in it nor here. \
-                         Export it again",
-                        id.short(),
-                        what.first().map(EntryId::short).unwrap_or_default()
-                    )));
-                }
+                Received::Duplicate => false,
+                Received::Early { .. } => true,
+                Received::Missing(what) if what.iter().any(|range| doubts.is_late(range)) => true,
+                other => return Err(not_taken(&id, &author, other)),
+            };
+            if late {
+                doubts.late.entry(author).or_insert(seq);
+                report.early += 1;
             }
         }
         Ok(())
     }
 }
 
+impl Handle {
+    /// Authors whose entries wouldn't count whatever they are.
+    fn strangers(&self, offered: &[Decoded]) -> BTreeSet<NodeId> {
+        let membership = self.membership();
+        let authors = offered.iter().map(|d| d.entry()).filter(|e| e.header.seq > 0).map(|e| e.header.author);
+        authors.filter(|author| membership.limit(&self.id(), author) == Limit::Nothing).collect()
+    }
+}
+
+/// Why an entry of the bundle ends the import.
+fn not_taken(id: &EntryId, author: &NodeId, result: Received) -> StoreError {
+    let refused =
+        |why: String| format!("entry {} of author {} was refused: {why}", id.short(), author.short());
+    StoreError::Refused(match result {
+        Received::Missing(what) => format!(
+            "the bundle is not whole: entry {} builds on entry {} of {}, which is neither in it nor here. Export it again",
+            id.short(),
+            what.first().map_or(0, |range| range.to),
+            what.first().map(|range| range.author.short()).unwrap_or_default()
+        ),
+        Received::Fork { seq, existing, .. } => refused(format!(
+            "its author signed two entries {seq}, this one and {}: a copied data directory or a restored backup. \
+             Nothing was changed; keep one of the two nodes and give the other a new identity",
+            existing.short()
+        )),
+        Received::NotMember => refused("its author is not a member here".into()),
+        Received::Beyond => refused("its author was revoked before it wrote this".into()),
+        Received::Refused(why) => refused(why),
+        other => refused(format!("{other:?}")),
+    })
+}
+
 /// What an import can't tell before the bundle's end.
 #[derive(Default)]
 struct Doubts {
-    /// Entries that are early, and those that build on them.
-    late: HashSet<EntryId>,
+    /// Of each author the first entry that is early, or builds on an early one.
+    late: BTreeMap<NodeId, u64>,
     /// Versions that came without all of their content: good if something in the bundle supersedes them.
     hollow: Vec<(Key, EntryId, ChunkId)>,
+}
+
+impl Doubts {
+    fn is_late(&self, range: &Range) -> bool {
+        self.late.get(&range.author).is_some_and(|first| *first <= range.to)
+    }
 }
 
 /// Verified and appended at a time.

@@ -38,7 +38,7 @@ pub enum RenameHow {
 }
 
 /// One intended change. A commit is a list of them: all or nothing. A key may be named by one change only, but for an
-/// [`Change::Attr`] beside another change.
+/// [`Change::Attr`] beside another change. [`Change::CiteAll`] names none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Beyond `expect`: `NotADirectory` when the parent is a live file, `IsADirectory` when something other than a
@@ -73,6 +73,9 @@ pub enum Change {
         program_id: String,
         payload: Bytes,
     },
+    /// Changes nothing. The entry that the commit becomes names the tip of every chain that is here: it comes after all
+    /// that its author had when it was made (of over a thousand chains, after the latest).
+    CiteAll,
 }
 
 /// The file id of every store's root directory.

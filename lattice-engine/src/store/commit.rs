@@ -8,7 +8,6 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use crate::entry::{Entry, Op};
-use crate::log::Position;
 use crate::merge::EntryRef;
 
 use super::apply::{Applier, Known};
@@ -33,6 +32,7 @@ impl Store {
             }
         }
         self.back_pressure();
+        self.refold()?;
         match ticket.done.get() {
             Some(Ok(at)) => Ok(*at),
             Some(Err(e)) => Err(StoreError::Shared(e.clone())),
@@ -64,9 +64,15 @@ impl Store {
                 touched.keys.extend(plan.keys);
                 touched.dirs.extend(plan.dirs);
                 touched.known.extend(plan.known);
+                touched.cite_all |= plan.cite_all;
                 if let Some(ticket) = waiting.next() {
                     round.push(ticket);
                 }
+            }
+            if touched.cite_all
+                && let Some(first) = parts.first_mut()
+            {
+                writer.cite_tips(first);
             }
             let origin = round[0].origin;
             let result = self.commit_parts(writer, parts, touched.known, origin).map_err(Arc::new);
@@ -102,15 +108,18 @@ impl Store {
             return Ok(EntryRef { hlc: tip.hlc, author: writer.author, id: tip.id, seq: tip.seq });
         }
         let entries = writer.build(parts, self.clock.now_ms())?;
-        let positions = writer.append(&entries).inspect_err(|e| self.freeze_on(e))?;
+        let positions = writer.append(entries.iter()).inspect_err(|e| self.freeze_on(e))?;
         let mut applier = Applier::knowing(&self.view, known);
-        let placed: Vec<(&Entry, Position)> = entries.iter().zip(positions.iter().copied()).collect();
-        for (entry, position) in &placed {
+        for (entry, position) in entries.iter().zip(&positions) {
+            self.view.members.note(entry);
             applier.entry(entry, *position).inspect_err(|e| self.freeze_unapplied(e))?;
+            applier.placed(entry, *position);
         }
-        let applied_to = positions.last().and_then(|last| writer.chains.mark(*last));
-        let bytes = applier.publish(&placed, applied_to);
-        self.announce(&entries, &positions, origin, bytes);
+        if let Some(last) = positions.last() {
+            applier.mark(writer.chains.mark(*last));
+        }
+        let bytes = applier.finish();
+        self.announce(entries.iter().zip(&positions), origin, bytes);
         // `build` makes an entry of every part, and there was one.
         entries.last().map(Entry::entry_ref).ok_or_else(|| StoreError::Refused("nothing to commit".into()))
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
+use crate::access::Membership;
 use crate::clock::Clock;
 use crate::content::ContentStore;
 use crate::disk::Disk;
@@ -17,10 +18,14 @@ use crate::id::{EntryId, StoreId};
 use crate::identity::Identity;
 use crate::log::{Position, Syncer};
 use crate::merge::EntryRef;
+use crate::sync::Orphans;
 
 use super::change::Change;
 use super::error::{Result, StoreError};
 use super::event::{Event, LiveQueue};
+use super::exchange::Published;
+use super::forks::Forks;
+use super::network::Network;
 use super::view::View;
 use super::work::{MAX_OVERLAY, Work};
 use super::writer::Writer;
@@ -47,12 +52,48 @@ pub(super) struct Store {
     pub watchers: AtomicUsize,
     pub arrived: (Mutex<u64>, Condvar),
     pub live: Mutex<Vec<Arc<LiveQueue>>>,
+    /// The network, while one runs.
+    pub network: RwLock<Option<Arc<dyn Network>>>,
     /// Why it takes no writes.
     pub frozen: RwLock<Option<String>>,
     /// Opened on a disk that can't be written: it is frozen for good, and there is nothing to sync.
     pub reading_only: AtomicBool,
     /// Why its projection stands still.
     pub stalled: RwLock<Option<String>>,
+    /// Why this node must not write with its identity any more.
+    pub forked: RwLock<Option<String>>,
+    pub forks: Mutex<Forks>,
+    /// What peers may know.
+    pub published: Published,
+    /// Told when the membership has changed.
+    pub members_changed: TellOnChange,
+    /// What came too early.
+    pub orphans: Mutex<Orphans>,
+}
+
+/// What is told of a change of the membership.
+pub type TellMembers = Box<dyn Fn(&Arc<Membership>) + Send + Sync>;
+
+/// Who is told of a change of the membership.
+#[derive(Default)]
+pub(super) struct TellOnChange(RwLock<Option<TellMembers>>);
+
+impl TellOnChange {
+    pub fn set(&self, tell: TellMembers) {
+        *self.0.write() = Some(tell);
+    }
+
+    pub fn tell(&self, membership: &Arc<Membership>) {
+        if let Some(tell) = &*self.0.read() {
+            tell(membership);
+        }
+    }
+}
+
+impl std::fmt::Debug for TellOnChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TellOnChange")
+    }
 }
 
 /// A commit that waits for the writer.
@@ -64,10 +105,11 @@ pub(super) struct Ticket {
 }
 
 impl Store {
-    /// Refuses while frozen or stalled.
+    /// Refuses while frozen, stalled or forked, and unless this node's entries count.
     pub(super) fn writable(&self) -> Result<()> {
-        let why = self.frozen.read().clone().or_else(|| self.stalled.read().clone());
-        match why {
+        let why = self.frozen.read().clone();
+        let why = why.or_else(|| self.stalled.read().clone()).or_else(|| self.forked.read().clone());
+        match why.or_else(|| self.view.members.why_not(&self.identity.node_id())) {
             None => Ok(()),
             Some(why) => Err(StoreError::ReadOnly { store: self.id, why }),
         }
@@ -107,14 +149,14 @@ impl Store {
     }
 
     /// Tells the background thread, watchers and caches of entries that were applied.
-    pub(super) fn announce(
+    pub(super) fn announce<'a>(
         &self,
-        entries: &[Entry],
-        positions: &[Position],
+        entries: impl Iterator<Item = (&'a Entry, &'a Position)>,
         origin: u64,
         overlay_bytes: usize,
     ) {
         self.work.dirty(overlay_bytes);
+        self.published.nudge();
         if self.watchers.load(Ordering::Acquire) > 0 {
             *self.arrived.0.lock() += 1;
             self.arrived.1.notify_all();
@@ -122,7 +164,7 @@ impl Store {
         let live = self.live.lock();
         if live.iter().any(|queue| queue.wants(origin)) {
             let ours = self.identity.node_id();
-            for (entry, position) in entries.iter().zip(positions) {
+            for (entry, position) in entries {
                 let event = Arc::new(Event::of(entry, position, ours));
                 for queue in live.iter().filter(|q| q.wants(origin)) {
                     queue.push(event.clone());

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::content::ContentError;
 use crate::entry::EntryError;
-use crate::id::StoreId;
+use crate::id::{ChunkId, StoreId};
 use crate::key::{Key, KeyError};
 use crate::log::LogError;
 use crate::state::StateError;
@@ -46,6 +46,11 @@ pub enum StoreError {
     State(#[from] StateError),
     #[error(transparent)]
     Content(ContentError),
+    /// An entry names it, and nobody who has it can be asked.
+    #[error(
+        "chunk {chunk} is not here yet and can't be had: {why}; it comes when a peer that has it is connected"
+    )]
+    NotHere { chunk: ChunkId, why: String },
     #[error("{what}: {source}")]
     Io {
         what: String,

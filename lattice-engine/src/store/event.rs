@@ -102,6 +102,14 @@ impl LiveQueue {
         self.ready.notify_one();
     }
 
+    /// More has happened than events can tell.
+    pub fn miss(&self) {
+        let mut state = self.state.lock();
+        state.events.clear();
+        state.missed = true;
+        self.ready.notify_one();
+    }
+
     pub fn close(&self) {
         self.state.lock().closed = true;
         self.ready.notify_one();

@@ -122,7 +122,9 @@ impl Store {
         let path = self.dir.join("state.rebuild");
         let _ = self.disk.remove(&path);
         let state = Arc::new(State::open(&self.disk, &path)?);
-        let view = View { overlay: RwLock::new(Overlay::default()), state, log: self.view.log.clone() };
+        let members = self.view.members.fixed(self.view.members.current());
+        let log = self.view.log.clone();
+        let view = View { overlay: RwLock::new(Overlay::default()), state, log, members };
         let flush = || {
             let snapshot = view.overlay.read().snapshot();
             view.state.apply(&snapshot, false)?;

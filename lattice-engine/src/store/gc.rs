@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::entry::{Content, Decoded, Entry};
+use crate::content::ContentError;
+use crate::entry::{Content, Decoded, Entry, Node, Op, Value};
 use crate::hlc::Hlc;
 use crate::id::{ChunkId, EntryId};
 use crate::log::Record as LogRecord;
@@ -82,7 +83,9 @@ impl Store {
         self.for_each_entry(&mut |entry| {
             if kept.contains(&entry.id) {
                 for op in &entry.ops {
-                    live.extend(self.chunks_of(op)?);
+                    if let Op::Put { node: Node { value: Value::File(content), .. }, .. } = op {
+                        self.add(&mut live, content)?;
+                    }
                 }
             }
             Ok(())
@@ -92,7 +95,12 @@ impl Store {
 
     fn add(&self, live: &mut HashSet<ChunkId>, content: &Content) -> Result<()> {
         if matches!(content, Content::Chunks(_) | Content::Manifest { .. }) {
-            live.extend(self.content.ids_of(content)?);
+            match self.content.ids_of(content) {
+                Ok(ids) => live.extend(ids),
+                // It has not come from a peer yet. A manifest comes before what it names.
+                Err(ContentError::Missing { .. }) => {}
+                Err(e) => return Err(e.into()),
+            }
         }
         Ok(())
     }

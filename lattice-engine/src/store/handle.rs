@@ -1,6 +1,6 @@
 //! What every face calls: [`Handle`], a cheap clone of a reference to an open store.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,6 +17,7 @@ use super::core::Store;
 use super::error::{Result, StoreError};
 use super::event::{Cursor, Event};
 use super::history::{self, Version};
+use super::network::Network;
 use super::reader::{self, Reader};
 use super::watch::{Live, Watch};
 
@@ -42,6 +43,11 @@ impl Handle {
 
     pub fn id(&self) -> StoreId {
         self.store.id
+    }
+
+    /// Whether both are of one open store.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.store, &other.store)
     }
 
     pub fn genesis(&self) -> EntryId {
@@ -99,8 +105,29 @@ impl Handle {
         &self.store.content
     }
 
+    /// What isn't here fails at once, with [`ContentError::Missing`](crate::content::ContentError::Missing).
     pub fn read(&self, content: &Content) -> Result<Reader> {
         reader::open(&self.store.view, &self.store.content, content)
+    }
+
+    /// As [`Handle::read`], for a thread that may block: this and the reads that follow wait for what isn't here.
+    pub fn read_waiting(&self, content: &Content) -> Result<Reader> {
+        reader::open_waiting(&self.store, content)
+    }
+
+    /// Waits until the bytes of `range` are here. Blocks.
+    pub fn bring(&self, content: &Content, range: Range<u64>) -> Result<()> {
+        self.store.bring(content, &range)
+    }
+
+    /// Whom to ask for content that isn't here, and who else holds what; `None`: nobody any more.
+    pub fn set_network(&self, network: Option<Arc<dyn Network>>) {
+        *self.store.network.write() = network;
+    }
+
+    /// The network, while one runs.
+    pub fn network(&self) -> Option<Arc<dyn Network>> {
+        self.store.network.read().clone()
     }
 
     /// The versions of a key, newest first, at most `limit`. Follows the key, not renames.

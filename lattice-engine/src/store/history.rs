@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashSet};
 use crate::entry::{Decoded, Entry, Node, Op};
 use crate::id::EntryId;
 use crate::key::Key;
-use crate::log::Record as LogRecord;
+use crate::log::{Position, Record as LogRecord};
 use crate::merge::{EntryRef, Record};
 
 use super::error::{Result, StoreError};
@@ -83,7 +83,9 @@ fn follow(
         let Some(entry) = load(view, &at)? else { continue };
         let ours = |op: &&Op| matches!(op, Op::Put { .. } | Op::Delete { .. }) && op.key() == Some(key);
         let Some(op) = entry.ops.iter().find(ours) else { continue };
-        if !visit(&entry, op) || seen.len() >= limit {
+        // What a version that counts was made from, and doesn't count itself, is passed by.
+        let counts = view.members.counts(&at.author, at.seq, &at.id);
+        if (counts && !visit(&entry, op)) || seen.len() >= limit {
             break;
         }
         queue.extend(parents(view, &entry, op.parents().iter())?);
@@ -121,6 +123,11 @@ fn parents<'a>(
 /// Reads an entry back from the log.
 pub(super) fn load(view: &View, at: &EntryRef) -> Result<Option<Entry>> {
     let Some((position, _)) = view.entry(&at.author, at.seq)? else { return Ok(None) };
+    read(view, position)
+}
+
+/// The entry that stands at `position`, if one does.
+pub(super) fn read(view: &View, position: Position) -> Result<Option<Entry>> {
     match view.log.read(position).map_err(StoreError::Log)? {
         LogRecord::Entry { header, payload, signature } => match Entry::decode(header, payload, signature)? {
             Decoded::Known(entry) | Decoded::Unknown { entry, .. } => Ok(Some(entry)),

@@ -11,29 +11,35 @@
 //!   deterministic: the signature is a function of the key and the entry's id. Nothing is durable, exported or sent
 //!   unsigned.
 //! - reads ([`view`]) look into the overlay and then into redb, and never wait for the writer.
-//! - entries from elsewhere come in by [`ingest`], checked like a peer's; [`bundle`] brings them in a file.
+//! - entries from elsewhere come in by [`receive`], from a peer or in a file ([`bundle`]); [`exchange`] is what goes out.
 //!
 //! It refuses writes on a data directory that can't be written ([`read_only`]), after a failed append or sync, on a damaged log, and while the projection is stalled by an entry
 //! that a newer program wrote.
 
 mod apply;
 mod background;
+mod bring;
 mod bundle;
 mod change;
 mod commit;
 mod core;
 mod error;
 mod event;
+mod exchange;
+mod forks;
 mod fsck;
 mod gc;
+mod govern;
 mod handle;
 mod history;
-mod ingest;
 mod intent;
+mod network;
 mod open;
 mod plan;
 mod read_only;
 mod reader;
+mod receive;
+mod refilter;
 mod status;
 mod sync;
 mod view;
@@ -48,14 +54,16 @@ pub use bundle::{
 pub use change::{Change, Cites, Expect, ROOT_FILE, RenameHow};
 pub use error::{Result, StoreError};
 pub use event::{Change as LiveChange, Cursor, Event, ParseCursorError};
+pub use forks::Fork;
 pub use fsck::FsckReport;
 pub(crate) use fsck::check_closed;
 pub use gc::{GcReport, KeepHistory};
+pub use govern::Authority;
 pub use handle::Handle;
 pub use history::Version;
 pub use intent::Intent;
-pub(crate) use open::adopt;
-pub use open::{OpenOptions, create, open};
+pub use network::{Held, Network, Peer};
+pub use open::{OpenOptions, adopt, create, open};
 pub use read_only::{READ_ONLY, open_read_only};
 pub use reader::Reader;
 pub use status::StoreStatus;

@@ -15,12 +15,14 @@ use crate::entry::{self, Content, Decoded, Entry, Node, Op, Value};
 use crate::hlc::{Hlc, HlcClock};
 use crate::id::{EntryId, NodeId, StoreId};
 use crate::identity::Identity;
-use crate::log::{Log, LogOptions, Position, Record as LogRecord, RecordRef};
+use crate::log::{Log, LogOptions, LogReader, Position, Record as LogRecord, RecordRef};
 use crate::state::{Overlay, State};
+use crate::sync::Mark;
 
-use super::apply::{note, project, unrouted};
+use super::apply::{Applier, project, unrouted};
 use super::core::Store;
 use super::error::{Result, StoreError};
+use super::govern::{Authority, Governed};
 use super::handle::Handle;
 use super::intent;
 use super::view::View;
@@ -35,6 +37,8 @@ pub struct OpenOptions {
     pub clock: Arc<dyn Clock>,
     /// Without it the caller turns the store over itself: for simulations.
     pub background: bool,
+    /// Whose entries count.
+    pub authority: Authority,
 }
 
 /// Makes a new store in `parent`, in a directory named by its id, and opens it.
@@ -45,7 +49,7 @@ pub fn create(parent: &Path, options: &OpenOptions) -> Result<Handle> {
 }
 
 /// Makes the directory of a store that begins with `genesis`: a new one, or one that a bundle brings.
-pub(crate) fn adopt(parent: &Path, genesis: &Entry, options: &OpenOptions) -> Result<Handle> {
+pub fn adopt(parent: &Path, genesis: &Entry, options: &OpenOptions) -> Result<Handle> {
     let id = StoreId::of_genesis(&genesis.id);
     let dir = parent.join(id.to_string());
     let failed = |what: &str| StoreError::io(format!("cannot {what} {}", dir.display()));
@@ -77,16 +81,8 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
             .map_err(StoreError::io(format!("cannot use {}", next.display())))?;
     }
     let state = State::open(disk, &dir.join("state.redb"))?;
-    let read = state.read()?;
-    let applied = read.applied()?;
-    let tips: HashMap<_, _> = read
-        .tips()?
-        .into_iter()
-        .map(|(author, t)| (author, Tip { seq: t.seq, id: t.id, hlc: t.hlc }))
-        .collect();
-    let next_intent = read.intents()?.last().map_or(1, |(id, _)| id + 1);
-    drop(read);
-    let (log, recovery) = Log::open(disk.clone(), &dir.join("log"), id, LogOptions::default(), applied.to)
+    let applied = state.read()?.applied()?.to;
+    let (log, recovery) = Log::open(disk.clone(), &dir.join("log"), id, LogOptions::default(), applied)
         .map_err(StoreError::Log)?;
     if let Some(cut) = recovery.cut {
         tracing::warn!(store = %id, segment = cut.segment, bytes = cut.bytes, "cut the log's torn tail");
@@ -96,8 +92,10 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
     for finding in &recovery.findings {
         tracing::warn!(store = %id, "{finding}");
     }
-    let view = View { overlay: RwLock::new(Overlay::default()), state, log: log.reader() };
-    let genesis = read_genesis(&view, id)?;
+    let genesis = read_genesis(&log.reader(), id)?;
+    let members = Governed::new(&options.authority, genesis.entry_ref(), &log.reader())?;
+    let view = View { overlay: RwLock::new(Overlay::default()), state, log: log.reader(), members };
+    let (chains, applied) = resume(&view)?;
     let author = options.identity.node_id();
     let syncer = log.syncer();
     let mut writer = Writer {
@@ -106,10 +104,10 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         author,
         genesis: Tip::of(&genesis),
         clock: HlcClock::default(),
-        chains: Chains { tips, next_intent, ..Chains::default() },
+        chains: Chains { signed: signed(&chains.tips, &author), ..chains },
     };
     let hooks = Hooks { flush: &|| flush(&view), lacks: &|entry| lacks(&content, entry) };
-    let replayed = replay(&view, &mut writer.chains, &author, applied.to, &hooks)?;
+    let replayed = replay(&view, &mut writer.chains, &author, applied, &hooks)?;
     if let Some(at) = replayed.cut {
         cut(&view, &mut writer, disk, dir, at)?;
     }
@@ -134,10 +132,17 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         watchers: Default::default(),
         arrived: Default::default(),
         live: Mutex::default(),
+        network: RwLock::default(),
         frozen: RwLock::default(),
         reading_only: AtomicBool::new(false),
         stalled: RwLock::new(stalled),
+        forked: RwLock::default(),
+        forks: Mutex::default(),
+        published: Default::default(),
+        members_changed: Default::default(),
+        orphans: Mutex::default(),
     });
+    store.publish_opened()?;
     if options.background {
         let worker = store.clone();
         std::thread::Builder::new()
@@ -149,14 +154,42 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
     Ok(Handle::new(store))
 }
 
+/// What the state knows, and up to which record. A state that was made with other members than there are now is emptied:
+/// the whole log is replayed then.
+fn resume(view: &View) -> Result<(Chains, Option<Position>)> {
+    let read = view.state.read()?;
+    let tips: HashMap<_, _> = read
+        .tips()?
+        .into_iter()
+        .map(|(author, t)| (author, Tip { seq: t.seq, id: t.id, hlc: t.hlc }))
+        .collect();
+    let next_intent = read.intents()?.last().map_or(1, |(id, _)| id + 1);
+    let applied = read.applied()?.to;
+    let named = |author: &_, seq| Ok(read.entry(author, seq)?.map(|(_, id)| id));
+    let due = view.members.cuts(&view.members.current(), tips.iter(), named)?;
+    drop(read);
+    let cuts = view.state.cuts()?;
+    if due.into_iter().eq(cuts.iter().map(|(author, cut)| (*author, cut.upto))) {
+        return Ok((Chains { tips, cuts, next_intent, ..Chains::default() }, applied));
+    }
+    tracing::info!("members have changed since the state was made: it is made anew from the log");
+    view.state.clear()?;
+    Ok((Chains { next_intent: 1, ..Chains::default() }, None))
+}
+
+/// Our last entry in the state: what it holds durably was signed before.
+fn signed(tips: &HashMap<NodeId, Tip>, author: &NodeId) -> Option<Mark> {
+    tips.get(author).filter(|tip| tip.seq > 0).map(|tip| Mark { seq: tip.seq, id: tip.id })
+}
+
 /// The log's first record, which names the store.
-fn read_genesis(view: &View, id: StoreId) -> Result<Entry> {
+fn read_genesis(log: &LogReader, id: StoreId) -> Result<Entry> {
     let damaged = |why: &str| {
         StoreError::Refused(format!(
             "the log of store {id} doesn't begin with its genesis ({why}): run `lattice fsck`"
         ))
     };
-    match view.log.scan(None).next() {
+    match log.scan(None).next() {
         Some(Ok((_, LogRecord::Entry { header, payload, signature }))) => {
             let (Decoded::Known(entry) | Decoded::Unknown { entry, .. }) =
                 Entry::decode(header, payload, signature)?;
@@ -244,7 +277,9 @@ pub(super) fn replay(
                     }
                     Decoded::Unknown { entry, why } => (entry, Some(why.to_string())),
                 };
-                if (hooks.lacks)(&entry)? {
+                // Only what was appended here and not yet signed can have lost its content to a power loss: a sync signs, and
+                // flushes content before the log. What a peer sent names content that may never have been here.
+                if unsigned && entry.header.author == *ours && (hooks.lacks)(&entry)? {
                     let group = chains.open_groups.remove(&entry.header.author).unwrap_or_default();
                     let first = group.first().filter(|_| entry.header.group_first != entry.header.seq);
                     let cut = Some(first.map_or(position, |(_, at)| *at));
@@ -253,20 +288,28 @@ pub(super) fn replay(
                 if unsigned && entry.header.author == *ours {
                     chains.unsigned.push_back((entry.header.seq, entry.id));
                 }
-                if let Some(why) = why {
+                let counts = view.members.counts(&entry.header.author, entry.header.seq, &entry.id);
+                if let Some(why) = why.filter(|_| counts) {
                     stalled.get_or_insert_with(|| stall(&entry, &why));
                 }
+                if entry.header.author == *ours && !unsigned {
+                    chains.signed = Some(Mark { seq: entry.header.seq, id: entry.id });
+                }
                 if stalled.is_some() {
-                    note(view, chains, &entry, position);
+                    let mut applier = Applier::new(view);
+                    applier.note(chains, &entry, position);
+                    applier.finish();
                 } else {
-                    project(view, chains, entry, position)?;
+                    let mut applier = Applier::new(view);
+                    project(&mut applier, chains, &entry, position)?;
+                    applier.finish();
                 }
             }
             LogRecord::Signatures { author, list } if author == *ours => {
                 // In order, and each after its entry: those at the front are signed.
                 let last = list.last().map_or(0, |(seq, _)| *seq);
-                while chains.unsigned.front().is_some_and(|(seq, _)| *seq <= last) {
-                    chains.unsigned.pop_front();
+                while let Some((seq, id)) = chains.unsigned.pop_front_if(|(seq, _)| *seq <= last) {
+                    chains.signed = Some(Mark { seq, id });
                 }
             }
             LogRecord::Intent { body } => {
@@ -290,7 +333,7 @@ pub(super) fn replay(
     Ok(Replayed { stalled, cut: None })
 }
 
-fn flush(view: &View) -> Result<()> {
+pub(super) fn flush(view: &View) -> Result<()> {
     let snapshot = view.overlay.read().snapshot();
     view.state.apply(&snapshot, false)?;
     view.overlay.write().forget(&snapshot);

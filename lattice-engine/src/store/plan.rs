@@ -29,6 +29,8 @@ pub(super) struct Plan {
     pub known: Known,
     /// Moves a subtree: shares an entry with nobody.
     pub alone: bool,
+    /// Comes after everything that is here.
+    pub cite_all: bool,
 }
 
 impl Plan {
@@ -75,6 +77,7 @@ impl Plan {
                 self.ops.push((Op::Attr { key, file_id, attrs }, Vec::new()));
             }
             Change::Rename { from, to, how } => self.rename(view, from, to, how)?,
+            Change::CiteAll => self.cite_all = true,
             Change::Instruction { program_id, payload } => self.instruct(view, program_id, payload)?,
         }
         Ok(())

@@ -2,21 +2,28 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::log::End;
+
 use super::core::Store;
 use super::error::{Result, StoreError};
 
 impl Store {
-    /// Everything committed before is signed and on disk when it returns: content first, because entries name it.
-    /// Callers that wait together share the disk's flushes. A failure freezes the store: what could not be written may
-    /// already be gone from memory, so trying again could only pretend.
+    /// Everything committed before is signed and on disk when it returns.
     pub(super) fn sync(&self) -> Result<()> {
         if self.reading_only.load(Ordering::Acquire) {
             return Ok(());
         }
-        // A stalled store too: what others wrote goes on coming in.
+        // Where nothing new may be written, what was is synced all the same.
         self.thawed()?;
         self.sign_all()?;
         let end = self.writer.lock().log.end();
+        self.flush_to(end)
+    }
+
+    /// The log up to `end` is on disk when it returns, and what it names before it: content first. Callers that wait
+    /// together share the disk's flushes. A failure freezes the store: what could not be written may already be gone from
+    /// memory, so trying again could only pretend.
+    pub(super) fn flush_to(&self, end: End) -> Result<()> {
         let synced = self
             .content
             .sync()

@@ -13,6 +13,7 @@ use crate::merge::Record;
 use crate::state::{Overlay, RowKey, State};
 
 use super::error::Result;
+use super::govern::Governed;
 
 /// The current records of a store.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub(super) struct View {
     pub overlay: RwLock<Overlay>,
     pub state: Arc<State>,
     pub log: LogReader,
+    pub members: Governed,
 }
 
 /// Children fetched at a time by [`View::walk`].

@@ -29,6 +29,9 @@ impl Store {
             if let LogRecord::Entry { header, payload, signature } = record {
                 let (Decoded::Known(entry) | Decoded::Unknown { entry, .. }) =
                     Entry::decode(header, payload, signature)?;
+                if !self.view.members.counts(&entry.header.author, entry.header.seq, &entry.id) {
+                    continue;
+                }
                 events.push(Event::of(&entry, &position, self.identity.node_id()));
             }
             if events.len() >= limit {

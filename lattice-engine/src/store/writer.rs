@@ -8,6 +8,8 @@ use crate::hlc::{Hlc, HlcClock};
 use crate::id::{EntryId, NodeId, StoreId};
 use crate::log::{Log, LogError, Position, RecordRef};
 use crate::merge::EntryRef;
+use crate::state::Cut;
+use crate::sync::Mark;
 
 use super::error::{Result, StoreError};
 
@@ -28,8 +30,12 @@ pub(super) struct Chains {
     pub tips: HashMap<NodeId, Tip>,
     /// Own entries in the log without a signature yet, in order.
     pub unsigned: VecDeque<(u64, EntryId)>,
+    /// The last own entry before those.
+    pub signed: Option<Mark>,
     /// Entries of groups whose last one has not come yet, with where they stand: applied together or never.
     pub open_groups: HashMap<NodeId, Vec<(Entry, Position)>>,
+    /// Chains that are not projected whole, because what follows doesn't count.
+    pub cuts: BTreeMap<NodeId, Cut>,
     pub next_intent: u64,
 }
 
@@ -93,6 +99,22 @@ fn weight(op: &Op) -> usize {
 }
 
 impl Writer {
+    /// Makes an entry of `part` come after everything that is here: it names the other chains' tips, the latest first as
+    /// far as there is room.
+    pub fn cite_tips(&self, part: &mut Part) {
+        let other = |(author, tip): (&NodeId, &Tip)| EntryRef {
+            hlc: tip.hlc,
+            author: *author,
+            id: tip.id,
+            seq: tip.seq,
+        };
+        let mut tips: Vec<EntryRef> =
+            self.chains.tips.iter().filter(|(author, _)| **author != self.author).map(other).collect();
+        tips.sort_unstable_by(|a, b| b.cmp(a));
+        let room = MAX_DEPS.saturating_sub(part.parents.len());
+        part.parents.extend(tips.into_iter().take(room).map(|tip| (tip.id, tip)));
+    }
+
     pub fn tip(&self) -> &Tip {
         self.chains.tips.get(&self.author).unwrap_or(&self.genesis)
     }
@@ -132,9 +154,9 @@ impl Writer {
     }
 
     /// Appends entries to the log, in one write: all of them are kept, or none.
-    pub fn append(&mut self, entries: &[Entry]) -> Result<Vec<Position>> {
+    pub fn append<'a>(&mut self, entries: impl Iterator<Item = &'a Entry> + Clone) -> Result<Vec<Position>> {
         let records: Vec<RecordRef<'_>> = entries
-            .iter()
+            .clone()
             .map(|e| RecordRef::Entry {
                 header: &e.header_bytes,
                 payload: &e.payload_bytes,
@@ -146,6 +168,8 @@ impl Writer {
             self.chains.tips.insert(entry.header.author, Tip::of(entry));
             if entry.signature.is_none() {
                 self.chains.unsigned.push_back((entry.header.seq, entry.id));
+            } else if entry.header.author == self.author {
+                self.chains.signed = Some(Mark { seq: entry.header.seq, id: entry.id });
             }
         }
         Ok(positions)

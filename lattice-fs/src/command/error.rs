@@ -48,6 +48,8 @@ pub enum Error {
     Conflicts(usize),
     #[error("{0}")]
     TimedOut(String),
+    #[error("{0}")]
+    NotAuthorised(String),
     /// What the daemon's start failed with, as it said itself.
     #[error("{message}")]
     Daemon { message: String, code: u8 },
@@ -69,6 +71,7 @@ impl Error {
             Self::Partly(_) => exit::PARTLY,
             Self::Conflicts(_) => exit::CONFLICTS,
             Self::TimedOut(_) => exit::TIMED_OUT,
+            Self::NotAuthorised(_) => exit::NOT_AUTHORISED,
             Self::Daemon { code, .. } => *code,
             Self::Mount(MountError::NotOurs(_)) => exit::NOT_FOUND,
             Self::Paths(_) | Self::Mount(_) | Self::File { .. } | Self::Output(_) | Self::Failed(_) => {
@@ -88,6 +91,7 @@ impl Error {
                 exit::CONFLICTS => "conflicts",
                 exit::UNREACHABLE => "unreachable",
                 exit::TIMED_OUT => "timed-out",
+                exit::NOT_AUTHORISED => "not-authorised",
                 _ => "error",
             },
         }
@@ -113,6 +117,8 @@ pub fn problem_exit_code(p: &Problem) -> u8 {
         Code::NotAuthorised => exit::NOT_AUTHORISED,
         Code::NoSuchStore | Code::NotFound | Code::NoSuchVersion | Code::NoSuchMount => exit::NOT_FOUND,
         Code::Precondition => exit::PRECONDITION,
+        Code::NoSuchPeer => exit::NOT_FOUND,
+        Code::TimedOut => exit::TIMED_OUT,
         Code::NoDaemon | Code::Stopping => exit::UNREACHABLE,
         _ => exit::ERROR,
     }

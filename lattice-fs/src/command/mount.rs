@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::context::Context;
 use super::error::{Error, Result, exit, problem_exit_code};
+use super::net_args::NetArgs;
 use super::output::Table;
 use super::target::{Target, absolute_dir};
 use crate::client::Client;
@@ -41,6 +42,11 @@ pub struct MountArgs {
     /// Keep them out, whatever config.toml says.
     #[arg(long, conflicts_with = "allow_other")]
     no_allow_other: bool,
+    /// Everything goes through the daemon, also where the kernel could read large files by itself.
+    #[arg(long)]
+    no_passthrough: bool,
+    #[command(flatten)]
+    net: NetArgs,
     /// Say on stdout when it is ready (how the background process is started).
     #[arg(long, hide = true, requires = "foreground")]
     report: bool,
@@ -48,9 +54,25 @@ pub struct MountArgs {
 
 impl MountArgs {
     /// As mount(8)'s helper asks.
-    pub fn of_helper(store: Option<String>, dir: PathBuf, read_only: bool, allow_other: bool) -> Self {
+    pub fn of_helper(
+        store: Option<String>,
+        dir: PathBuf,
+        read_only: bool,
+        allow_other: bool,
+        no_passthrough: bool,
+    ) -> Self {
         let what = store.map(OsString::from).into_iter().chain([dir.into_os_string()]).collect();
-        Self { what, foreground: false, read_only, allow_other, no_allow_other: false, report: false }
+        let net = NetArgs::default();
+        Self {
+            what,
+            foreground: false,
+            read_only,
+            allow_other,
+            no_allow_other: false,
+            no_passthrough,
+            net,
+            report: false,
+        }
     }
 
     /// Whether this process is to become the daemon.
@@ -71,6 +93,7 @@ impl MountArgs {
             read_only: self.read_only,
             allow_other: self.allow_other
                 || (!self.no_allow_other && config.mount.allow_other.unwrap_or(false)),
+            no_passthrough: self.no_passthrough,
         }))
     }
 
@@ -80,6 +103,8 @@ impl MountArgs {
         let mut args: Vec<OsString> = ["mount", "--foreground", "--report"].map(OsString::from).into();
         args.extend(self.read_only.then(|| "--read-only".into()));
         args.push(if request.allow_other { "--allow-other" } else { "--no-allow-other" }.into());
+        args.extend(self.no_passthrough.then(|| "--no-passthrough".into()));
+        args.extend(self.net.flags());
         args.push("--".into());
         args.extend(request.store.clone().map(OsString::from));
         args.push(std::ffi::OsStr::from_bytes(&dir).into());
@@ -90,7 +115,7 @@ impl MountArgs {
 pub async fn run(ctx: &Context, args: MountArgs) -> Result<()> {
     let Some(request) = args.request(&ctx.config)? else { return list(ctx).await };
     if args.report {
-        return report(ctx, &request).await;
+        return report(ctx, &request, &args.net).await;
     }
     // An open data directory of our own would lock the daemon out.
     ctx.release().await?;
@@ -108,7 +133,8 @@ async fn mount(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Resul
         let tried = match ctx.daemon().await? {
             Some(daemon) => add(&daemon, request).await.map(Some),
             None if args.foreground => {
-                return Ok(daemon::run(&ctx.paths, request, Ready::Terminal).await.map(|()| None)?);
+                let ran = daemon::run(&ctx.paths, Some(request), args.net.config(), Ready::Terminal).await;
+                return Ok(ran.map(|()| None)?);
             }
             None => return start(ctx, args, request).await.map(Some),
         };
@@ -131,10 +157,11 @@ async fn start(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Resul
     let started = tokio::task::spawn_blocking(move || daemon::start(&paths, &child)).await;
     let started = started.map_err(|e| Error::Failed(format!("the daemon's start broke off: {e}")))?;
     match started {
-        Ok((mounted, pid)) => {
+        Ok((Some(mounted), pid)) => {
             tracing::info!(pid, "the daemon runs");
             Ok(mounted)
         }
+        Ok((None, pid)) => Err(Error::Failed(format!("process {pid} runs without the mount: see its log"))),
         Err(e) => match ctx.daemon().await? {
             Some(daemon) => add(&daemon, request).await,
             None => Err(e.into()),
@@ -143,9 +170,9 @@ async fn start(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Resul
 }
 
 /// As the background process: its parent is told how it went.
-async fn report(ctx: &Context, request: &MountRequest) -> Result<()> {
+async fn report(ctx: &Context, request: &MountRequest, net: &NetArgs) -> Result<()> {
     daemon::detach();
-    match daemon::run(&ctx.paths, request, Ready::Parent).await {
+    match daemon::run(&ctx.paths, Some(request), net.config(), Ready::Parent).await {
         Ok(()) => Ok(()),
         Err(e) => {
             let e = Error::from(e);
@@ -174,9 +201,10 @@ async fn list(ctx: &Context) -> Result<()> {
         mounts.sort_by(|a, b| a.dir.cmp(&b.dir));
         return ctx.out.doc(&MountList { mounts });
     }
-    let mut table = Table::new(["SOURCE", "DIR", "MODE"]);
+    let mut table = Table::new(["SOURCE", "DIR", "MODE", "PASSTHROUGH"]);
     for m in mounts {
-        table.row([m.source, m.dir, if m.read_only { "ro" } else { "rw" }.into()]);
+        let mode = if m.read_only { "ro" } else { "rw" };
+        table.row([m.source, m.dir, mode.into(), if m.passthrough { "yes" } else { "no" }.into()]);
     }
     if table.is_empty() {
         ctx.out.note("nothing is mounted");

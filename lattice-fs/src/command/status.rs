@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::context::Context;
 use super::error::Result;
 use super::output::{Paint, Table, bytes, short};
+use super::peer;
 use super::target::{Target, store_route};
 use crate::http::model::{OpenDoc, StatusDoc, StoreStatusDoc};
 
@@ -67,7 +68,14 @@ async fn node(ctx: &Context, again: bool) -> Result<()> {
         doc.data_dir
     ))?;
     for m in &doc.mounts {
-        ctx.out.line(format!("mount {}  {}", m.source, m.dir))?;
+        let passthrough = if m.passthrough { "  passthrough" } else { "" };
+        ctx.out.line(format!("mount {}  {}{passthrough}", m.source, m.dir))?;
+    }
+    if let Some(why) = &doc.network {
+        ctx.out.line(ctx.out.paint(Paint::Warn, &format!("no network: {why}")))?;
+    }
+    if doc.peers.len() > 1 {
+        ctx.out.table(&peer::table(&doc.peers))?;
     }
     if doc.stores.is_empty() {
         ctx.out.note("no stores: `lattice store create NAME` makes one");

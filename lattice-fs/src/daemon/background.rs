@@ -18,7 +18,7 @@ const MAX_LOG: u64 = 8 << 20;
 const TAIL: u64 = 2000;
 
 /// Starts `lattice` with these arguments and returns when it is ready, with what it mounted and its process id.
-pub fn start(paths: &Paths, args: &[std::ffi::OsString]) -> Result<(MountDoc, u32)> {
+pub fn start(paths: &Paths, args: &[std::ffi::OsString]) -> Result<(Option<MountDoc>, u32)> {
     let log = open_log(paths).map_err(|source| DaemonError::Io {
         what: "cannot write the log",
         path: paths.log.clone(),

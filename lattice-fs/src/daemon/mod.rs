@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use lattice_engine::net::{self, Net};
 use lattice_engine::node::{Node, NodeError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -59,27 +60,43 @@ impl<P: Into<Problem>> From<P> for DaemonError {
 }
 
 /// Runs until stopped. Tells `ready` once the mount really stands; an error before that is returned, not told.
-pub async fn run(paths: &Paths, request: &MountRequest, ready: Ready) -> Result<()> {
+///
+/// `request`: what to mount; without it the daemon stays until it is stopped. `net`: without it there is no network.
+pub async fn run(
+    paths: &Paths,
+    request: Option<&MountRequest>,
+    net: Option<net::Config>,
+    ready: Ready,
+) -> Result<()> {
     let stop = CancellationToken::new();
     signals::watch(stop.clone())?;
     let node = open(&paths.data).await?;
     let mounts = Mounts::default();
-    let app = App::daemon(node.clone(), mounts.clone(), stop.clone());
+    let net = start_net(&node, net).await;
+    let app = App::daemon(node.clone(), mounts.clone(), net.clone(), stop.clone());
+    if request.is_none() {
+        mounts.keep_open();
+    }
     let served = serve(paths, app, &mounts, request, ready, &stop).await;
     stop.cancel();
     let unmounted = blocking(move || {
         close_mounts(&mounts);
-        Ok(node.close()?)
+        Ok(())
     })
     .await;
-    served.and(unmounted.map_err(Into::into))
+    // After the mounts, which save what is open: the peers get that, too.
+    if let Ok(net) = net {
+        net.stop().await;
+    }
+    let closed = blocking(move || Ok(node.close()?)).await;
+    served.and(unmounted.map_err(Into::into)).and(closed.map_err(Into::into))
 }
 
 async fn serve(
     paths: &Paths,
     app: App,
     mounts: &Mounts,
-    request: &MountRequest,
+    request: Option<&MountRequest>,
     ready: Ready,
     stop: &CancellationToken,
 ) -> Result<()> {
@@ -90,9 +107,14 @@ async fn serve(
     if let Some(listener) = listener {
         tasks.spawn(listen::serve(listener, router(app.clone()), stop.clone(), tasks.clone()));
     }
-    let mounted = mount(app, request).await;
+    let mounted = match request {
+        Some(request) => mount(app, request).await.map(Some),
+        None => Ok(None),
+    };
     if let Ok(doc) = &mounted {
-        tracing::info!(dir = doc.dir, source = doc.source, "mounted");
+        if let Some(doc) = doc {
+            tracing::info!(dir = doc.dir, source = doc.source, "mounted");
+        }
         ready.tell(&Report::Ready { mount: doc.clone(), pid: std::process::id() });
         idle(mounts, stop).await;
         tracing::info!("stopping");
@@ -126,6 +148,18 @@ async fn idle(mounts: &Mounts, stop: &CancellationToken) {
             return;
         }
     }
+}
+
+/// A machine without a network mounts all the same; what is wrong is logged and shown by `status`.
+async fn start_net(node: &Node, config: Option<net::Config>) -> std::result::Result<Net, String> {
+    let Some(config) = config else { return Err("it was started with --offline".into()) };
+    if node.read_only() {
+        return Err("the data directory can't be written".into());
+    }
+    Net::start(node.clone(), config).await.map_err(|e| {
+        tracing::error!("there is no network: {e}");
+        e.to_string()
+    })
 }
 
 /// Flushed and unmounted; what is in use is detached, because the process ends either way.

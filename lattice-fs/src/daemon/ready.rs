@@ -9,8 +9,15 @@ use crate::http::model::MountDoc;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Report {
-    Ready { mount: MountDoc, pid: u32 },
-    Failed { message: String, code: u8 },
+    /// `mount`: what was asked to be mounted, if anything was.
+    Ready {
+        mount: Option<MountDoc>,
+        pid: u32,
+    },
+    Failed {
+        message: String,
+        code: u8,
+    },
 }
 
 /// Whom to tell.
@@ -32,9 +39,12 @@ impl Ready {
                 }
             }
             (Self::Terminal, Report::Ready { mount, .. }) => {
+                let text = match mount {
+                    Some(mount) => format!("mounted {} on {}; Ctrl-C unmounts", mount.source, mount.dir),
+                    None => "ready; Ctrl-C stops".into(),
+                };
                 // A closed stderr is no reason not to serve.
-                let _ =
-                    writeln!(std::io::stderr(), "mounted {} on {}; Ctrl-C unmounts", mount.source, mount.dir);
+                let _ = writeln!(std::io::stderr(), "{text}");
             }
             (Self::Terminal, Report::Failed { .. }) => {}
         }

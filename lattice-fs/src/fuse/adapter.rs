@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,10 +18,18 @@ use fuser::{
 
 use super::reply::{GENERATION, LONG, errno, file_attr, file_type, set_time, ttl};
 use super::slow::{self, Slow};
+use super::through::{Through, backing};
+use crate::ops::errno::NOT_HERE;
 use crate::ops::{self, Caller, DirEntry, Errno, Fs, Inode, Looked, Opened, SetAttr, SetHow};
 
 /// Bytes of one write or read request.
 const MAX_REQUEST: u32 = 1 << 20;
+
+/// What must be here of a file before a part of it can be written: small ones are read into memory whole.
+const REWRITTEN: Range<u64> = 0..ops::MEMORY_MAX;
+
+/// A part of a file that is written is cut into chunks together with what stands beside it.
+const WHOLE: Range<u64> = 0..u64::MAX;
 
 /// What the mount asks of the kernel, each only where it is offered.
 const WANTED: [InitFlags; 11] = [
@@ -44,6 +53,8 @@ pub struct Adapter {
     pub fs: Arc<Fs>,
     /// Waits for the disk, so that no other request does.
     pub slow: Slow,
+    /// Whether the kernel may read files by itself.
+    pub through: Arc<Through>,
 }
 
 thread_local! {
@@ -84,6 +95,7 @@ fn open_flags(opened: &Opened) -> FopenFlags {
     let mut flags = FopenFlags::empty();
     flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.keep_cache);
     flags.set(FopenFlags::FOPEN_NOFLUSH, opened.no_flush);
+    flags.set(FopenFlags::FOPEN_DIRECT_IO, opened.direct);
     flags
 }
 
@@ -99,6 +111,7 @@ impl Filesystem for Adapter {
             let _ = config.set_max_readahead(most);
         }
         let _ = config.set_max_background(32);
+        self.through.ask(config);
         Ok(())
     }
 
@@ -144,9 +157,12 @@ impl Filesystem for Adapter {
     ) {
         let set = SetAttr { mode, uid, gid, size, atime: atime.map(set_time), mtime: mtime.map(set_time) };
         let caller = caller(req);
-        let apply = move |fs: &Fs, reply: ReplyAttr| match fs.setattr(caller, ino.0, &set) {
-            Ok(attr) => reply.attr(&LONG, &file_attr(&attr)),
-            Err(e) => reply.error(errno(e)),
+        let apply = move |fs: &Arc<Fs>, reply: ReplyAttr| {
+            let set_it = move |fs: &Fs| fs.setattr(caller, ino.0, &set);
+            slow::patiently(fs, [(ino.0, REWRITTEN)], set_it, move |done| match done {
+                Ok(attr) => reply.attr(&LONG, &file_attr(&attr)),
+                Err(e) => reply.error(errno(e)),
+            });
         };
         if self.fs.settle_waits(ino.0) {
             let fs = self.fs.clone();
@@ -232,10 +248,23 @@ impl Filesystem for Adapter {
     }
 
     fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let open = move |fs: &Fs, reply: ReplyOpen| match fs.open(ino.0, flags.0) {
-            Ok(opened) => reply.opened(FileHandle(opened.handle), open_flags(&opened)),
-            Err(e) => reply.error(errno(e)),
+        let through = self.through.clone();
+        let open = move |fs: &Fs, reply: ReplyOpen| {
+            let opened = fs.open_by(ino.0, flags.0, &|file| through.register(|| reply.open_backing(file)));
+            match opened {
+                Ok(opened) => match backing(&opened) {
+                    Some(id) => {
+                        reply.opened_passthrough(FileHandle(opened.handle), open_flags(&opened), id);
+                    }
+                    None => reply.opened(FileHandle(opened.handle), open_flags(&opened)),
+                },
+                Err(e) => reply.error(errno(e)),
+            }
         };
+        if self.fs.is_control(ino.0) {
+            let fs = self.fs.clone();
+            return slow::alone(move || open(&fs, reply));
+        }
         let changes = flags.acc_mode() != OpenAccMode::O_RDONLY || flags.0 & libc::O_TRUNC != 0;
         if changes && self.fs.settle_waits(ino.0) {
             let fs = self.fs.clone();
@@ -255,13 +284,14 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         match self.fs.create(caller(req), parent.0, name.as_bytes(), mode, flags) {
-            Ok((_, attr, opened)) => reply.created(
-                &LONG,
-                &file_attr(&attr),
-                GENERATION,
-                FileHandle(opened.handle),
-                open_flags(&opened),
-            ),
+            Ok((_, attr, opened)) => {
+                let (attr, flags) = (file_attr(&attr), open_flags(&opened));
+                let handle = FileHandle(opened.handle);
+                match backing(&opened) {
+                    Some(id) => reply.created_passthrough(&LONG, &attr, GENERATION, handle, flags, id),
+                    None => reply.created(&LONG, &attr, GENERATION, handle, flags),
+                }
+            }
             Err(e) => reply.error(errno(e)),
         }
     }
@@ -277,12 +307,29 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        let (ino, fh, len) = (ino.0, fh.0, size as usize);
+        let wait = |reply: ReplyData| {
+            let fs = self.fs.clone();
+            slow::alone(move || {
+                let mut buffer = vec![0; len];
+                let files = [(ino, offset..offset.saturating_add(len as u64))];
+                match fs.patiently(&files, || fs.read(ino, fh, offset, &mut buffer)) {
+                    Ok(n) => reply.data(&buffer[..n]),
+                    Err(e) => reply.error(errno(e)),
+                }
+            });
+        };
+        // A version below `.lattice` waits by itself.
+        if fh != 0 {
+            return wait(reply);
+        }
         BUFFER.with_borrow_mut(|buffer| {
-            if buffer.len() < size as usize {
-                buffer.resize(size as usize, 0);
+            if buffer.len() < len {
+                buffer.resize(len, 0);
             }
-            match self.fs.read(ino.0, fh.0, offset, &mut buffer[..size as usize]) {
+            match self.fs.read(ino, fh, offset, &mut buffer[..len]) {
                 Ok(n) => reply.data(&buffer[..n]),
+                Err(NOT_HERE) => wait(reply),
                 Err(e) => reply.error(errno(e)),
             }
         });
@@ -309,7 +356,14 @@ impl Filesystem for Adapter {
             let (fs, data) = (self.fs.clone(), data.to_vec());
             return slow::alone(move || written(fs.write(ino.0, offset, &data, kill), data.len(), reply));
         }
-        written(self.fs.write(ino.0, offset, data, kill), data.len(), reply);
+        match self.fs.write(ino.0, offset, data, kill) {
+            Err(NOT_HERE) => {
+                let (len, data) = (data.len(), data.to_vec());
+                let write = move |fs: &Fs| fs.write(ino.0, offset, &data, kill);
+                slow::patiently(&self.fs, [(ino.0, REWRITTEN)], write, move |done| written(done, len, reply));
+            }
+            done => written(done, data.len(), reply),
+        }
     }
 
     fn flush(
@@ -320,11 +374,14 @@ impl Filesystem for Adapter {
         _lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
+        let flush = move |fs: &Arc<Fs>| {
+            slow::patiently(fs, [(ino.0, WHOLE)], move |fs| fs.flush(ino.0), |saved| done(saved, reply));
+        };
         if self.fs.save_waits(ino.0) {
             let fs = self.fs.clone();
-            self.slow.run(move || done(fs.flush(ino.0), reply));
+            self.slow.run(move || flush(&fs));
         } else {
-            done(self.fs.flush(ino.0), reply);
+            flush(&self.fs);
         }
     }
 
@@ -348,7 +405,9 @@ impl Filesystem for Adapter {
 
     fn fsync(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         let fs = self.fs.clone();
-        self.slow.run(move || done(fs.fsync(ino.0), reply));
+        self.slow.run(move || {
+            slow::patiently(&fs, [(ino.0, WHOLE)], move |fs| fs.fsync(ino.0), |synced| done(synced, reply));
+        });
     }
 
     fn opendir(&self, _req: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -446,7 +505,15 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        xattr(self.fs.getxattr(ino.0, name.as_bytes()), size, reply);
+        match self.fs.getxattr(ino.0, name.as_bytes()) {
+            // A hash is of all the bytes.
+            Err(NOT_HERE) => {
+                let name = name.to_owned();
+                let get = move |fs: &Fs| fs.getxattr(ino.0, name.as_bytes());
+                slow::patiently(&self.fs, [(ino.0, WHOLE)], get, move |value| xattr(value, size, reply));
+            }
+            value => xattr(value, size, reply),
+        }
     }
 
     fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
@@ -467,7 +534,8 @@ impl Filesystem for Adapter {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        done(self.fs.fallocate(ino.0, offset, length, mode), reply);
+        let allocate = move |fs: &Fs| fs.fallocate(ino.0, offset, length, mode);
+        slow::patiently(&self.fs, [(ino.0, REWRITTEN)], allocate, |result| done(result, reply));
     }
 
     fn lseek(
@@ -479,10 +547,12 @@ impl Filesystem for Adapter {
         whence: i32,
         reply: ReplyLseek,
     ) {
-        match self.fs.lseek(ino.0, offset, whence) {
+        // Where data is needs the list of chunks only.
+        let seek = move |fs: &Fs| fs.lseek(ino.0, offset, whence);
+        slow::patiently(&self.fs, [(ino.0, 0..0)], seek, |at| match at {
             Ok(at) => reply.offset(at),
             Err(e) => reply.error(errno(e)),
-        }
+        });
     }
 
     /// There are none: programs ask to learn that a file is no terminal.
@@ -513,9 +583,11 @@ impl Filesystem for Adapter {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        match self.fs.copy_range(ino_in.0, offset_in, ino_out.0, offset_out, len) {
+        let files = [(ino_in.0, offset_in..offset_in.saturating_add(len)), (ino_out.0, REWRITTEN)];
+        let copy = move |fs: &Fs| fs.copy_range(ino_in.0, offset_in, ino_out.0, offset_out, len);
+        slow::patiently(&self.fs, files, copy, |copied| match copied {
             Ok(n) => reply.written(n as u32),
             Err(e) => reply.error(errno(e)),
-        }
+        });
     }
 }

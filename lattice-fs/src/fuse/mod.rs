@@ -8,6 +8,7 @@ mod mount;
 mod reply;
 mod slow;
 mod sys;
+mod through;
 
 pub use check::{Mounted, clear_dead_mount, mounts};
 pub use mount::{Mount, MountOptions, Shown};

@@ -16,6 +16,7 @@ use super::check::{check_mount_point, mounted_at};
 use super::invalidate::Caches;
 use super::slow::Slow;
 use super::sys::{self, MountError, io_on};
+use super::through::Through;
 use crate::ops::volume::Volume;
 use crate::ops::{Background, Fs, What};
 
@@ -34,6 +35,8 @@ pub struct MountOptions {
     /// Every user of the machine may enter, as permissions allow. Otherwise only the daemon's own.
     pub allow_other: bool,
     pub read_only: bool,
+    /// Let the kernel read large files by itself where it can.
+    pub passthrough: bool,
 }
 
 /// What a mount shows.
@@ -56,6 +59,7 @@ pub struct Mount {
     /// By fusermount3.
     unmounter: Option<SessionUnmounter>,
     background: Option<Background>,
+    through: Arc<Through>,
 }
 
 /// Whether the session has ended.
@@ -131,8 +135,17 @@ impl Mount {
         };
         let fs = Fs::new(what, data_dir);
         let threads = Arc::new(Threads::default());
-        let mut mount =
-            Self { dir, fs, threads, session: None, end: Arc::default(), unmounter: None, background: None };
+        let mut mount = Self {
+            dir,
+            fs,
+            threads,
+            session: None,
+            end: Arc::default(),
+            unmounter: None,
+            background: None,
+            // The kernel lets only root lend it files.
+            through: Arc::new(Through::new(options.passthrough && sys::is_root())),
+        };
         // The stores are followed before anything can be looked up: no change falls in between.
         mount.follow()?;
         mount.background =
@@ -158,7 +171,8 @@ impl Mount {
     }
 
     fn serve(&mut self, source: &str, allow_other: bool, read_only: bool) -> Result<(), MountError> {
-        let adapter = Adapter { fs: self.fs.clone(), slow: Slow::default() };
+        let through = self.through.clone();
+        let adapter = Adapter { fs: self.fs.clone(), slow: Slow::default(), through };
         let session = if sys::is_root() {
             let device = sys::mount(&self.dir, source, allow_other, read_only)?;
             let mut config = Config::default();
@@ -195,6 +209,11 @@ impl Mount {
     /// Where, as in the mount table.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Whether the kernel reads large files by itself.
+    pub fn has_passthrough(&self) -> bool {
+        self.through.is_on()
     }
 
     /// Returns when it was unmounted, from wherever.

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use fuser::{FileAttr, FileType, Generation, INodeNo, TimeOrNow};
 use lattice_engine::entry::Time;
 
+use crate::ops::errno::NOT_HERE;
 use crate::ops::{Attr, Errno, SetTime};
 use crate::view::Kind;
 
@@ -16,7 +17,9 @@ pub const NONE: Duration = Duration::ZERO;
 pub const GENERATION: Generation = Generation(0);
 const BLOCK_SIZE: u32 = 4096;
 
+/// Where an operation doesn't wait for bytes that aren't here, they can't be read.
 pub fn errno(e: Errno) -> fuser::Errno {
+    let e = if e == NOT_HERE { Errno::IO } else { e };
     fuser::Errno::from_i32(e.raw_os_error())
 }
 

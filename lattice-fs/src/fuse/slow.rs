@@ -1,9 +1,13 @@
 //! A few threads for requests that wait for the disk. They start when they are first needed, and end with the mount.
 
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+
+use crate::ops::errno::NOT_HERE;
+use crate::ops::{Fs, Result};
 
 /// That many may wait for the disk at a time. They share its flushes, so more would gain little.
 const THREADS: usize = 4;
@@ -50,5 +54,21 @@ fn work(receiver: &Mutex<Receiver<Job>>) {
             Ok(job) => job(),
             Err(_) => return,
         }
+    }
+}
+
+/// Does an operation here, and where the bytes of one of `files` are not here yet, again on a thread that waits for them.
+pub fn patiently<T>(
+    fs: &Arc<Fs>,
+    files: impl Into<Vec<(u64, Range<u64>)>>,
+    mut operation: impl FnMut(&Fs) -> Result<T> + Send + 'static,
+    reply: impl FnOnce(Result<T>) + Send + 'static,
+) {
+    match operation(fs) {
+        Err(NOT_HERE) => {
+            let (fs, files) = (fs.clone(), files.into());
+            alone(move || reply(fs.patiently(&files, || operation(&fs))));
+        }
+        done => reply(done),
     }
 }

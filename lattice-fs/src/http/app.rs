@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lattice_engine::id::StoreId;
+use lattice_engine::net::Net;
 use lattice_engine::node::{Node, StoreInfo};
 use lattice_engine::store::Handle;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,8 @@ pub struct App {
 pub struct Control {
     /// `None` in a command that opened the node for itself.
     pub mounts: Option<Mounts>,
+    /// The running network, or why there is none.
+    pub net: std::result::Result<Net, String>,
     /// Cancelled when the process is to flush and end; streams end with it.
     pub stop: CancellationToken,
 }
@@ -30,11 +33,29 @@ pub struct Control {
 impl App {
     /// For a command without a daemon.
     pub fn in_process(node: Node) -> Self {
-        Self { node, control: Arc::new(Control { mounts: None, stop: CancellationToken::new() }) }
+        Self {
+            node,
+            control: Arc::new(Control {
+                mounts: None,
+                net: Err("no daemon runs: `lattice serve` or `lattice mount DIR` starts one".into()),
+                stop: CancellationToken::new(),
+            }),
+        }
     }
 
-    pub fn daemon(node: Node, mounts: Mounts, stop: CancellationToken) -> Self {
-        Self { node, control: Arc::new(Control { mounts: Some(mounts), stop }) }
+    pub fn daemon(
+        node: Node,
+        mounts: Mounts,
+        net: std::result::Result<Net, String>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { node, control: Arc::new(Control { mounts: Some(mounts), net, stop }) }
+    }
+
+    /// The network, or why there is none.
+    pub fn net(&self) -> Result<&Net> {
+        let code = if self.control.mounts.is_some() { Code::NoNetwork } else { Code::NoDaemon };
+        self.control.net.as_ref().map_err(|why| Problem::new(code, format!("there is no network: {why}")))
     }
 
     /// The mounts, or why there can't be any.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
+use lattice_engine::net::Net;
 use serde::Deserialize;
 
 use super::app::App;
@@ -14,7 +15,7 @@ use super::extract::{self, Query, query_bytes};
 use super::key_text::decode;
 use super::model::{MountDoc, MountList, MountRequest, StatusDoc};
 use super::problem::{Code, Problem, Result, blocking};
-use super::stores;
+use super::{peers, stores};
 use crate::fuse;
 use crate::mounts::{MountError, Mounted, Mounts, Wanted};
 
@@ -28,6 +29,9 @@ pub async fn status(State(app): State<App>) -> Result<Json<StatusDoc>> {
             data_dir: app.node.data_dir().display().to_string(),
             daemon_pid: mounts.map(|_| std::process::id()),
             mounts: mounts.map(docs).unwrap_or_default(),
+            network: mounts.and_then(|_| app.control.net.as_ref().err().cloned()),
+            addresses: app.control.net.as_ref().map(Net::addresses).unwrap_or_default(),
+            peers: peers::docs(&app)?,
             stores: app
                 .node
                 .stores()?
@@ -59,6 +63,7 @@ pub fn mount_now(app: &App, request: &MountRequest) -> Result<MountDoc> {
         store: store.map(|s| s.id()),
         read_only: request.read_only,
         allow_other: request.allow_other,
+        passthrough: !request.no_passthrough,
     };
     Ok(doc(app.mounts()?.add(&app.node, wanted)?))
 }
@@ -87,6 +92,12 @@ pub async fn unmount(
     .await
 }
 
+/// From now on the daemon stays when its last mount goes.
+pub async fn stay(State(app): State<App>) -> Result<Json<StatusDoc>> {
+    app.mounts()?.keep_open();
+    status(State(app)).await
+}
+
 pub async fn shutdown(State(app): State<App>) -> Result<StatusCode> {
     app.mounts()?;
     app.control.stop.cancel();
@@ -99,7 +110,8 @@ fn docs(mounts: &Mounts) -> Vec<MountDoc> {
 
 fn doc(m: Mounted) -> MountDoc {
     let source = m.store.as_ref().map_or_else(|| "lattice".into(), |name| format!("lattice:{name}"));
-    MountDoc { dir: m.dir.display().to_string(), store: m.store, source, read_only: m.read_only }
+    let Mounted { read_only, passthrough, .. } = m;
+    MountDoc { dir: m.dir.display().to_string(), store: m.store, source, read_only, passthrough }
 }
 
 impl From<MountError> for Problem {

@@ -18,12 +18,16 @@ mod etag;
 mod events;
 mod extract;
 mod history;
+mod invites;
 mod keys;
 mod listing;
 mod maintenance;
 mod mime;
+pub mod net_model;
+mod peers;
 mod range;
 mod stores;
+mod syncing;
 mod upload;
 mod value;
 mod version;
@@ -59,6 +63,12 @@ fn routes() -> Router<App> {
         .route("/status", get(control::status))
         .route("/mounts", get(control::mounts).post(control::mount).delete(control::unmount))
         .route("/shutdown", post(control::shutdown))
+        .route("/stay", post(control::stay))
+        .route("/peers", get(peers::list))
+        .route("/peers/ping", post(peers::ping_all))
+        .route("/peers/{peer}", get(peers::show).patch(peers::rename).delete(peers::revoke))
+        .route("/peers/{peer}/ping", post(peers::ping))
+        .route("/invites", post(invites::create))
         .route("/import", post(bundle::import))
         .route("/gc", post(maintenance::gc_stores))
         .route("/stores", get(stores::list).post(stores::create))
@@ -72,6 +82,7 @@ fn routes() -> Router<App> {
         .route("/stores/{store}/conflicts/{*key}", get(conflicts::show).post(conflicts::post))
         .route("/stores/{store}/events", get(events::stream))
         .route("/stores/{store}/export", get(bundle::export))
+        .route("/stores/{store}/sync", post(syncing::sync))
         .route("/stores/{store}/gc", post(maintenance::gc))
         .route("/stores/{store}/fsck", post(maintenance::fsck))
         .route("/stores/{store}/stats", get(maintenance::stats))

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::key_text::KeyText;
+use super::net_model::PeerDoc;
 
 /// A store as `store list` shows it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -66,6 +67,15 @@ pub struct StatusDoc {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub daemon_pid: Option<u32>,
     pub mounts: Vec<MountDoc>,
+    /// Why the daemon has no network, where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// Where this node can be reached.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// The members, this node first.
+    #[serde(default)]
+    pub peers: Vec<PeerDoc>,
     pub stores: Vec<StoreStatusDoc>,
 }
 
@@ -266,6 +276,8 @@ pub struct MountDoc {
     /// As in `/proc/mounts`.
     pub source: String,
     pub read_only: bool,
+    /// Whether the kernel reads large files by itself.
+    pub passthrough: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -285,6 +297,9 @@ pub struct MountRequest {
     pub read_only: bool,
     #[serde(default)]
     pub allow_other: bool,
+    /// Everything goes through the daemon, also where the kernel could read large files by itself.
+    #[serde(default)]
+    pub no_passthrough: bool,
 }
 
 /// The name of a new store, or a new name.

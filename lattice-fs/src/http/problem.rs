@@ -64,6 +64,10 @@ codes! {
     MountBusy = "mount-busy", CONFLICT, "The mount is in use";
     Stopping = "stopping", SERVICE_UNAVAILABLE, "The daemon is about to end";
     NoDaemon = "no-daemon", CONFLICT, "No daemon runs";
+    NoSuchPeer = "no-such-peer", NOT_FOUND, "No such member";
+    /// The daemon has no network, or it did not start.
+    NoNetwork = "no-network", SERVICE_UNAVAILABLE, "No network";
+    TimedOut = "timed-out", GATEWAY_TIMEOUT, "It took too long";
     Internal = "internal", INTERNAL_SERVER_ERROR, "It failed here";
 }
 
@@ -129,6 +133,7 @@ impl From<StoreError> for Problem {
             StoreError::NoSpace(_) => Code::NoSpace,
             StoreError::Log(_) | StoreError::State(_) => Code::Damaged,
             StoreError::Content(e) => content_code(e),
+            StoreError::NotHere { .. } => Code::TimedOut,
             StoreError::IntoItself(_) | StoreError::Refused(_) | StoreError::Entry(_) => Code::Refused,
             StoreError::Io { .. } | StoreError::Shared(_) => Code::Internal,
         };
@@ -161,7 +166,7 @@ impl From<NodeError> for Problem {
             NodeError::Ambiguous { .. } => Code::Ambiguous,
             NodeError::NameTaken(_) => Code::NameTaken,
             NodeError::BadName { .. } | NodeError::BadNodeName { .. } => Code::BadName,
-            NodeError::Refused(_) => Code::Refused,
+            NodeError::Refused(_) | NodeError::Join(_) => Code::Refused,
             NodeError::Broken { .. } | NodeError::Identity(_) => Code::Damaged,
             NodeError::Io { .. } => Code::Internal,
         };

@@ -128,7 +128,7 @@ fn found(
 ) -> Result<Found> {
     let kind = Kind::of(value);
     let (bytes, mime) = match value {
-        Value::File(content) => (Source::File(store.read(content)?), mime::of(key, attrs)),
+        Value::File(content) => (Source::File(store.read_waiting(content)?), mime::of(key, attrs)),
         Value::Symlink(target) => (Source::Target(target.clone()), "inode/symlink".into()),
         Value::Dir => return Err(version::is_a_directory(key)),
         Value::Fifo | Value::Socket => {

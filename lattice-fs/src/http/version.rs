@@ -64,7 +64,7 @@ pub fn value(key: &Key, version: Version) -> Result<Node> {
 pub fn portable(store: &Handle, value: &Value) -> Result<Value> {
     Ok(match value {
         Value::File(content) => {
-            let reader = store.read(content)?;
+            let reader = store.read_waiting(content)?;
             if content.size() <= MAX_INLINE as u64 {
                 Value::File(Content::Inline(reader.read_all()?))
             } else {

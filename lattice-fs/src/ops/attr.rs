@@ -177,7 +177,7 @@ impl Fs {
         if size > i64::MAX as u64 {
             return Err(Errno::FBIG);
         }
-        let mut state = self.settled(volume, inode)?;
+        let mut state = self.settled_own(volume, inode)?;
         self.ensure_staged(volume, inode, &mut state, size == 0)?;
         let staged = state.staged.as_mut().ok_or(Errno::IO)?;
         staged

@@ -107,6 +107,7 @@ impl Fs {
         };
         let due = {
             let mut state = inode.state.lock();
+            let lingers = self.tend_lent(&inode, &mut state);
             let unlinked = state.unlinked;
             let waits = state.intent.is_some() && state.writers > 0;
             match &mut state.staged {
@@ -118,6 +119,7 @@ impl Fs {
                     }
                     due
                 }
+                _ if lingers => false,
                 Some(staged) => {
                     staged.listed = false;
                     return false;
@@ -167,7 +169,7 @@ impl Fs {
         }
     }
 
-    fn promote(&self, inode: &Inode) {
+    fn promote(&self, inode: &Arc<Inode>) {
         let Place::Store(volume) = &inode.place else {
             return;
         };

@@ -7,29 +7,21 @@ use std::sync::Arc;
 use lattice_engine::entry::{Attrs, Content, Node, Value};
 use lattice_engine::id::EntryId;
 use lattice_engine::key::Key;
-use lattice_engine::store::{Change, Cites, Expect, Intent, Reader, StoreError};
-use parking_lot::{Mutex, MutexGuard};
+use lattice_engine::store::{Change, Cites, Expect, Reader, StoreError};
+use parking_lot::MutexGuard;
 
 use super::Fs;
 use super::errno::{self, Errno, Result};
 use super::inode::{Inode, State, cites};
 use super::staged::{Body, StageError, Staged};
+use super::underway::Underway;
 use super::volume::Volume;
 use crate::view::effective::shown_head;
 
-/// A file on its way: written and logged, but not an entry yet. A large one, which is still to be chunked, or one that
-/// was closed while it was empty, by a descriptor that may not be the last: what comes next goes in the same version.
-#[derive(Debug)]
-pub struct Underway {
-    pub intent: Intent,
-    /// Held by whoever promotes or drops it.
-    gate: Mutex<()>,
-}
-
 impl Fs {
     /// Commits what is staged, if anything new is.
-    pub(super) fn save(&self, volume: &Volume, inode: &Inode) -> Result<()> {
-        if !inode.state.lock().is_dirty() {
+    pub(super) fn save(&self, volume: &Volume, inode: &Arc<Inode>) -> Result<()> {
+        if !self.has_news(volume, inode)? {
             return Ok(());
         }
         let _tree = volume.tree.read();
@@ -37,10 +29,17 @@ impl Fs {
         self.save_locked(volume, inode, &mut state)
     }
 
+    /// Whether anything waits to be committed, what was written through a mapping included.
+    fn has_news(&self, volume: &Volume, inode: &Arc<Inode>) -> Result<bool> {
+        let mut state = inode.state.lock();
+        self.see_mapped(volume, inode, &mut state)?;
+        Ok(state.is_dirty())
+    }
+
     /// The same at a close, which need not be the last: a shell that redirects into a file closes a copy of the descriptor
     /// before anything is written, and that emptiness is no version of its own. It is logged, and so survives a kill.
-    pub(super) fn save_at_close(&self, volume: &Volume, inode: &Inode) -> Result<()> {
-        if !inode.state.lock().is_dirty() {
+    pub(super) fn save_at_close(&self, volume: &Volume, inode: &Arc<Inode>) -> Result<()> {
+        if !self.has_news(volume, inode)? {
             return Ok(());
         }
         let _tree = volume.tree.read();
@@ -140,13 +139,17 @@ impl Fs {
         let Some(content) = state.content().cloned() else {
             return Ok(());
         };
-        let Some(Staged { body: Body::Overlay { base, base_len, over, written }, .. }) = &mut state.staged
+        let Some(Staged { body: Body::Overlay { base, base_len, over, written, whole }, .. }) =
+            &mut state.staged
         else {
             return Ok(());
         };
         *base = volume.handle.read(&content).map_err(|e| volume.failed("write", key, &e))?;
         *base_len = base.size();
         *written = Default::default();
+        if *whole {
+            return Ok(());
+        }
         over.file.set_len(0).map_err(|e| errno::of_staging("write", &key.to_string(), &e))
     }
 
@@ -179,6 +182,7 @@ impl Fs {
         state: &mut State,
         empty: bool,
     ) -> Result<()> {
+        self.share(volume, inode, state)?;
         if state.staged.is_some() {
             return Ok(());
         }
@@ -211,10 +215,11 @@ impl Fs {
     pub(super) fn hold_open(&self, volume: &Volume, inode: &Inode, state: &mut State) -> Result<()> {
         let needs =
             state.opens > 0 && state.staged.is_none() && state.content().is_some_and(|c| c.size() > 0);
-        if needs {
-            self.reader(volume, inode, state)?;
+        match needs.then(|| self.reader(volume, inode, state)) {
+            // What never came can't be held; a peer may still have it.
+            None | Some(Ok(_) | Err(errno::NOT_HERE)) => Ok(()),
+            Some(Err(e)) => Err(e),
         }
-        Ok(())
     }
 
     /// Puts a file on the list of those that are committed when they stay quiet.
@@ -262,7 +267,7 @@ impl Fs {
             .handle
             .stage(path, key.clone(), node, cites, size)
             .map_err(|e| volume.failed("write", key, &e))?;
-        let before = state.intent.replace(Arc::new(Underway { intent, gate: Mutex::new(()) }));
+        let before = state.intent.replace(Arc::new(Underway::new(intent)));
         match before {
             None => self.table.pin(inode.ino),
             // The same file, as it was at an earlier close.
@@ -331,6 +336,7 @@ impl Fs {
             state.staged = None;
         }
         state.reader = None;
+        self.lent_arrived(volume, inode, state);
         self.committed(inode, state);
         self.table.unpin(inode.ino);
         Ok(())

@@ -14,6 +14,7 @@ use super::attr::{Attr, file_attr, shown_dir};
 use super::errno::{Errno, Result};
 use super::ids::ino_of;
 use super::inode::{Inode, Place};
+use super::listing::Listing;
 use super::table::{Known, ROOT};
 use super::volume::Volume;
 use crate::view::{Kind, Shown, shown};
@@ -43,14 +44,6 @@ enum Item {
     Record(Arc<Record>),
     /// Only the table knows it.
     Pending,
-}
-
-/// The order in which a directory was last read to its end. The kernel keeps what it read and hands it to other streams;
-/// when it loses it half-way they come here, with an offset into this.
-#[derive(Debug)]
-pub struct Listing {
-    names: Vec<Bytes>,
-    pending: Arc<BTreeSet<Bytes>>,
 }
 
 /// What is handed to the kernel for each name.

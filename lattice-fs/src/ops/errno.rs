@@ -11,6 +11,9 @@ pub use rustix::io::Errno;
 
 pub type Result<T> = std::result::Result<T, Errno>;
 
+/// The bytes are not here yet: `Fs::patiently` waits for them. The kernel never sees it.
+pub const NOT_HERE: Errno = Errno::REMOTE;
+
 /// What a failed store operation looks like to the caller of `operation` on `key`.
 pub fn of_store(operation: &'static str, key: &Key, error: &StoreError) -> Errno {
     match error.cause() {
@@ -33,12 +36,14 @@ pub fn of_store(operation: &'static str, key: &Key, error: &StoreError) -> Errno
             tracing::warn!(path = %key, operation, cause = %error, "refused");
             Errno::PERM
         }
+        StoreError::Content(e) if e.absent().is_some() => NOT_HERE,
         // Over a limit of the format: the xattrs of one file, say.
         StoreError::Entry(EntryError::Limit { .. }) => Errno::NOSPC,
         StoreError::Io { .. }
         | StoreError::Log(_)
         | StoreError::State(_)
         | StoreError::Content(_)
+        | StoreError::NotHere { .. }
         | StoreError::Entry(_)
         | StoreError::Shared(_) => match of_cause(error) {
             Errno::IO => eio(operation, &key.to_string(), error),

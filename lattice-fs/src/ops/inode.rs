@@ -10,9 +10,10 @@ use lattice_engine::merge::Record;
 use lattice_engine::store::Reader;
 use parking_lot::Mutex;
 
-use super::commit::Underway;
-use super::dir::Listing;
+use super::lent::Lent;
+use super::listing::Listing;
 use super::staged::Staged;
+use super::underway::Underway;
 use super::volume::Volume;
 use crate::view::{Kind, Shown};
 
@@ -85,6 +86,11 @@ pub struct State {
     pub meta: Meta,
     pub opens: u32,
     pub writers: u32,
+    /// Those of `opens` that the kernel serves from `lent`.
+    pub through: u32,
+    pub lent: Option<Lent>,
+    /// The kernel may have cached bytes from before others wrote the lent file.
+    pub stale: bool,
     pub staged: Option<Staged>,
     pub reader: Option<Reader>,
     /// A large file at rest in the staging directory, logged, on its way to become content.
@@ -108,6 +114,9 @@ impl State {
             meta,
             opens: 0,
             writers: 0,
+            through: 0,
+            lent: None,
+            stale: false,
             staged: None,
             reader: None,
             intent: None,

@@ -6,12 +6,13 @@ use lattice_engine::key::Key;
 use super::Fs;
 use super::errno::{Errno, Result};
 use super::inode::{Inode, Place, State};
+use super::open::THROUGH;
 use super::volume::Volume;
 
 impl Fs {
     /// Fills `buf` from `offset`; fewer bytes only at the end of the file.
     pub fn read(&self, ino: u64, handle: u64, offset: u64, buf: &mut [u8]) -> Result<usize> {
-        if handle != 0 {
+        if handle != 0 && handle != THROUGH {
             let text = self.texts.lock().get(&handle).cloned().ok_or(Errno::BADF)?;
             return text.read_at(buf, offset).map_err(|e| super::errno::of_store("read", &Key::ROOT, &e));
         }

@@ -34,6 +34,11 @@ impl StagingFile {
         Ok(Self { file, path, keep: false })
     }
 
+    /// One that has no name.
+    fn nameless(file: File) -> Self {
+        Self { file, path: PathBuf::new(), keep: true }
+    }
+
     /// Its name, which somebody else removes now. Every time a new one: what was handed over before keeps its own.
     pub fn hand_over(&mut self, fresh: PathBuf) -> io::Result<PathBuf> {
         if std::mem::replace(&mut self.keep, true) {
@@ -60,7 +65,8 @@ pub enum Body {
     /// All of it, holes included.
     File(StagingFile),
     /// `base` up to `base_len`, zeros after, and over that what `over` holds in `written`.
-    Overlay { base: Reader, base_len: u64, over: StagingFile, written: Ranges },
+    /// `whole`: `over` has all of it and others read it there.
+    Overlay { base: Reader, base_len: u64, over: StagingFile, written: Ranges, whole: bool },
 }
 
 #[derive(Debug)]
@@ -110,7 +116,33 @@ impl Staged {
         }
         let over = StagingFile::create(staging()?)?;
         let written = Ranges::default();
-        Ok(Self::with(Body::Overlay { base, base_len: size, over, written }, size, false))
+        Ok(Self::with(Body::Overlay { base, base_len: size, over, written, whole: false }, size, false))
+    }
+
+    /// An unchanged file about to be written where others read it: `file` has the bytes of `base`.
+    pub fn sharing(base: Reader, file: File) -> Self {
+        let (base_len, size) = (base.size(), base.size());
+        let (over, written) = (StagingFile::nameless(file), Ranges::default());
+        Self::with(Body::Overlay { base, base_len, over, written, whole: true }, size, false)
+    }
+
+    /// Whether others read what is written here from the same file.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.body, Body::Overlay { whole: true, .. })
+    }
+
+    /// What others read was written by others, too: any of its `size` bytes may differ from the base.
+    pub fn all_may_differ(&mut self, size: u64) {
+        if let Body::Overlay { written, whole: true, .. } = &mut self.body {
+            written.insert(0..size);
+            self.size = size;
+            self.set_dirty();
+        }
+    }
+
+    /// Made empty by `open`, without a new body.
+    pub fn set_fresh(&mut self) {
+        self.fresh = true;
     }
 
     pub fn size(&self) -> u64 {
@@ -168,7 +200,9 @@ impl Staged {
                 }
             }
             Body::File(f) => read_or_zeros(&f.file, buf, offset)?,
-            Body::Overlay { base, base_len, over, written } => {
+            // Others may have written it meanwhile.
+            Body::Overlay { over, whole: true, .. } => read_or_zeros(&over.file, buf, offset)?,
+            Body::Overlay { base, base_len, over, written, .. } => {
                 let mut done = 0;
                 while done < len {
                     let at = offset + done as u64;

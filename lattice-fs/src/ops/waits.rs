@@ -10,13 +10,16 @@ impl Fs {
         self.table.get(ino).is_ok_and(|inode| {
             let state = inode.state.lock();
             let large = state.staged.as_ref().is_some_and(|s| matches!(s.body, Body::Overlay { .. }));
-            large && state.is_dirty()
+            large && state.is_dirty() || state.lent.as_ref().is_some_and(|l| l.mappable)
         })
     }
 
-    /// Whether changing this file must first bring a large version of it to where it was going.
+    /// Whether changing this file must first bring a large version of it to where it was going, or make the kernel's its own.
     pub fn settle_waits(&self, ino: u64) -> bool {
-        self.table.get(ino).is_ok_and(|inode| inode.state.lock().intent.is_some())
+        self.table.get(ino).is_ok_and(|inode| {
+            let state = inode.state.lock();
+            state.intent.is_some() || state.lent.is_some()
+        })
     }
 
     /// Whether a rename or removal moves a whole tree, or must first bring a large file to where it was going.

@@ -216,7 +216,8 @@ impl Fs {
             return;
         }
         let changed = !same_version(volume, record, &state);
-        if changed && (state.opens > 0 || state.is_dirty() || state.intent.is_some()) {
+        if changed && (state.opens > 0 || state.lent.is_some() || state.is_dirty() || state.intent.is_some())
+        {
             // Who has it open keeps what they opened; who opens it next gets the new one.
             drop(state);
             self.lose(dir, name);

@@ -55,7 +55,8 @@ pub fn is_ours(name: &[u8]) -> bool {
 ///   tabs between;
 /// - `conflict` how many live heads differ, 0 when none; on a directory the keys in conflict at it and below;
 /// - `hash` BLAKE3 of a file's content or a symlink's target, in hex; reads all of it;
-/// - `synced` `local`: no other machine is known to hold this.
+/// - `synced` `2 of 3 members have it durably`, this one included, as far as is known; `local` where there is no other
+///   member, or no network.
 ///
 /// # Errors
 /// `NoData` for another name, and for one that says nothing of this kind of file.
@@ -74,7 +75,7 @@ pub fn get(handle: &Handle, key: &Key, name: &[u8]) -> Result<Bytes> {
         b"conflict" => conflict(handle, key, &record)?.to_string(),
         b"hash" => hash(handle, head)?.to_hex().to_string(),
         b"size" => size(head)?.to_string(),
-        b"synced" => "local".into(),
+        b"synced" => synced(handle, &record),
         _ => return Err(XattrError::NoData),
     };
     Ok(text.into())
@@ -117,6 +118,16 @@ fn conflict(handle: &Handle, key: &Key, record: &Record) -> Result<u64> {
         return Ok(resolve::conflicts_at(handle, key)?.len() as u64);
     }
     Ok(differing(record))
+}
+
+/// Of the version that fewest hold.
+fn synced(handle: &Handle, record: &Record) -> String {
+    let Some(network) = handle.network() else { return "local".into() };
+    let held = record.heads.iter().map(|h| network.held(handle.id(), &h.entry));
+    match held.min_by_key(|held| held.by) {
+        Some(held) if held.members > 1 => format!("{} of {} members have it durably", held.by, held.members),
+        _ => "local".into(),
+    }
 }
 
 fn size(head: Option<&Head>) -> Result<u64> {

@@ -40,15 +40,18 @@ fn the_directory_holds_what_it_says_with_true_sizes() {
     let two = conflict("d/notes.md");
     let control = two.a.control();
     let root: Vec<_> = control.list(&[]).expect("list").into_iter().map(|(n, _)| n).collect();
-    assert_eq!(root, ["README", "status", "status.json", "conflicts.tsv", "conflicts", "history", "ctl"]);
+    assert_eq!(
+        root,
+        ["README", "status", "status.json", "conflicts.tsv", "peers.tsv", "conflicts", "history", "ctl"]
+    );
     let mut inos = BTreeSet::new();
     let mut files = 0;
     visit(&control, vec![], &mut |p, kind| {
         assert!(inos.insert(control.lookup(p).expect("lookup").ino), "{p:?}: an inode number of its own");
         files += usize::from(kind == VKind::File);
     });
-    // README, status, status.json, conflicts.tsv, ctl; three under conflicts; old, a, b and latest under history.
-    assert_eq!(files, 12);
+    // README, status, status.json, conflicts.tsv, peers.tsv, ctl; three under conflicts; old, a, b and latest under history.
+    assert_eq!(files, 13);
     let again = two.a.control();
     assert!(inos.iter().all(|i| *i > 1));
     visit(&again, vec![], &mut |p, _| assert!(inos.contains(&again.lookup(p).expect("lookup").ino)));

@@ -5,6 +5,7 @@ mod build;
 mod conflicts;
 mod files;
 mod git;
+mod large;
 mod lifecycle;
 mod limits;
 mod memory;

@@ -143,3 +143,33 @@ fn chunks_travel_one_by_one_and_a_wrong_one_is_refused() {
     let all: HashSet<_> = to.store.ids_of(&content).expect("resolves").into_iter().collect();
     assert_eq!(all.len() as u64, to.store.stats().expect("counts").chunks);
 }
+
+#[test]
+fn a_file_that_was_given_up_is_the_borrowers() {
+    use std::os::unix::fs::FileExt;
+    let mut fixture = Fixture::new();
+    let bytes = noise(3, 9 << 20);
+    let staged = fixture.stage(&bytes);
+    let content = fixture.store.adopt(&staged, bytes.len() as u64).expect("adopts");
+    std::fs::remove_file(&staged).expect("its own name goes");
+    let reader = fixture.store.reader(&content).expect("opens");
+    let file = reader.contiguous().expect("is one file");
+    // So that its chunks count as verified, and are read without a look at their names.
+    assert!(read(&fixture.store, &content) == bytes);
+    reader.give_up().expect("is given up");
+    reader.give_up().expect("once more changes nothing");
+    assert!(reader.contiguous().is_none(), "what was given up isn't lent again");
+    let own = std::fs::OpenOptions::new().write(true).open(file_path(&file)).expect("opens without a name");
+    own.write_all_at(&vec![0; bytes.len()], 0).expect("writes");
+    assert!(read(&fixture.store, &content) == bytes, "the store has a copy");
+    let mut through_reader = vec![0; bytes.len()];
+    assert_eq!(reader.read_at(&mut through_reader, 0).expect("reads"), bytes.len());
+    assert!(through_reader == bytes, "and who had it open reads that");
+    assert!(fixture.packs("raw").is_empty());
+    drop((reader, file));
+    assert_eq!(fixture.reopen().findings, []);
+    assert!(read(&fixture.store, &content) == bytes, "it was durable");
+    fixture.forget_index();
+    assert_eq!(fixture.reopen().findings, []);
+    assert!(read(&fixture.store, &content) == bytes);
+}

@@ -1,4 +1,4 @@
-//! The text files: README, status, status.json and conflicts.tsv, made when they are looked up.
+//! The text files: README, status, status.json, conflicts.tsv and peers.tsv, made when they are looked up.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lattice_engine::entry::Time;
 use lattice_engine::key::Key;
-use lattice_engine::store::StoreStatus;
+use lattice_engine::store::{Peer, StoreStatus};
 use serde::Serialize;
 
 use super::{Control, Result, now};
@@ -27,6 +27,7 @@ pub(super) enum Text {
     Status,
     StatusJson,
     Conflicts,
+    Peers,
 }
 
 /// A text as it was made.
@@ -56,6 +57,9 @@ struct Status {
     read_only: Option<String>,
     stalled: Option<String>,
     cursor: String,
+    /// Other members, and those of them that are connected.
+    peers: u64,
+    connected: u64,
     twins: Vec<TwinNames>,
     /// False: the store has more keys than were looked at for twins.
     twins_complete: bool,
@@ -68,7 +72,7 @@ struct TwinNames {
 }
 
 impl Text {
-    pub const ALL: [Self; 4] = [Self::Readme, Self::Status, Self::StatusJson, Self::Conflicts];
+    pub const ALL: [Self; 5] = [Self::Readme, Self::Status, Self::StatusJson, Self::Conflicts, Self::Peers];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -76,6 +80,7 @@ impl Text {
             Self::Status => "status",
             Self::StatusJson => "status.json",
             Self::Conflicts => "conflicts.tsv",
+            Self::Peers => "peers.tsv",
         }
     }
 
@@ -118,12 +123,14 @@ impl Control {
                 (json.expect("a status can be written as JSON") + "\n").into()
             }
             Text::Conflicts => self.conflicts_tsv()?.into(),
+            Text::Peers => self.peers_tsv().into(),
         })
     }
 
     fn status(&self) -> Result<Status> {
         let s = self.handle.status()?;
         let found = self.twins(&s)?;
+        let peers = self.peers();
         let twins = found.twins.iter().map(|t| TwinNames {
             dir: t.dir.to_string(),
             names: t.names.iter().map(|n| printable(n)).collect(),
@@ -144,6 +151,8 @@ impl Control {
             read_only: s.read_only,
             stalled: s.stalled,
             cursor: s.cursor.to_string(),
+            peers: peers.len() as u64,
+            connected: peers.iter().filter(|p| p.connected).count() as u64,
             twins: twins.collect(),
             twins_complete: found.complete,
         })
@@ -167,6 +176,9 @@ impl Control {
         line("unapplied", &format_args!("{} bytes", s.unapplied_bytes));
         line("staged", &format_args!("{} files", s.staged));
         line("cursor", &s.cursor);
+        if s.peers > 0 {
+            line("peers", &format_args!("{} of {} connected", s.connected, s.peers));
+        }
         if let Some(why) = &s.read_only {
             line("read-only", why);
         }
@@ -210,6 +222,28 @@ impl Control {
             }
         }
         Ok(out)
+    }
+}
+
+/// A line per other member, with how far it and this node are apart in this store; `-`: not known.
+impl Control {
+    fn peers(&self) -> Vec<Peer> {
+        self.handle.network().map(|n| n.peers(self.handle.id())).unwrap_or_default()
+    }
+
+    fn peers_tsv(&self) -> String {
+        let mut out = String::from("peer\tname\tstate\trtt_ms\tpath\tbehind_here\tbehind_there\n");
+        let none = || "-".to_owned();
+        for p in self.peers() {
+            let state = if p.connected { "connected" } else { "away" };
+            let rtt = p.rtt.map_or_else(none, |d| format!("{:.3}", d.as_secs_f64() * 1000.0));
+            let (here, there) = p.behind.map_or((none(), none()), |(h, t)| (h.to_string(), t.to_string()));
+            let name = p.name.unwrap_or_else(none).replace(['\t', '\n'], " ");
+            let path = p.path.unwrap_or_else(none);
+            // Writing to a string can't fail.
+            let _ = writeln!(out, "{}\t{name}\t{state}\t{rtt}\t{path}\t{here}\t{there}", p.id);
+        }
+        out
     }
 }
 

@@ -33,7 +33,7 @@ impl VersionFile {
 
     pub fn open(&self, handle: &Handle) -> Result<VFile> {
         Ok(match &self.value {
-            Some(Value::File(content)) => VFile::Version(handle.read(content)?),
+            Some(Value::File(content)) => VFile::Version(handle.read_waiting(content)?),
             other => VFile::Text(stand_in(other.as_ref())),
         })
     }

@@ -26,7 +26,7 @@ struct Args {
     /// Only works whose name contains this; may be given several times
     #[arg(long, value_name = "WORK")]
     only: Vec<String>,
-    /// Where to run; all three by default
+    /// Where to run; everywhere by default
     #[arg(long, value_delimiter = ',', value_name = "PLACE")]
     on: Vec<Place>,
     /// Rounds, of which the median counts

@@ -1,4 +1,4 @@
-//! The three places that are compared, mounted for the whole run.
+//! The places that are compared, mounted for the whole run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,16 +13,19 @@ pub enum Place {
     Ext4,
     Floor,
     Lattice,
+    /// Lattice without passthrough.
+    Plain,
 }
 
 impl Place {
-    pub const ALL: [Self; 3] = [Self::Ext4, Self::Floor, Self::Lattice];
+    pub const ALL: [Self; 4] = [Self::Ext4, Self::Floor, Self::Lattice, Self::Plain];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Ext4 => "ext4",
             Self::Floor => "floor",
             Self::Lattice => "lattice",
+            Self::Plain => "plain",
         }
     }
 }
@@ -46,6 +49,10 @@ impl Places {
                     Kind::Floor
                 }
                 Place::Lattice => Kind::Lattice,
+                Place::Plain => {
+                    options.args = vec!["--no-passthrough".into()];
+                    Kind::Lattice
+                }
             };
             mounted.push((*place, Mounted::with(kind, options)?));
         }

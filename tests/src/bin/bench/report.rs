@@ -96,7 +96,7 @@ impl Report {
 
     /// The mount's figure as a share of another place's.
     fn ratio(&self, work: &Work, of: Place) -> Option<f64> {
-        Some(self.median(work, Place::Lattice)? / self.median(work, of)?)
+        Some(self.median(work, work.subject)? / self.median(work, of)?)
     }
 
     fn meets(&self, work: &Work, goal: &Goal) -> Option<bool> {
@@ -148,7 +148,7 @@ impl Report {
                 work.unit.name(),
                 figure(self.median(work, Place::Ext4)),
                 figure(self.median(work, Place::Floor)),
-                figure(self.median(work, Place::Lattice)),
+                figure(self.median(work, work.subject)),
                 share(self.ratio(work, Place::Ext4)),
                 share(self.ratio(work, Place::Floor)),
                 work.goals_text(),

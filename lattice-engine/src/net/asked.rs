@@ -1,0 +1,79 @@
+//! What stores ask of the network: chunks that a read waits for, who holds an entry, who the peers are. Doesn't keep the
+//! network alive.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::Shared;
+use super::wanted::Urgency;
+use crate::id::{ChunkId, NodeId, StoreId};
+use crate::merge::EntryRef;
+use crate::store::{Held, Network, Peer};
+
+/// A read waits so long without any progress.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// And so long while no peer is connected: dialling one takes a moment.
+const PATIENCE_ALONE: Duration = Duration::from_secs(4);
+
+/// The network, as a store has it.
+#[derive(Debug)]
+pub(super) struct Asked(pub Weak<Shared>);
+
+impl Network for Asked {
+    fn fetch(&self, store: StoreId, chunks: &[ChunkId]) -> Result<(), String> {
+        let stopping = || "the network is stopping".to_owned();
+        let shared = self.0.upgrade().ok_or_else(stopping)?;
+        let local = shared.stores.get(&store).ok_or_else(stopping)?;
+        drop(shared);
+        local.wanted.want(chunks, Urgency::Now);
+        // The first is what is read next; those behind it are on their way all the same.
+        let first = &chunks[..chunks.len().min(1)];
+        let patience = || match (local.stop.is_cancelled(), local.sessions.lock().is_empty()) {
+            (true, _) => Duration::ZERO,
+            (_, true) => PATIENCE_ALONE,
+            _ => PATIENCE,
+        };
+        if local.wanted.wait(first, patience) {
+            return Ok(());
+        }
+        Err(match local.sessions.lock().len() {
+            0 => "no peer is connected".into(),
+            n => format!("none of the {n} connected peers has sent it for {} s", PATIENCE.as_secs()),
+        })
+    }
+
+    fn held(&self, store: StoreId, entry: &EntryRef) -> Held {
+        let Some(shared) = self.0.upgrade() else { return Held { by: 0, members: 1 } };
+        let members = shared.gate.members();
+        let by = shared.stores.get(&store).map_or(0, |local| {
+            let here = local.handle.published().seq(&entry.author) >= entry.seq;
+            let there = local.holders_of(&entry.author, entry.seq);
+            usize::from(here) + there.iter().filter(|id| members.contains(id)).count()
+        });
+        Held { by, members: members.len() + 1 }
+    }
+
+    fn peers(&self, store: StoreId) -> Vec<Peer> {
+        let Some(shared) = self.0.upgrade() else { return Vec::new() };
+        let names = shared.node.members().unwrap_or_default();
+        let local = shared.stores.get(&store);
+        let peer = |id: NodeId| {
+            let link = shared.peers.get(&id).and_then(|p| p.link());
+            let sync = local.as_ref().and_then(|l| l.with(&id)).filter(|s| s.known);
+            Peer {
+                id,
+                name: names.get(&id).and_then(|m| m.name.clone()),
+                connected: link.is_some(),
+                rtt: link.as_ref().and_then(|l| l.rtt()),
+                path: link.as_ref().and_then(|l| l.path()),
+                behind: sync.map(|s| (s.behind_here, s.behind_there)),
+            }
+        };
+        shared.gate.members().into_iter().map(peer).collect()
+    }
+}
+
+/// For a store of this network.
+pub(super) fn network(shared: &Arc<Shared>) -> Arc<dyn Network> {
+    Arc::new(Asked(Arc::downgrade(shared)))
+}

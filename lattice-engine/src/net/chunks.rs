@@ -1,0 +1,185 @@
+//! Chunks between two nodes, on streams of their own, so that a large file holds no entry up. Who asks names them by
+//! hash and checks what comes by it; who answers reads them one after the other, in the order they were asked for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use iroh::endpoint::{RecvStream, SendStream};
+use prost::Message;
+use tokio::sync::mpsc;
+
+use super::error::{FrameError, NetError, Result};
+use super::link::Link;
+use super::stores::Local;
+use super::{Shared, frame};
+use crate::content::MAX_MANIFEST_LEN;
+use crate::id::{ChunkId, StoreId};
+use crate::wire::v1;
+use crate::wire::v1::stream_open::Kind as Open;
+
+/// Chunks asked for in one frame.
+const PER_REQUEST: usize = 16;
+/// Chunks asked for and not here yet, from one peer: some MiB.
+const WINDOW: usize = 48;
+/// Chunks that wait to be sent or to be stored.
+const QUEUE: usize = 8;
+/// After a chunk that could not be kept.
+const PAUSE: Duration = Duration::from_millis(500);
+const MAX_REQUEST: usize = 64 * PER_REQUEST;
+const MAX_ANSWER: usize = MAX_MANIFEST_LEN as usize + 128;
+/// Below everything that says what there is.
+const PRIORITY: i32 = -10;
+
+/// Answers what a peer asks for.
+pub(super) async fn serve(
+    shared: &Arc<Shared>,
+    link: &Arc<Link>,
+    store: StoreId,
+    mut send: SendStream,
+    mut recv: RecvStream,
+) -> Result<()> {
+    let Some(local) = shared.stores.get(&store) else { return Ok(()) };
+    // A closed stream has no priority, and is found out at the first write.
+    let _ = send.set_priority(PRIORITY);
+    let (asked, mut to_read) = mpsc::channel::<ChunkId>(QUEUE);
+    let (read, mut answers) = mpsc::channel::<(ChunkId, Option<Bytes>)>(QUEUE);
+    shared.block(move || {
+        while let Some(id) = to_read.blocking_recv() {
+            let bytes = local.handle.content().get_chunk(&id).ok();
+            if read.blocking_send((id, bytes)).is_err() {
+                return;
+            }
+        }
+    });
+    let take = async {
+        loop {
+            let request: v1::ChunkRequest = match frame::read(&mut recv, MAX_REQUEST).await {
+                Ok(request) => request,
+                Err(FrameError::Ended) => return Ok(()),
+                Err(e) => return Err(NetError::lost(link.peer, e)),
+            };
+            for id in request.ids {
+                let id = ChunkId::from_slice(&id)
+                    .ok_or_else(|| NetError::protocol(link.peer, "a chunk's name of odd length"))?;
+                if asked.send(id).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    };
+    let give = async {
+        while let Some((id, bytes)) = answers.recv().await {
+            answer(&mut send, id, bytes).await.map_err(|e| NetError::lost(link.peer, e))?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        done = take => done,
+        done = give => done,
+    }
+}
+
+/// The data is written as it is, behind the fields before it: no copy.
+async fn answer(send: &mut SendStream, id: ChunkId, bytes: Option<Bytes>) -> Result<(), FrameError> {
+    let stream = |e: iroh::endpoint::WriteError| FrameError::Stream(e.to_string());
+    let id = Bytes::copy_from_slice(id.as_bytes());
+    let Some(bytes) = bytes else {
+        return frame::write(send, &v1::ChunkAnswer { id, absent: true, data: Bytes::new() }).await;
+    };
+    let fields = v1::ChunkAnswer { id, absent: false, data: Bytes::new() }.encode_to_vec();
+    let mut head = Vec::with_capacity(64);
+    let data_head = 1 + prost::length_delimiter_len(bytes.len());
+    varint(fields.len() + data_head + bytes.len(), &mut head);
+    head.extend_from_slice(&fields);
+    head.push(3 << 3 | 2);
+    varint(bytes.len(), &mut head);
+    send.write_chunk(head.into()).await.map_err(stream)?;
+    send.write_chunk(bytes).await.map_err(stream)
+}
+
+fn varint(mut n: usize, to: &mut Vec<u8>) {
+    while n >= 0x80 {
+        to.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    to.push(n as u8);
+}
+
+/// Fetches what is wanted of a store from one peer, for as long as both have it.
+pub(super) async fn fetch(shared: &Arc<Shared>, link: &Arc<Link>, local: &Arc<Local>) -> NetError {
+    loop {
+        let mut asked: VecDeque<ChunkId> = local.wanted.next(link.peer, PER_REQUEST).await.into();
+        let ended = fetch_from(shared, link, local, &mut asked).await;
+        local.wanted.put_back(link.peer, asked.make_contiguous(), false);
+        if let Err(e) = ended {
+            return e;
+        }
+    }
+}
+
+/// Asks for what is in `asked` and what else is wanted; ends well when nothing is left to ask for.
+async fn fetch_from(
+    shared: &Arc<Shared>,
+    link: &Arc<Link>,
+    local: &Arc<Local>,
+    asked: &mut VecDeque<ChunkId>,
+) -> Result<()> {
+    let lost = |e: &dyn std::fmt::Display| NetError::lost(link.peer, e);
+    let (mut send, mut recv) = link.conn.open_bi().await.map_err(|e| lost(&e))?;
+    let store = Bytes::copy_from_slice(local.handle.id().as_bytes());
+    let open = v1::StreamOpen { kind: Some(Open::Chunks(v1::ChunksOpen { store })) };
+    frame::write(&mut send, &open).await.map_err(|e| lost(&e))?;
+    request(&mut send, asked.iter()).await.map_err(|e| lost(&e))?;
+    let keep = keeper(shared, link, local);
+    while let Some(id) = asked.front().copied() {
+        let answer: v1::ChunkAnswer = frame::read(&mut recv, MAX_ANSWER).await.map_err(|e| lost(&e))?;
+        if answer.id[..] != id.as_bytes()[..] {
+            return Err(NetError::protocol(link.peer, "it answers with a chunk that it was not asked for"));
+        }
+        if answer.absent {
+            asked.pop_front();
+            local.wanted.lacks(link.peer, &id);
+        } else if keep.send((id, answer.data)).await.is_ok() {
+            asked.pop_front();
+        } else {
+            return Err(NetError::Stopping);
+        }
+        if asked.len() <= WINDOW - PER_REQUEST {
+            let more = local.wanted.take(link.peer, PER_REQUEST);
+            if !more.is_empty() {
+                asked.extend(&more);
+                request(&mut send, more.iter()).await.map_err(|e| lost(&e))?;
+            }
+        }
+    }
+    // Nobody is left to tell, if that fails.
+    let _ = send.finish();
+    Ok(())
+}
+
+async fn request(send: &mut SendStream, ids: impl Iterator<Item = &ChunkId>) -> Result<(), FrameError> {
+    let ids = ids.map(|id| Bytes::copy_from_slice(id.as_bytes())).collect();
+    frame::write(send, &v1::ChunkRequest { ids }).await
+}
+
+/// Stores what comes, on a thread that may block.
+fn keeper(shared: &Arc<Shared>, link: &Arc<Link>, local: &Arc<Local>) -> mpsc::Sender<(ChunkId, Bytes)> {
+    let (keep, mut kept) = mpsc::channel::<(ChunkId, Bytes)>(QUEUE);
+    let (local, peer) = (local.clone(), link.peer);
+    shared.block(move || {
+        while let Some((id, bytes)) = kept.blocking_recv() {
+            match local.handle.content().put_chunk(&id, &bytes) {
+                Ok(()) => local.wanted.got(&id),
+                Err(e) => {
+                    tracing::warn!(peer = %peer.short(), "a chunk was not kept: {e}");
+                    local.wanted.lacks(peer, &id);
+                    // A disk that is full now is most likely full in a moment.
+                    std::thread::sleep(PAUSE);
+                }
+            }
+        }
+    });
+    keep
+}

@@ -1,0 +1,140 @@
+//! The network: this node's endpoint, the other members it keeps connected to, and what goes over those connections.
+//! The only module that knows iroh, and the only one in the engine with async code: blocking work (signatures, redb,
+//! fsync) is done on threads that may block.
+//!
+//! - [`endpoint`]: the endpoint, on its own port. [`gate`]: who may connect: members, before a byte is said.
+//! - [`dial`] keeps every member connected and [`accept`] takes in who dials us; [`peers`] settles which connection counts.
+//! - [`link`] is a connection that has been greeted, [`peer`] its whole life. One stream is control; one per store drives a
+//!   [`crate::sync::Session`] ([`exchange`]); chunks have streams of their own ([`chunks`]).
+//! - [`publish`] makes commits durable and tells sessions of them.
+//! - [`members`] follows who the members are, [`stores`] which stores there are, [`genesis`] fetches the beginnings of new
+//!   ones, [`content`] the bytes of large files; [`asked`] is what stores ask of all this.
+//! - [`join`] admits a node that shows a ticket.
+//!
+//! It refuses strangers, peers of another mesh, and frames over their limits. A peer that misbehaves or vanishes costs
+//! its own connection and delays nobody.
+
+mod accept;
+mod asked;
+mod book;
+mod chunks;
+mod config;
+mod content;
+mod dial;
+mod endpoint;
+mod error;
+mod exchange;
+mod files;
+mod frame;
+mod gate;
+mod genesis;
+mod join;
+mod link;
+mod members;
+mod peer;
+mod peers;
+mod publish;
+mod shared;
+mod status;
+mod stores;
+mod wake;
+mod wanted;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::id::NodeId;
+use crate::node::Node;
+
+pub use config::{Config, Relay};
+pub use error::{NetError, Result};
+pub use join::{Joined, join};
+pub use status::{PeerState, PeerStatus, StoreSync};
+
+use shared::Shared;
+
+/// What members speak.
+pub const ALPN: &[u8] = b"lattice/1";
+/// What a node speaks that wants to become one.
+pub const JOIN_ALPN: &[u8] = b"lattice-join/1";
+
+/// Why a connection was closed, as the other side sees it.
+mod code {
+    use iroh::endpoint::VarInt;
+
+    pub const CLOSED: VarInt = VarInt::from_u32(0);
+    pub const NOT_A_MEMBER: VarInt = VarInt::from_u32(1);
+    pub const DUPLICATE: VarInt = VarInt::from_u32(2);
+    pub const STALE: VarInt = VarInt::from_u32(3);
+    pub const PROTOCOL: VarInt = VarInt::from_u32(4);
+    pub const OTHER_MESH: VarInt = VarInt::from_u32(5);
+    pub const DONE: VarInt = VarInt::from_u32(6);
+}
+
+/// How long peers may take with what was written last before a stop.
+const HAND_OVER: Duration = Duration::from_secs(1);
+/// How long the end of connections may take.
+const CLOSE: Duration = Duration::from_secs(3);
+
+/// A node's running network. Cheap to clone. Ends with [`Net::stop`].
+#[derive(Debug, Clone)]
+pub struct Net(Arc<Shared>);
+
+impl Net {
+    /// Binds the endpoint and begins to dial the members. Wants a tokio runtime around it.
+    pub async fn start(node: Node, config: Config) -> Result<Self> {
+        let shared = Shared::bind(node, config).await?;
+        shared.clone().run();
+        Ok(Self(shared))
+    }
+
+    /// This node.
+    pub fn id(&self) -> NodeId {
+        self.0.me
+    }
+
+    /// Where this node can be reached, as far as it knows.
+    pub fn addresses(&self) -> Vec<String> {
+        self.0.addresses().iter().map(ToString::to_string).collect()
+    }
+
+    /// Dials everybody who isn't connected, now.
+    pub fn dial_now(&self) {
+        self.0.peers.poke_all();
+    }
+
+    /// Gives connected peers what was written last, tells them goodbye, ends every task and closes the endpoint.
+    pub async fn stop(&self) {
+        let shared = &self.0;
+        self.hand_over().await;
+        for local in shared.stores.all().values() {
+            local.handle.set_network(None);
+        }
+        shared.stop.cancel();
+        for link in shared.peers.links() {
+            link.close(code::CLOSED, "it stops");
+        }
+        if tokio::time::timeout(CLOSE, shared.endpoint.close()).await.is_err() {
+            tracing::warn!("some connections were cut off");
+        }
+        shared.join_all().await;
+    }
+
+    /// What is written and then shut down should not have to wait for the next start.
+    async fn hand_over(&self) {
+        let stores = self.0.stores.all();
+        let published = tokio::task::spawn_blocking({
+            let stores = stores.clone();
+            move || stores.values().for_each(|local| publish::publish(local))
+        });
+        // Where nothing could be published there is less to hand over.
+        let _ = published.await;
+        let deadline = std::time::Instant::now() + HAND_OVER;
+        for local in stores.values() {
+            let tips = local.handle.published();
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            let connected = local.sessions.lock().len();
+            self.wait_held(local.handle.id(), &tips, connected, left).await;
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Whose entries count in a store: [`Governed`], which holds the membership that they are judged against.
+//!
+//! A root store says itself who the members are: its acts are collected as its log is read and written, and folded anew
+//! when one has come. Every other store is given its membership by its node. A store of no root store takes everyone's.
+//!
+//! The log keeps what doesn't count: it is the truth, and the verdict may change. What doesn't count is left out of the
+//! projection ([`leave_out`]), and of what is published and exported, but for what an entry that counts builds on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use crate::access::{Act, Acts, Limit, Members, Membership, Verdict};
+use crate::chain::Tip;
+use crate::entry::{Decoded, Entry, EntryRef, Op};
+use crate::id::{EntryId, NodeId, StoreId};
+use crate::log::{LogReader, Position, Record as LogRecord};
+use crate::state::Cut;
+
+use super::apply::Applier;
+use super::error::{Result, StoreError};
+use super::writer::Chains;
+
+/// Who says whose entries count.
+#[derive(Debug, Clone)]
+pub enum Authority {
+    /// Nobody: every author's do. For a store outside of any root store.
+    Everyone,
+    /// The store itself: it is a root store.
+    Itself,
+    /// The root store that it is declared in, as things stand at opening.
+    Root(Arc<Membership>),
+}
+
+/// The membership of one open store, and its changes.
+#[derive(Debug)]
+pub(super) struct Governed {
+    store: StoreId,
+    current: RwLock<Arc<Membership>>,
+    /// Of a root store.
+    own: Option<Mutex<Own>>,
+    /// Counts changes of the membership, and of what members are called.
+    changes: (Mutex<u64>, Condvar),
+}
+
+#[derive(Debug)]
+struct Own {
+    acts: Acts,
+    /// What the acts amounted to when they were folded last.
+    members: Members,
+    /// An act has come since then.
+    stale: bool,
+}
+
+impl Governed {
+    /// For a store whose genesis stands at `founder`; a root store's log is read once.
+    pub fn new(authority: &Authority, founder: EntryRef, log: &LogReader) -> Result<Self> {
+        let store = StoreId::of_genesis(&founder.id);
+        let (current, own) = match authority {
+            Authority::Everyone => (Arc::new(Membership::everyone()), None),
+            Authority::Root(membership) => (membership.clone(), None),
+            Authority::Itself => {
+                let acts = read_acts(log, founder)?;
+                let members = acts.fold();
+                let own = Own { acts, stale: false, members };
+                (Arc::new(Membership::of(store, &own.members)), Some(Mutex::new(own)))
+            }
+        };
+        Ok(Self { store, current: RwLock::new(current), own, changes: Default::default() })
+    }
+
+    /// With the same membership, which nothing changes: for a second look at the same log.
+    pub fn fixed(&self, membership: Arc<Membership>) -> Self {
+        Self { store: self.store, current: RwLock::new(membership), own: None, changes: Default::default() }
+    }
+
+    pub fn current(&self) -> Arc<Membership> {
+        self.current.read().clone()
+    }
+
+    pub fn set(&self, membership: Arc<Membership>) {
+        *self.current.write() = membership;
+        self.changed();
+    }
+
+    /// Whether an entry is projected.
+    pub fn counts(&self, author: &NodeId, seq: u64, id: &EntryId) -> bool {
+        seq == 0 || self.current.read().limit(&self.store, author).allows(seq, id)
+    }
+
+    /// What becomes of an entry that comes from elsewhere: valid ones are taken, whether they count or not.
+    pub fn admits(&self, entry: &Entry) -> Verdict {
+        let header = &entry.header;
+        let current = self.current.read();
+        if current.shared(&self.store, &header.author).allows(header.seq, &entry.id) {
+            return Verdict::Valid;
+        }
+        current.judge(&self.store, &header.author, header.seq, &entry.id)
+    }
+
+    /// Why this node can't write here.
+    pub fn why_not(&self, own: &NodeId) -> Option<String> {
+        let current = self.current.read();
+        if current.limit(&self.store, own) == Limit::All {
+            return None;
+        }
+        Some(if current.has_revoked(own) {
+            "this node was revoked by a member: what it has can be read, and nothing that it writes would count anywhere. \
+             Join again with a new identity"
+                .into()
+        } else {
+            "this node is not a member yet, as far as its root store knows: it takes writes once a member has been reached"
+                .into()
+        })
+    }
+
+    /// Whether no later entry of its author counts.
+    fn is_last(&self, entry: &Entry) -> bool {
+        let limit = self.current.read().limit(&self.store, &entry.header.author);
+        matches!(limit, Limit::UpTo(cutoff) if cutoff.seq <= entry.header.seq)
+    }
+
+    /// An entry was logged: whether it counts or not, a root store's may say something about members.
+    pub fn note(&self, entry: &Entry) {
+        let Some(own) = &self.own else { return };
+        let (act, ignored) = Act::of(entry);
+        for why in ignored {
+            tracing::warn!(store = %self.store, "ignored: {why}");
+        }
+        if let Some(act) = act {
+            let mut own = own.lock();
+            own.stale |= own.acts.insert(act);
+        }
+        let about_nodes = |op: &Op| op.key().is_some_and(|key| key.as_bytes().starts_with(b"nodes/"));
+        if entry.ops.iter().any(about_nodes) {
+            self.changed();
+        }
+    }
+
+    /// What the acts amount to, if some have come since it was asked last.
+    pub fn refold(&self) -> Option<Arc<Membership>> {
+        let mut own = self.own.as_ref()?.lock();
+        if !std::mem::take(&mut own.stale) {
+            return None;
+        }
+        own.members = own.acts.fold();
+        Some(Arc::new(Membership::of(self.store, &own.members)))
+    }
+
+    /// `None`: not a root store.
+    pub fn members(&self) -> Option<Members> {
+        Some(self.own.as_ref()?.lock().members.clone())
+    }
+
+    /// How often it has changed.
+    pub fn version(&self) -> u64 {
+        *self.changes.0.lock()
+    }
+
+    pub fn changed(&self) {
+        *self.changes.0.lock() += 1;
+        self.changes.1.notify_all();
+    }
+
+    pub fn wait(&self, seen: u64, timeout: Duration) -> u64 {
+        let deadline = Instant::now() + timeout;
+        let mut changes = self.changes.0.lock();
+        while *changes == seen && !self.changes.1.wait_until(&mut changes, deadline).timed_out() {}
+        *changes
+    }
+
+    /// The chains, of those with these tips, that can't be projected whole, and up to where they can. `named` gives the
+    /// id of an entry.
+    pub fn cuts<'a>(
+        &self,
+        membership: &Membership,
+        tips: impl Iterator<Item = (&'a NodeId, &'a Tip)>,
+        named: impl Fn(&NodeId, u64) -> Result<Option<EntryId>>,
+    ) -> Result<BTreeMap<NodeId, u64>> {
+        let mut cuts = BTreeMap::new();
+        for (author, tip) in tips.filter(|(_, tip)| tip.seq > 0) {
+            let upto = match membership.limit(&self.store, author) {
+                Limit::All => continue,
+                Limit::Nothing => 0,
+                Limit::UpTo(cutoff) if tip.seq < cutoff.seq => continue,
+                Limit::UpTo(cutoff) if cutoff.seq == 0 => 0,
+                Limit::UpTo(cutoff) => match named(author, cutoff.seq)? {
+                    Some(id) if id == cutoff.id => cutoff.seq,
+                    _ => cutoff.seq - 1,
+                },
+            };
+            if tip.seq > upto {
+                cuts.insert(*author, upto);
+            }
+        }
+        Ok(cuts)
+    }
+}
+
+/// The acts in a root store's log.
+fn read_acts(log: &LogReader, founder: EntryRef) -> Result<Acts> {
+    let mut acts = Acts::new(founder);
+    for record in log.scan(None) {
+        let (_, record) = record.map_err(StoreError::Log)?;
+        let LogRecord::Entry { header, payload, signature } = record else { continue };
+        if !Act::may_be_in(&payload) {
+            continue;
+        }
+        if let Decoded::Known(entry) = Entry::decode(header, payload, signature)?
+            && let (Some(act), _) = Act::of(&entry)
+        {
+            acts.insert(act);
+        }
+    }
+    Ok(acts)
+}
+
+/// An entry that is in the log and doesn't count: its chain goes on, and the records don't know of it.
+pub(super) fn leave_out(applier: &mut Applier<'_>, chains: &mut Chains, entry: &Entry, position: Position) {
+    let header = &entry.header;
+    chains.tips.insert(header.author, Tip::of(entry));
+    // It can't become whole.
+    chains.open_groups.remove(&header.author);
+    let cut =
+        *chains.cuts.entry(header.author).or_insert(Cut { upto: header.seq - 1, needed: header.seq - 1 });
+    applier.cut(header.author, cut);
+    applier.placed(entry, position);
+    applier.mark(chains.mark(position));
+}
+
+/// After an entry that counts was projected: entries that don't count and that it builds on are needed by whoever is to
+/// have it. And a group that its author can't end any more holds nothing up.
+pub(super) fn after_projecting(applier: &mut Applier<'_>, chains: &mut Chains, entry: &Entry) -> Result<()> {
+    if entry.header.group_more && applier.members().is_last(entry) {
+        chains.open_groups.remove(&entry.header.author);
+    }
+    if chains.cuts.is_empty() {
+        return Ok(());
+    }
+    let deps = |entry: &Entry| entry.header.deps.iter().map(|dep| (dep.author, dep.seq)).collect::<Vec<_>>();
+    let mut open = deps(entry);
+    while let Some((author, seq)) = open.pop() {
+        let Some(cut) = chains.cuts.get_mut(&author).filter(|cut| seq > cut.needed) else { continue };
+        let news = cut.needed + 1..=seq;
+        cut.needed = seq;
+        applier.cut(author, *cut);
+        for seq in news {
+            if let Some(needed) = applier.logged(&author, seq)? {
+                open.extend(deps(&needed));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! What a store asks of the network, where one runs: content that an entry names and that isn't here yet (entries travel
+//! ahead of the bytes of large files), and who else holds what.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use crate::id::{ChunkId, NodeId, StoreId};
+use crate::merge::EntryRef;
+
+/// The network, as stores and those who show them see it.
+pub trait Network: Send + Sync + Debug {
+    /// Blocks until these chunks are stored here, or there is no hope: says why.
+    fn fetch(&self, store: StoreId, chunks: &[ChunkId]) -> Result<(), String>;
+
+    /// Who holds an entry durably, as far as is known.
+    fn held(&self, store: StoreId, entry: &EntryRef) -> Held;
+
+    /// The other members.
+    fn peers(&self, store: StoreId) -> Vec<Peer>;
+}
+
+/// How many members, this node included, hold something durably.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    pub by: usize,
+    pub members: usize,
+}
+
+/// Another member, with regard to one store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Peer {
+    pub id: NodeId,
+    pub name: Option<String>,
+    pub connected: bool,
+    pub rtt: Option<Duration>,
+    pub path: Option<String>,
+    /// Entries that the peer has and this node lacks, and the other way round; `None`: it hasn't said.
+    pub behind: Option<(u64, u64)>,
+}

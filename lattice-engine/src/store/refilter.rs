@@ -1,0 +1,139 @@
+//! A change of the membership, while the store is open: what is projected and counts no more goes, what was left out and
+//! counts comes. Where that makes a difference, the state is made anew from the log beside the one in use and takes its
+//! place in one step; readers never see half of it, and writers wait. Mounts are told to look at everything again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+
+use crate::access::{Cutoff, Members, Membership};
+use crate::id::NodeId;
+use crate::state::Overlay;
+
+use super::core::{Store, TellMembers};
+use super::error::Result;
+use super::handle::Handle;
+use super::open::{Hooks, flush, replay};
+use super::view::View;
+use super::writer::{Chains, Writer};
+
+impl Handle {
+    /// What entries are judged against.
+    pub fn membership(&self) -> Arc<Membership> {
+        self.store.view.members.current()
+    }
+
+    /// Judges by `membership` from now on, and makes the state agree with it. A root store does so by itself.
+    pub fn set_membership(&self, membership: Arc<Membership>) -> Result<()> {
+        self.store.judge_by(membership)
+    }
+
+    /// Of a root store: who the members are, without what they are called.
+    pub fn members(&self) -> Option<Members> {
+        self.store.view.members.members()
+    }
+
+    /// Calls back after each change of the membership, on the thread that brought it; one at a time is told.
+    pub fn on_members_changed(&self, tell: TellMembers) {
+        self.store.members_changed.set(tell);
+    }
+
+    /// How much of an author's chain counts here; `None`: nothing does, or there is nothing.
+    pub fn accepted(&self, author: &NodeId) -> Result<Option<Cutoff>> {
+        let writer = self.store.writer.lock();
+        let Some(tip) = writer.chains.tips.get(author).filter(|tip| tip.seq > 0) else { return Ok(None) };
+        let Some(cut) = writer.chains.cuts.get(author) else {
+            return Ok(Some(Cutoff { seq: tip.seq, id: tip.id }));
+        };
+        let named = self.store.view.entry(author, cut.upto)?;
+        Ok(named.filter(|_| cut.upto > 0).map(|(_, id)| Cutoff { seq: cut.upto, id }))
+    }
+
+    /// Authors who have written here and whose entries, all or those after some, don't count.
+    pub fn left_out(&self) -> Vec<NodeId> {
+        self.store.writer.lock().chains.cuts.keys().copied().collect()
+    }
+
+    /// Waits until the membership, or what members are called, has changed since `seen` (0 at first), or for `timeout`.
+    /// Gives what to pass next time.
+    pub fn wait_members_changed(&self, seen: u64, timeout: Duration) -> u64 {
+        self.store.view.members.wait(seen, timeout)
+    }
+}
+
+impl Store {
+    /// Takes up what a root store's log says about members since the last time. Not under the writer's lock.
+    pub(super) fn refold(&self) -> Result<()> {
+        while let Some(membership) = self.view.members.refold() {
+            self.judge_by(membership)?;
+        }
+        Ok(())
+    }
+
+    fn judge_by(&self, membership: Arc<Membership>) -> Result<()> {
+        if *self.view.members.current() == *membership {
+            return Ok(());
+        }
+        // In this order everywhere: the applier's lock, the writer's.
+        let closed = self.applying.lock();
+        let mut writer = self.writer.lock();
+        let governed = &self.view.members;
+        let named = |author: &_, seq| Ok(self.view.entry(author, seq)?.map(|(_, id)| id));
+        let cuts = governed.cuts(&membership, writer.chains.tips.iter(), named)?;
+        let have = writer.chains.cuts.iter().map(|(author, cut)| (*author, cut.upto));
+        if cuts.into_iter().eq(have) || *closed {
+            governed.set(membership.clone());
+        } else {
+            tracing::info!(store = %self.id, "members changed: the state is made anew from the log");
+            self.make_anew(&mut writer, &membership).inspect_err(|e| {
+                self.freeze(format!(
+                    "members changed, and its state could not be made anew ({e}). Reopen the store"
+                ));
+            })?;
+        }
+        drop(writer);
+        drop(closed);
+        self.tell_all_changed();
+        self.work.dirty(0);
+        self.published.nudge();
+        self.retry_strangers()?;
+        self.members_changed.tell(&membership);
+        Ok(())
+    }
+
+    /// Replays the log as `membership` has it, and puts the result in place.
+    fn make_anew(&self, writer: &mut Writer, membership: &Arc<Membership>) -> Result<()> {
+        flush(&self.view)?;
+        let path = self.dir.join("state.anew");
+        let state = Arc::new(self.view.state.beside(&self.disk, &path)?);
+        let members = self.view.members.fixed(membership.clone());
+        let view = View { overlay: RwLock::default(), state, log: self.view.log.clone(), members };
+        let mut chains = Chains::default();
+        let hooks = Hooks { flush: &|| flush(&view), lacks: &|_| Ok(false) };
+        let replayed = replay(&view, &mut chains, &self.identity.node_id(), None, &hooks)?;
+        flush(&view)?;
+        {
+            // Readers look into the overlay first, and hold it while they read: they see both before or both after.
+            let mut overlay = self.view.overlay.write();
+            self.view.state.take_over(&view.state)?;
+            *overlay = Overlay::default();
+            self.view.members.set(membership.clone());
+        }
+        writer.chains.open_groups = chains.open_groups;
+        writer.chains.cuts = chains.cuts;
+        *self.stalled.write() = replayed.stalled;
+        drop(view);
+        let _ = self.disk.remove(&path);
+        Ok(())
+    }
+
+    /// Everything may have changed: caches forget what they know.
+    fn tell_all_changed(&self) {
+        *self.arrived.0.lock() += 1;
+        self.arrived.1.notify_all();
+        for queue in self.live.lock().iter() {
+            queue.miss();
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! One side of the stream on which two nodes exchange a store. Events and the time go in, effects come out.
+//!
+//! ```text
+//! Hello  ->  <- Hello      the two digests are equal: each knows what the other holds, and nothing more is said
+//! Tips   ->  <- Tips       unequal: each tells all its marks
+//! Want   ->  <- Entries*   each asks for what it lacks; at most `WINDOW` Entries frames are on their way
+//!        Have ->           after a batch is durable: what is held now, and how many frames were dealt with
+//! Done   ->                nothing is lacking: from here on the other side pushes what its own node writes
+//! Have  <->                when something has become durable, whoever wrote it: the other asks for what it lacks
+//! Hello(check) -> <- Hello asked now and then: do we still hold the same?
+//! ```
+//!
+//! Nothing is queued entry by entry: what a peer lacks is always computed from marks, so a slow peer costs the same memory as
+//! a fast one, and what happens while it is busy reaches it as one range.
+
+mod ask;
+mod serve;
+mod wait;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::id::{EntryId, NodeId, StoreId};
+use crate::wire::v1::SignedEntry;
+
+use super::frame::{Frame, FrameError, MAX_MARKS};
+use super::{Mark, Mesh, Millis, Range, Received, SharedTips, Tips, TipsDigest, lacking};
+
+pub use wait::Wait;
+use wait::Waits;
+
+/// Entries frames that a sender may have on their way. Each is acknowledged when what is in it is durable.
+pub const WINDOW: u32 = 4;
+/// Authors that a peer may tell of.
+const MAX_AUTHORS: usize = 1 << 17;
+
+/// What a session is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    pub store: StoreId,
+    pub genesis: EntryId,
+    /// This node.
+    pub node: NodeId,
+    /// The node at the other end, as the connection has proved it.
+    pub peer: NodeId,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// The stream is open. First of all.
+    Opened,
+    Frame(Frame),
+    /// Bytes came that are no frame.
+    BadFrame(FrameError),
+    /// What this node holds durably has changed.
+    Published(SharedTips),
+    /// The answer to [`Output::Range`] or [`Output::Fetch`]: in hlc order, perhaps not all, perhaps none.
+    Ranged {
+        request: u64,
+        entries: Vec<SignedEntry>,
+    },
+    /// The answer to [`Output::Receive`], when what was taken is durable: one result for each entry.
+    Received {
+        batch: u64,
+        results: Vec<Received>,
+        durable: SharedTips,
+    },
+    /// All that was sent has been handed to the transport. IMPORTANT: until it comes, nothing is announced.
+    Writable,
+    /// Ask whether both hold the same: on waking up, and now and then.
+    Check,
+    /// The time that [`Output::SetTimer`] named has come. One too many does no harm.
+    Timer,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    Send(Frame),
+    /// Read entries of these ranges, in hlc order over all of them, until `max_bytes` are passed: at least one if there is one.
+    Range {
+        request: u64,
+        ranges: Vec<Range>,
+        max_bytes: usize,
+    },
+    /// Read these entries.
+    Fetch {
+        request: u64,
+        entries: Vec<(NodeId, Mark)>,
+    },
+    /// Check these entries and keep what is good, durably.
+    Receive {
+        batch: u64,
+        entries: Vec<SignedEntry>,
+    },
+    /// Instead of the last one.
+    SetTimer(Millis),
+    /// All that the peer had told of when the session began is here, or known not to be for us. Once.
+    CaughtUp,
+    /// The end: nothing comes after it.
+    Close(Reason),
+}
+
+/// Why a session has ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    #[error("the peer speaks of another store")]
+    OtherStore,
+    #[error("the peer did what the protocol doesn't allow: {0}")]
+    Protocol(&'static str),
+    #[error("the peer sent {0}")]
+    Frame(FrameError),
+    #[error("nothing came for too long: waited for {0}")]
+    Silent(Wait),
+}
+
+/// How far the two sides are apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Behind {
+    /// The peer has said what it holds.
+    pub known: bool,
+    /// Entries that the peer has and this node lacks.
+    pub here: u64,
+    /// Entries that this node has and the peer lacks, as far as it has said.
+    pub there: u64,
+    /// The peer holds later entries of this node itself than this node does: its disk has gone back. It must not write
+    /// before it has them.
+    pub own: bool,
+}
+
+/// One side of a stream. See the module.
+#[derive(Debug)]
+pub struct Session {
+    config: Config,
+    ours: SharedTips,
+    /// What we said in a Hello that is still to be answered.
+    asked_with: Option<SharedTips>,
+    /// What the peer holds durably, by its own words.
+    theirs: BTreeMap<NodeId, Mark>,
+    known: bool,
+    /// A Tips that comes in several frames.
+    partial: BTreeMap<NodeId, Mark>,
+    /// What we last told of.
+    told: Option<SharedTips>,
+    /// Entries frames dealt with since the last Have.
+    taken: u64,
+    /// Something was sent that the transport hasn't taken yet.
+    unwritten: bool,
+    ask: ask::Asking,
+    serve: serve::Serving,
+    done_sent: bool,
+    done_received: bool,
+    closed: bool,
+    waits: Waits,
+    out: Vec<Output>,
+}
+
+impl Session {
+    /// `tips`: what this node holds durably.
+    pub fn new(config: Config, tips: SharedTips) -> Self {
+        Self {
+            config,
+            ours: tips,
+            asked_with: None,
+            theirs: BTreeMap::new(),
+            known: false,
+            partial: BTreeMap::new(),
+            told: None,
+            taken: 0,
+            unwritten: false,
+            ask: ask::Asking::default(),
+            serve: serve::Serving::default(),
+            done_sent: false,
+            done_received: false,
+            closed: false,
+            waits: Waits::default(),
+            out: Vec::new(),
+        }
+    }
+
+    /// Takes an event; `now` never goes back. `mesh` is the one of the store, shared by its sessions.
+    pub fn handle(&mut self, input: Input, now: Millis, mesh: &mut Mesh) -> Vec<Output> {
+        if self.closed {
+            return Vec::new();
+        }
+        if let Err(reason) = self.take_input(input, now, mesh) {
+            self.close(reason, mesh);
+        } else {
+            self.serve(now);
+            self.ask(now, mesh);
+            self.settle(mesh);
+            self.tell(now);
+            self.out.extend(self.waits.changed().map(Output::SetTimer));
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// How far the two sides are apart.
+    pub fn behind(&self) -> Behind {
+        let count = |ranges: BTreeMap<NodeId, Range>| ranges.values().map(Range::entries).sum();
+        let own = self.config.node;
+        let theirs = Tips::new(self.theirs.clone());
+        Behind {
+            known: self.known,
+            here: count(lacking(&self.ours, &self.theirs)),
+            there: if self.known { count(lacking(&theirs, self.ours.marks())) } else { 0 },
+            own: theirs.seq(&own) > self.ours.seq(&own),
+        }
+    }
+
+    /// What the peer holds durably, by its own words.
+    pub fn theirs(&self) -> &BTreeMap<NodeId, Mark> {
+        &self.theirs
+    }
+
+    /// Its peer has said that it lacks nothing of what it was told, and so have we.
+    pub fn is_live(&self) -> bool {
+        self.done_sent && self.done_received
+    }
+
+    fn take_input(&mut self, input: Input, now: Millis, mesh: &mut Mesh) -> Result<(), Reason> {
+        match input {
+            Input::Opened => self.hello(false, now),
+            Input::Check if self.known && self.asked_with.is_none() => self.hello(true, now),
+            Input::Check => {}
+            Input::Frame(frame) => return self.frame(frame, now, mesh),
+            Input::BadFrame(e) => return Err(Reason::Frame(e)),
+            Input::Published(tips) => self.adopt(tips),
+            Input::Ranged { request, entries } => self.ranged(request, entries, now),
+            Input::Received { batch, results, durable } => {
+                self.adopt(durable);
+                self.received(batch, &results, now, mesh);
+            }
+            Input::Writable => {
+                self.unwritten = false;
+                self.waits.end(Wait::Write);
+            }
+            Input::Timer => return self.timer(now),
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: Frame, now: Millis, mesh: &mut Mesh) -> Result<(), Reason> {
+        match frame {
+            Frame::Hello { store, genesis, digest, check } => {
+                if store != self.config.store || genesis != self.config.genesis {
+                    return Err(Reason::OtherStore);
+                }
+                self.greeted(digest, check, now)
+            }
+            Frame::Tips { marks, more } => {
+                self.partial.extend(marks);
+                if self.partial.len() > MAX_AUTHORS {
+                    return Err(Reason::Protocol("it tells of more authors than there may be"));
+                }
+                if !more {
+                    self.theirs = std::mem::take(&mut self.partial);
+                    self.known = true;
+                    self.waits.end(Wait::Tips);
+                }
+                Ok(())
+            }
+            _ if !self.known => Err(Reason::Protocol("it has not said what it holds")),
+            Frame::Have { marks, taken } => self.have(marks, taken, now),
+            Frame::Want(ranges) => self.wanted(ranges),
+            Frame::Entries { entries, last } => self.entries(entries, last, now, mesh),
+            Frame::Done => {
+                self.done_received = true;
+                Ok(())
+            }
+            Frame::Fetch(entries) => self.fetch_asked(entries),
+            Frame::FetchChain { author, of, from } => self.wanted(vec![Range { author, from, to: of.seq }]),
+        }
+    }
+
+    fn send(&mut self, frame: Frame, now: Millis) {
+        self.out.push(Output::Send(frame));
+        if !self.unwritten {
+            self.unwritten = true;
+            self.waits.start(Wait::Write, now);
+        }
+    }
+
+    /// Says which store this is about, and the digest of what we hold.
+    fn hello(&mut self, check: bool, now: Millis) {
+        let Config { store, genesis, .. } = self.config;
+        let digest = self.ours.digest();
+        self.asked_with = Some(self.ours.clone());
+        self.waits.start(Wait::Hello, now);
+        self.send(Frame::Hello { store, genesis, digest, check }, now);
+    }
+
+    /// Both sides compare the same two digests, so both know whether Tips come.
+    fn greeted(&mut self, digest: TipsDigest, check: bool, now: Millis) -> Result<(), Reason> {
+        let with = if check {
+            if !self.known {
+                return Err(Reason::Protocol("it asks before it has said what it holds"));
+            }
+            let Config { store, genesis, .. } = self.config;
+            let answer = Frame::Hello { store, genesis, digest: self.ours.digest(), check: false };
+            self.send(answer, now);
+            self.ours.clone()
+        } else {
+            self.waits.end(Wait::Hello);
+            self.asked_with.take().ok_or(Reason::Protocol("it answers what was not asked"))?
+        };
+        if digest == with.digest() {
+            self.theirs = with.marks().clone();
+            self.known = true;
+            self.told.get_or_insert(with);
+        } else {
+            self.waits.start(Wait::Tips, now);
+            self.tell_all(now);
+        }
+        Ok(())
+    }
+
+    /// All our marks, in as many frames as they take.
+    fn tell_all(&mut self, now: Millis) {
+        let ours = self.ours.clone();
+        let marks: Vec<_> = ours.marks().iter().map(|(author, mark)| (*author, *mark)).collect();
+        let mut parts = marks.chunks(MAX_MARKS).peekable();
+        if parts.peek().is_none() {
+            self.send(Frame::Tips { marks: Vec::new(), more: false }, now);
+        }
+        while let Some(part) = parts.next() {
+            self.send(Frame::Tips { marks: part.to_vec(), more: parts.peek().is_some() }, now);
+        }
+        self.told = Some(ours);
+    }
+
+    /// What has become durable since it was last told, and which frames were dealt with. Not before the transport has
+    /// taken what was said before: what comes meanwhile is told as one.
+    fn tell(&mut self, now: Millis) {
+        let Some(told) = &self.told else { return };
+        if self.unwritten || (self.taken == 0 && Arc::ptr_eq(told, &self.ours)) {
+            return;
+        }
+        let marks = self.ours.since(told);
+        let taken = std::mem::take(&mut self.taken);
+        self.told = Some(self.ours.clone());
+        if marks.is_empty() && taken == 0 {
+            return;
+        }
+        let mut parts = marks.chunks(MAX_MARKS);
+        self.send(Frame::Have { marks: parts.next().unwrap_or_default().to_vec(), taken }, now);
+        for part in parts {
+            self.send(Frame::Have { marks: part.to_vec(), taken: 0 }, now);
+        }
+    }
+
+    /// Newer tips; they come by more than one way.
+    fn adopt(&mut self, tips: SharedTips) {
+        if tips.generation() >= self.ours.generation() {
+            self.ours = tips;
+        }
+    }
+
+    fn have(&mut self, marks: Vec<(NodeId, Mark)>, taken: u64, now: Millis) -> Result<(), Reason> {
+        self.acknowledged(taken, now)?;
+        self.theirs.extend(marks);
+        if self.theirs.len() > MAX_AUTHORS {
+            return Err(Reason::Protocol("it tells of more authors than there may be"));
+        }
+        Ok(())
+    }
+
+    /// Says that nothing is lacking, the first time that it is so.
+    fn settle(&mut self, mesh: &mut Mesh) {
+        if self.known && !self.done_sent && self.ask.is_idle() {
+            self.done_sent = true;
+            // A Done is a few bytes, once: it doesn't wait for the transport.
+            self.out.push(Output::Send(Frame::Done));
+            self.out.push(Output::CaughtUp);
+            mesh.set_direct(self.config.peer);
+        }
+    }
+
+    fn timer(&mut self, now: Millis) -> Result<(), Reason> {
+        for wait in self.waits.over(now) {
+            match wait {
+                // What turns out to be our own slowness is not held against the peer.
+                Wait::Entries if self.ask.is_receiving() => self.waits.start(Wait::Entries, now),
+                Wait::Turn | Wait::Grace | Wait::Retry => {}
+                wait => return Err(Reason::Silent(wait)),
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, reason: Reason, mesh: &mut Mesh) {
+        self.closed = true;
+        mesh.left(self.config.peer);
+        self.out.push(Output::Close(reason));
+    }
+}
+
+/// The authors in `ranges`.
+fn authors(ranges: &[Range]) -> BTreeSet<NodeId> {
+    ranges.iter().map(|r| r.author).collect()
+}

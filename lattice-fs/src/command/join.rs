@@ -1,0 +1,157 @@
+//! `lattice join`: makes this machine a member of the mesh that a ticket is for, starts the daemon, and waits until every
+//! store of the mesh is here.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use lattice_engine::access::{Ticket, TicketError};
+use lattice_engine::net::{self, NetError};
+use lattice_engine::node::NodeError;
+use serde::Serialize;
+use tokio::io::AsyncReadExt;
+
+use super::context::Context;
+use super::error::{Error, Result, problem_exit_code};
+use super::net_args::NetArgs;
+use super::output::{safe, short};
+use super::{progress, serve};
+use crate::client::Client;
+use crate::http::model::{StoreDoc, StoreList};
+use crate::http::net_model::{PeerDoc, PeerList};
+use crate::http::problem::Problem;
+use crate::paths::make_private_dir;
+
+/// Without a limit of the caller's own.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
+/// More than any ticket.
+const MAX_INPUT: u64 = 64 << 10;
+
+/// Become a member of a mesh by a ticket from `lattice invite`.
+#[derive(Debug, Args)]
+pub struct JoinArgs {
+    /// The ticket, or `-` to read it from standard input, where other users of this machine can't see it.
+    ticket: String,
+    #[command(flatten)]
+    net: NetArgs,
+}
+
+#[derive(Debug, Serialize)]
+struct JoinDoc {
+    node: String,
+    root_store: String,
+    admitted_by: String,
+    stores: Vec<StoreDoc>,
+}
+
+pub async fn run(ctx: &Context, args: JoinArgs) -> Result<()> {
+    let text = match args.ticket.as_str() {
+        "-" => stdin().await?,
+        text => text.to_owned(),
+    };
+    let ticket = Ticket::parse_at(&text, now_ms()).map_err(bad_ticket)?;
+    let Some(config) = args.net.config() else {
+        return Err(Error::Usage("a node can't join with --offline".into()));
+    };
+    if ctx.daemon().await?.is_some() {
+        return Err(Error::Failed(
+            "a daemon runs here already, with a data directory of its own: join with another one (--home DIR), or stop it \
+             with `lattice serve --stop` if it holds nothing"
+                .into(),
+        ));
+    }
+    ctx.release().await?;
+    let data = ctx.paths.data.clone();
+    if let Some(parent) = data.parent().filter(|p| !p.exists()) {
+        make_private_dir(parent).map_err(|source| Error::File {
+            path: parent.into(),
+            done: "made",
+            source,
+        })?;
+    }
+    let spinner = progress::spinner("asking to be let in");
+    let joined = net::join(&data, &ticket, &config).await.map_err(refused)?;
+    spinner.set_message("fetching the stores");
+    serve::start(ctx, &args.net).await?;
+    let stores = wait(ctx, &joined.node.to_string()).await;
+    spinner.finish_and_clear();
+    let doc = JoinDoc {
+        node: joined.node.to_string(),
+        root_store: joined.root.to_string(),
+        admitted_by: joined.by.to_string(),
+        stores: stores?,
+    };
+    if ctx.out.json {
+        return ctx.out.doc(&doc);
+    }
+    ctx.out.line(format!("node {} has joined, let in by {}", doc.node, short(&doc.admitted_by)))?;
+    for store in &doc.stores {
+        ctx.out.line(format!("store {} ({})", safe(&store.name), store.id))?;
+    }
+    ctx.out.note("Next: lattice mount DIR");
+    Ok(())
+}
+
+async fn stdin() -> Result<String> {
+    let mut text = String::new();
+    let read = tokio::io::stdin().take(MAX_INPUT).read_to_string(&mut text).await;
+    read.map_err(|source| Error::File { path: "standard input".into(), done: "read", source })?;
+    Ok(text)
+}
+
+fn now_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |d| d.as_millis() as u64)
+}
+
+fn bad_ticket(e: TicketError) -> Error {
+    match e {
+        TicketError::Expired => Error::NotAuthorised(e.to_string()),
+        e => Error::Usage(e.to_string()),
+    }
+}
+
+/// Being turned away is told from not getting there.
+fn refused(e: NetError) -> Error {
+    match e {
+        NetError::Node(NodeError::Refused(why)) => Error::Failed(why),
+        NetError::Node(e) => {
+            let problem = Problem::from(e);
+            Error::Daemon { code: problem_exit_code(&problem), message: problem.to_string() }
+        }
+        NetError::Refused(_) => Error::NotAuthorised(e.to_string()),
+        NetError::Unreachable(_) | NetError::NoAnswer { .. } => Error::TimedOut(e.to_string()),
+        e => Error::Failed(e.to_string()),
+    }
+}
+
+/// Until the root store says that we are a member, and every store that it declares is here and level with a peer.
+async fn wait(ctx: &Context, node: &str) -> Result<Vec<StoreDoc>> {
+    let client = ctx.client().await?;
+    let patience = ctx.timeout.unwrap_or(PATIENCE);
+    let began = Instant::now();
+    loop {
+        let list: StoreList = client.get("/stores").send().await?.json().await?;
+        if is_whole(&client, node, &list.stores).await? {
+            return Ok(list.stores);
+        }
+        if began.elapsed() > patience {
+            return Err(Error::TimedOut(format!(
+                "this node is a member now, but not everything has come within {} s; it goes on in the background: \
+                 `lattice status` shows how far it is",
+                patience.as_secs()
+            )));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn is_whole(client: &Client, node: &str, stores: &[StoreDoc]) -> Result<bool> {
+    let list: PeerList = client.get("/peers").send().await?.json().await?;
+    let known = list.peers.iter().any(|p| p.id == node && p.state == "this");
+    let level =
+        |p: &PeerDoc, id: &str| p.stores.iter().any(|s| s.store == id && s.live && s.behind_here == 0);
+    let here = |s: &StoreDoc| s.broken.is_none() && list.peers.iter().any(|p| level(p, &s.id));
+    let root = list.peers.iter().any(|p| p.root_live == Some(true));
+    Ok(known && root && stores.iter().all(here))
+}

@@ -1,0 +1,102 @@
+//! `lattice serve`: the daemon without a mount. It keeps in sync with the peers, and takes mounts later.
+
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::context::Context;
+use super::error::{Error, Result};
+use super::net_args::NetArgs;
+use crate::daemon::{self, Ready, Report};
+
+/// How long a daemon that was told to stop may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(25);
+
+/// Keep in sync with the peers, without a mount.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Stay in the foreground; Ctrl-C stops it.
+    #[arg(short, long)]
+    foreground: bool,
+    /// Stop the daemon that runs, with its mounts.
+    #[arg(long, conflicts_with_all = ["foreground"])]
+    stop: bool,
+    #[command(flatten)]
+    net: NetArgs,
+    /// Say on stdout when it is ready (how the background process is started).
+    #[arg(long, hide = true, requires = "foreground")]
+    report: bool,
+}
+
+impl ServeArgs {
+    /// Whether this process is to become the daemon.
+    pub fn is_daemon(&self) -> bool {
+        self.foreground
+    }
+}
+
+pub async fn run(ctx: &Context, args: ServeArgs) -> Result<()> {
+    ctx.release().await?;
+    if args.report {
+        daemon::detach();
+        return report(ctx, &args).await;
+    }
+    if args.stop {
+        return stop(ctx).await;
+    }
+    if args.foreground {
+        return Ok(daemon::run(&ctx.paths, None, args.net.config(), Ready::Terminal).await?);
+    }
+    let started = start(ctx, &args.net).await?;
+    let doc = serde_json::json!({ "pid": started.0, "started": started.1 });
+    match (ctx.out.json, started) {
+        (true, _) => ctx.out.doc(&doc),
+        (false, (pid, true)) => ctx.out.line(format!("the daemon runs as process {pid}")),
+        (false, (pid, false)) => ctx.out.line(format!("a daemon runs already, as process {pid}")),
+    }
+}
+
+/// Starts the daemon, unless one runs: then that one stays on when its last mount goes. Gives its process id, and whether
+/// it is a new one.
+pub async fn start(ctx: &Context, net: &NetArgs) -> Result<(u32, bool)> {
+    if let Some(daemon) = ctx.daemon().await? {
+        let status: crate::http::model::StatusDoc = daemon.post("/stay").send().await?.json().await?;
+        return Ok((status.daemon_pid.unwrap_or(0), false));
+    }
+    let mut child: Vec<OsString> = ["serve", "--foreground", "--report"].map(OsString::from).into();
+    child.extend(net.flags());
+    let paths = ctx.paths.clone();
+    let started = tokio::task::spawn_blocking(move || daemon::start(&paths, &child)).await;
+    let started = started.map_err(|e| Error::Failed(format!("the daemon's start broke off: {e}")))?;
+    Ok((started?.1, true))
+}
+
+async fn stop(ctx: &Context) -> Result<()> {
+    let Some(daemon) = ctx.daemon().await? else {
+        ctx.out.note("no daemon runs");
+        return Ok(());
+    };
+    daemon.post("/shutdown").send().await?;
+    let began = Instant::now();
+    while ctx.daemon().await?.is_some() {
+        if began.elapsed() > PATIENCE {
+            return Err(Error::TimedOut("the daemon has not ended yet: see its log".into()));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
+}
+
+async fn report(ctx: &Context, args: &ServeArgs) -> Result<()> {
+    match daemon::run(&ctx.paths, None, args.net.config(), Ready::Parent).await {
+        Ok(()) => Ok(()),
+        Err(e) => {
+            let e = Error::from(e);
+            tracing::error!("{e}");
+            Ready::Parent.tell(&Report::Failed { message: e.to_string(), code: e.exit_code() });
+            Err(e)
+        }
+    }
+}

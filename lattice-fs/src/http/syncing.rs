@@ -1,0 +1,53 @@
+//! `…/sync`: exchange now, and wait until the peers have it.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+
+use super::app::App;
+use super::extract::{self, InStore};
+use super::net_model::{SyncDoc, SyncRequest};
+use super::peers;
+use super::problem::{Code, Problem, Result, blocking};
+
+/// A day: nobody waits longer, and no arithmetic overflows.
+const LONGEST: f64 = 86_400.0;
+
+pub async fn sync(
+    State(app): State<App>,
+    InStore(store): InStore,
+    extract::Json(request): extract::Json<SyncRequest>,
+) -> Result<Json<SyncDoc>> {
+    let net = app.net()?.clone();
+    let timeout = Duration::from_secs_f64(request.timeout_seconds.clamp(0.0, LONGEST));
+    let id = store.id();
+    let info = app.info(id)?;
+    let (task, publisher) = (app.clone(), net.clone());
+    let (tips, others) = blocking(move || Ok((publisher.publish(id)?, peers::others(&task)?.len()))).await?;
+    net.dial_now();
+    let done = match request.wait_peers {
+        Some(n) if n > others => {
+            let why = format!("{n} peers are to have it, and there are {others} other members");
+            return Err(Problem::new(Code::Refused, why));
+        }
+        Some(n) => net.wait_held(id, &tips, n, timeout).await,
+        None => net.wait_level(id, timeout).await,
+    };
+    let held_by = net.holders(id, &tips);
+    if !done {
+        let what = match request.wait_peers {
+            Some(n) => format!("{} of the {n} peers hold store {:?} durably", held_by.len(), info.name),
+            None => format!("store {:?} is not level with every connected peer", info.name),
+        };
+        let why = format!("after {} s {what}: `lattice peer list` shows who is away", timeout.as_secs());
+        return Err(Problem::new(Code::TimedOut, why));
+    }
+    Ok(Json(SyncDoc {
+        store: id.to_string(),
+        name: info.name,
+        held_by: held_by.iter().map(ToString::to_string).collect(),
+        members: others,
+        connected: net.connected(),
+    }))
+}

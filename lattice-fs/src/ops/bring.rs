@@ -1,0 +1,43 @@
+//! Files whose bytes have not come from a peer yet. Operations never wait for them: they fail with [`NOT_HERE`], and who
+//! has a thread to spare calls [`Fs::patiently`], which waits with no lock held and does the operation again.
+
+use std::ops::Range;
+
+use lattice_engine::key::Key;
+
+use super::Fs;
+use super::errno::{self, Errno, NOT_HERE, Result};
+use super::inode::Place;
+
+/// Times that an operation is tried: what it needs may be more than what it first said.
+const TRIES: usize = 64;
+
+impl Fs {
+    /// Does `operation`, waiting before each further try until `range` of each of the files is here. Blocks.
+    pub fn patiently<T>(
+        &self,
+        files: &[(u64, Range<u64>)],
+        mut operation: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
+        for _ in 0..TRIES {
+            match operation() {
+                Err(NOT_HERE) => {
+                    files.iter().try_for_each(|(ino, range)| self.bring(*ino, range.clone()))?;
+                }
+                done => return done,
+            }
+        }
+        Err(errno::eio("read", "a file", &"its bytes vanish as fast as they come"))
+    }
+
+    fn bring(&self, ino: u64, range: Range<u64>) -> Result<()> {
+        let inode = self.table.get(ino)?;
+        let Place::Store(volume) = &inode.place else { return Ok(()) };
+        let content = inode.state.lock().content().cloned();
+        let Some(content) = content else { return Err(Errno::INVAL) };
+        volume.handle.bring(&content, range).map_err(|e| {
+            let key = self.table.key(volume, ino, None).unwrap_or(Key::ROOT);
+            volume.failed("read", &key, &e)
+        })
+    }
+}
