@@ -1,7 +1,8 @@
 //! Replicated key-value stores: signed append-only logs, a deterministic merge, and content named by its hash.
 //!
 //! This crate knows nothing of FUSE, HTTP or terminals. Modules import downwards in this order only (a test checks it):
-//! `id key clock hlc` < `wire` < `entry identity` < `chain merge access sync` < `disk` < `content log state` < `store` < `node` < `net`.
+//! `id key clock hlc` < `wire` < `program` < `entry identity` < `chain merge access sync` < `disk` < `content log state` < `store` <
+//! `node` < `net`.
 #![forbid(unsafe_code)]
 
 pub mod access;
@@ -18,6 +19,7 @@ pub mod log;
 pub mod merge;
 pub mod net;
 pub mod node;
+pub mod program;
 pub mod state;
 pub mod store;
 pub mod sync;

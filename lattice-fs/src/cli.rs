@@ -16,6 +16,7 @@ use crate::command::{
     mount, paths, peer, put, resolve, restore, rm, serve, shell, stats, status, store, sync, unmount,
     version, watch,
 };
+use crate::config::Config;
 use crate::paths::Paths;
 use crate::{helper, logging};
 
@@ -27,7 +28,8 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 partly done, 10 not initialised, 11 locked
 21 precondition failed, 22 unresolved conflicts, 23 daemon unreachable, 24 timed out.
 
 Environment: LATTICE_HOME, LATTICE_LOG (error, warn, info, debug, trace, or a filter), LATTICE_LOG_FORMAT (text, json),
-LATTICE_LISTEN, LATTICE_NO_MDNS, LATTICE_RELAY, LATTICE_DNS, LATTICE_OFFLINE (as the flags of mount and serve), NO_COLOR.";
+LATTICE_LISTEN, LATTICE_NO_MDNS, LATTICE_RELAY, LATTICE_DNS, LATTICE_OFFLINE (as the flags of mount and serve),
+LATTICE_TIMEOUT, NO_COLOR. What they don't say, config.toml does (`lattice paths config_file`).";
 
 /// Replicated stores as directories.
 #[derive(Debug, Parser)]
@@ -47,9 +49,9 @@ struct Global {
     /// A directory for everything: data, state, configuration.
     #[arg(long, global = true, env = "LATTICE_HOME", value_name = "DIR", hide_env_values = true)]
     home: Option<PathBuf>,
-    /// Seconds to wait for the daemon's answer; 0 waits for ever.
-    #[arg(long, global = true, default_value_t = 60, value_name = "SECONDS")]
-    timeout: u64,
+    /// Seconds to wait for the daemon's answer; 0 waits for ever [default: 60].
+    #[arg(long, global = true, env = "LATTICE_TIMEOUT", value_name = "SECONDS", hide_env_values = true)]
+    timeout: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -103,7 +105,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             global: Global {
                 json: false,
                 home: asked.home.or_else(|| std::env::var_os("LATTICE_HOME").map(Into::into)),
-                timeout: 60,
+                timeout: None,
             },
             command: Command::Mount(asked.mount),
         },
@@ -114,16 +116,21 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         },
     };
     let json = cli.global.json;
-    logging::start(match &cli.command {
+    let (paths, config) = match settings(&cli) {
+        Ok(settings) => settings,
+        Err(e) => return failed(&e, json),
+    };
+    let daemon = match &cli.command {
         Command::Mount(args) => args.is_daemon(),
         Command::Serve(args) => args.is_daemon(),
         _ => false,
-    });
+    };
+    logging::start(daemon, &config);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return failed(&Error::Failed(format!("no threads can be started: {e}")), json),
     };
-    let done = runtime.block_on(whole(cli));
+    let done = runtime.block_on(whole(cli, paths, config));
     // What is still blocked in a read of stdin must not keep the process.
     runtime.shutdown_background();
     match done {
@@ -133,10 +140,30 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-async fn whole(cli: Cli) -> Result<()> {
+/// The places and what config.toml sets. Who only asks what there is, or what is wrong, isn't kept from it by a bad file.
+fn settings(cli: &Cli) -> Result<(Paths, Config)> {
+    let paths = Paths::resolve(cli.global.home.as_deref())?;
+    let config = match Config::load(&paths.config_file) {
+        Ok(config) => config,
+        Err(_) if cli.command.works_without_config() => Config::default(),
+        Err(e) => return Err(Error::Usage(e.to_string())),
+    };
+    Ok((paths, config))
+}
+
+impl Command {
+    fn works_without_config(&self) -> bool {
+        matches!(
+            self,
+            Self::Doctor(_) | Self::Paths(_) | Self::Version(_) | Self::Completions(_) | Self::Man(_)
+        )
+    }
+}
+
+async fn whole(cli: Cli, paths: Paths, config: Config) -> Result<()> {
     let Cli { global, command } = cli;
-    let paths = Paths::resolve(global.home.as_deref())?;
-    let ctx = Context::new(paths, Output::new(global.json), timeout(&global));
+    let timeout = timeout(&global, &config);
+    let ctx = Context::new(paths, config, Output::new(global.json), timeout);
     let done = match command {
         Command::Shell(_) => shell::run(&ctx, &Prompt).await,
         command => dispatch(&ctx, command).await,
@@ -145,8 +172,12 @@ async fn whole(cli: Cli) -> Result<()> {
     done.and(closed)
 }
 
-fn timeout(global: &Global) -> Option<Duration> {
-    (global.timeout > 0).then(|| Duration::from_secs(global.timeout))
+/// How long the daemon is waited for where nothing says otherwise.
+const TIMEOUT: u64 = 60;
+
+fn timeout(global: &Global, config: &Config) -> Option<Duration> {
+    let seconds = global.timeout.or(config.timeout).unwrap_or(TIMEOUT);
+    (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
 async fn dispatch(ctx: &Context, command: Command) -> Result<()> {
@@ -196,7 +227,7 @@ impl shell::Runner for Prompt {
         let words = std::iter::once("lattice".to_owned()).chain(words);
         let (json, done) = match Cli::try_parse_from(words) {
             Ok(cli) => {
-                let ctx = ctx.with_output(Output::new(cli.global.json), timeout(&cli.global));
+                let ctx = ctx.with_output(Output::new(cli.global.json), timeout(&cli.global, &ctx.config));
                 (cli.global.json, Box::pin(dispatch(&ctx, cli.command)).await)
             }
             Err(e) => {

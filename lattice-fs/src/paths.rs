@@ -25,6 +25,7 @@ pub enum PathsError {
 #[derive(Debug, Clone, Serialize)]
 pub struct Paths {
     pub config: PathBuf,
+    pub config_file: PathBuf,
     pub data: PathBuf,
     pub state: PathBuf,
     pub cache: PathBuf,
@@ -68,6 +69,7 @@ impl Paths {
 
     fn of([config, data, state, cache, runtime]: [PathBuf; 5]) -> Self {
         Self {
+            config_file: config.join("config.toml"),
             socket: runtime.join(SOCKET),
             log: state.join("lattice.log"),
             shell_history: state.join("shell-history"),
@@ -81,9 +83,10 @@ impl Paths {
     }
 
     /// Each place with its name, in the order that `lattice paths` prints.
-    pub fn named(&self) -> [(&'static str, &Path); 8] {
+    pub fn named(&self) -> [(&'static str, &Path); 9] {
         [
             ("config", &self.config),
+            ("config_file", &self.config_file),
             ("data", &self.data),
             ("state", &self.state),
             ("cache", &self.cache),

@@ -245,3 +245,56 @@ fn the_shell_runs_the_same_commands() {
     assert!(out.contains("x y"), "{out}");
     assert!(err.contains("no such key") && err.contains("not closed"), "{err}");
 }
+
+#[test]
+fn a_node_has_a_name() {
+    let named = Home::empty();
+    named.fails(["init", "--name", " "], 1, "can't be a node's name");
+    assert!(!named.path("h/data").exists(), "nothing was made");
+    let said = named.ok(["init", "--name", "Ada's laptop"]);
+    assert!(said.starts_with("node Ada's laptop ("), "{said}");
+    assert_eq!(named.json(["status", "--json"])["name"], "Ada's laptop");
+    assert!(named.ok(["status"]).starts_with("node Ada's laptop "));
+    let unnamed = Home::empty();
+    let doc = unnamed.json(["init", "--json"]);
+    assert!(!doc["name"].as_str().expect("the host's name").is_empty(), "{doc}");
+    assert_eq!(unnamed.json(["status", "--json"])["name"], doc["name"]);
+}
+
+#[test]
+fn flags_count_before_the_environment_and_that_before_config_toml() {
+    let home = Home::new();
+    let file = home.ok(["paths", "config_file"]);
+    let file = PathBuf::from(file.trim_end());
+    assert_eq!(file, home.path("h/config/config.toml"));
+    std::fs::create_dir_all(file.parent().expect("a directory")).expect("made");
+    // A listener that never answers: who waits says for how long it did.
+    std::fs::write(&file, "timeout = 1\n").expect("written");
+    let run = home.path("h/run");
+    std::fs::create_dir_all(&run).expect("made");
+    let silent = std::os::unix::net::UnixListener::bind(run.join("lattice.sock")).expect("a socket");
+    home.fails(["status"], 24, "1 s");
+    let env = home.command(["status"]).env("LATTICE_TIMEOUT", "2").output().expect("it runs");
+    let text = String::from_utf8_lossy(&env.stderr);
+    assert!(env.status.code() == Some(24) && text.contains("2 s"), "{text}");
+    let flag =
+        home.command(["--timeout", "1", "status"]).env("LATTICE_TIMEOUT", "60").output().expect("it runs");
+    assert_eq!(flag.status.code(), Some(24));
+    drop(silent);
+    std::fs::remove_file(run.join("lattice.sock")).expect("cleared");
+    std::fs::write(&file, "timeout = 5\n\n[mount]\nallow_others = true\n").expect("written");
+    home.fails(
+        ["status"],
+        2,
+        "config.toml, line 4: mount.allow_others: there is no such key; there are allow_other",
+    );
+    home.fails(["ls", "home"], 2, "config.toml, line 4");
+    let done = home.run(["doctor", "--json"]);
+    let doc: serde_json::Value = serde_json::from_slice(&done.stdout).expect("one document");
+    let findings = doc["findings"].as_array().expect("findings");
+    let config = findings.iter().find(|f| f["what"] == "config").expect("it is looked at");
+    assert_eq!(config["verdict"], "fail", "{config}");
+    assert!(config["detail"].as_str().expect("text").contains("line 4"), "{config}");
+    assert!(home.ok(["paths"]).contains("config.toml"), "what shows the way to the file works");
+    home.ok(["version"]);
+}

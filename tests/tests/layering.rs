@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const ENGINE: &[&[&str]] = &[
     &["id", "key", "clock", "hlc"],
     &["wire"],
+    &["program"],
     &["entry", "identity"],
     &["chain", "merge", "access", "sync"],
     &["disk"],

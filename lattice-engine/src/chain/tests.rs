@@ -24,7 +24,7 @@ fn draft(seq: u64, prev: &Tip, hlc: u64, what: u8) -> Draft {
         kind: Kind::Data,
         group_first: 0,
         group_more: false,
-        ops: vec![Op::Instruction { program_id: "sys".into(), payload: vec![what].into() }],
+        ops: vec![Op::Instruction { program_id: "p".into(), payload: vec![what].into(), parents: vec![] }],
         parents: BTreeMap::new(),
     }
 }

@@ -143,6 +143,25 @@ fn load_at_most(
     Ok(Some(Layout::new(walk.chunks).kept_in(walk.manifests)))
 }
 
+/// The chunks that a manifest stands for, where they are in no store yet: those that it and the manifests below it name, and
+/// these manifests. `get` gives a manifest's bytes; what is below one that it doesn't have is left out.
+///
+/// # Errors
+/// One of them is no manifest, or not one of a file of `size` bytes.
+pub fn manifest_ids(
+    top: ChunkId,
+    size: u64,
+    get: &mut dyn FnMut(&ChunkId) -> Result<Option<Bytes>>,
+) -> Result<Vec<ChunkId>> {
+    let mut asked = Vec::new();
+    let layout = load(top, size, &mut |id| {
+        asked.push(*id);
+        get(id)
+    })?;
+    asked.extend(layout.iter().flat_map(|layout| layout.chunks()).filter_map(|c| c.id));
+    Ok(asked)
+}
+
 struct Walk<'a> {
     get: &'a mut dyn FnMut(&ChunkId) -> Result<Option<Bytes>>,
     max: usize,

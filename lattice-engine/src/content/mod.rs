@@ -45,6 +45,7 @@ pub use fsck::{ContentStats, FsckReport};
 pub use gc::{GcReport, GcToken};
 pub use index::{ChunkIndex, FLAG_ZSTD, IndexBatch, Location, MemoryIndex};
 pub use layout::{Layout, MAX_CHUNK_LEN, MAX_CHUNKS};
+pub use manifest::manifest_ids;
 pub use open::{Finding, FindingKind, Recovery};
 pub use read::ContentReader;
 pub use store::MIN_ADOPT;

@@ -415,6 +415,12 @@ impl ContentStore {
         Ok(out)
     }
 
+    /// Whether a chunk is here. While a pin is held it stays.
+    pub fn has_chunk(&self, id: &ChunkId) -> Result<bool> {
+        self.inner.pins.touch(*id);
+        self.inner.has(id)
+    }
+
     /// A chunk's plain bytes, verified.
     pub fn get_chunk(&self, id: &ChunkId) -> Result<Bytes> {
         self.inner.load(id)

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use crate::hlc::Hlc;
 use crate::id::{ChunkId, EntryId, FileId, NodeId, StoreId};
 use crate::key::Key;
+use crate::program::{self, Called};
 use crate::wire::v1;
+use crate::wire::v1::op::Kind as OpKind;
 
 use super::check::{self, MAX_DEPS};
 use super::op::{Attrs, Chunk, Content, Node, Op, Time, Value};
@@ -119,19 +121,18 @@ impl Header {
 
 /// An op as it stands in the payload of an entry with `header`.
 pub(super) fn op_to_wire(op: &Op, header: &Header) -> Result<v1::Op, OpError> {
-    use v1::op::Kind;
     let kind = match op {
         Op::Put { key, node, new_name, .. } => {
-            Kind::Put(v1::Put { key: key.to_bytes(), node: Some(node.into()), new_name: *new_name })
+            OpKind::Put(v1::Put { key: key.to_bytes(), node: Some(node.into()), new_name: *new_name })
         }
-        Op::Delete { key, .. } => Kind::Delete(v1::Delete { key: key.to_bytes() }),
-        Op::Attr { key, file_id, attrs } => Kind::Attr(v1::Attr {
+        Op::Delete { key, .. } => OpKind::Delete(v1::Delete { key: key.to_bytes() }),
+        Op::Attr { key, file_id, attrs } => OpKind::Attr(v1::Attr {
             key: key.to_bytes(),
             file_id: Bytes::copy_from_slice(&file_id.0),
             attrs: attrs_to_wire(attrs),
         }),
-        Op::Instruction { program_id, payload } => {
-            Kind::Instruction(v1::Instruction { program_id: program_id.clone(), payload: payload.clone() })
+        Op::Instruction { program_id, payload, .. } => {
+            OpKind::Instruction(v1::Instruction { program_id: program_id.clone(), payload: payload.clone() })
         }
     };
     let mut parent_index = op.parents().iter().map(|p| header.index_of(p)).collect::<Result<Vec<_>, _>>()?;
@@ -139,37 +140,68 @@ pub(super) fn op_to_wire(op: &Op, header: &Header) -> Result<v1::Op, OpError> {
     Ok(v1::Op { kind: Some(kind), parent_index })
 }
 
-/// The op that stands in the payload of an entry with `header`.
-pub(super) fn op_from_wire(op: v1::Op, header: &Header) -> Result<Op, OpError> {
-    use v1::op::Kind;
+/// The op that stands in the payload of an entry with `header`; `None`: an operation that only a later version knows.
+pub(super) fn op_from_wire(op: v1::Op, header: &Header) -> Result<Option<Op>, OpError> {
     if let Some(w) = op.parent_index.windows(2).find(|w| w[0] >= w[1]) {
         return Err(OpError::ParentIndex(w[1]));
     }
-    let parents = || {
-        let mut ids = op.parent_index.iter().map(|i| header.parent_at(*i)).collect::<Result<Vec<_>, _>>()?;
-        ids.sort_unstable();
-        Ok::<_, OpError>(ids)
-    };
-    let no_parents = || op.parent_index.first().map_or(Ok(()), |i| Err(OpError::ParentIndex(*i)));
+    let mut parents = op.parent_index.iter().map(|i| header.parent_at(*i)).collect::<Result<Vec<_>, _>>()?;
+    parents.sort_unstable();
     match op.kind.ok_or(OpError::Empty)? {
-        Kind::Put(put) => Ok(Op::Put {
+        OpKind::Instruction(instruction) => carried_out(instruction, parents),
+        kind => operation(kind, parents).map(Some),
+    }
+}
+
+/// What an instruction is: the operation that a native program makes of it, or itself. `None`: as for [`op_from_wire`].
+fn carried_out(instruction: v1::Instruction, parents: Vec<EntryId>) -> Result<Option<Op>, OpError> {
+    match program::call(&instruction)? {
+        Called::Operation(kind) => operation(kind, parents).map(Some),
+        Called::Later => Ok(None),
+        Called::Elsewhere => operation(OpKind::Instruction(instruction), parents).map(Some),
+    }
+}
+
+impl Op {
+    /// The operation that an instruction is, citing nothing; the instruction itself where its program isn't here.
+    ///
+    /// # Errors
+    /// What the program refuses.
+    pub fn of_instruction(program_id: &str, payload: Bytes) -> Result<Self, OpError> {
+        let instruction = v1::Instruction { program_id: program_id.into(), payload };
+        carried_out(instruction, Vec::new())?
+            .ok_or(OpError::Malformed("its program is too old here for this operation"))
+    }
+}
+
+/// Ops that are about to be encoded, as a decoder will see them.
+pub(super) fn normalised(ops: Vec<Op>) -> Result<Vec<Op>, EntryError> {
+    let one = |(index, op)| {
+        let Op::Instruction { program_id, payload, parents } = op else { return Ok(op) };
+        let op = carried_out(v1::Instruction { program_id, payload }, parents)
+            .and_then(|op| op.ok_or(OpError::Malformed("its program is too old here for this operation")));
+        op.map_err(|why| EntryError::Op { index, why })
+    };
+    ops.into_iter().enumerate().map(one).collect()
+}
+
+fn operation(kind: OpKind, parents: Vec<EntryId>) -> Result<Op, OpError> {
+    match kind {
+        OpKind::Put(put) => Ok(Op::Put {
             key: Key::from_wire(put.key)?,
             node: put.node.ok_or(OpError::Malformed("a put has a node"))?.try_into()?,
             new_name: put.new_name,
-            parents: parents()?,
+            parents,
         }),
-        Kind::Delete(delete) => Ok(Op::Delete { key: Key::from_wire(delete.key)?, parents: parents()? }),
-        Kind::Attr(attr) => {
-            no_parents()?;
-            Ok(Op::Attr {
-                key: if attr.key.is_empty() { Key::ROOT } else { Key::from_wire(attr.key)? },
-                file_id: file_id(&attr.file_id)?,
-                attrs: attrs_from_wire(attr.attrs)?,
-            })
-        }
-        Kind::Instruction(i) => {
-            no_parents()?;
-            Ok(Op::Instruction { program_id: i.program_id, payload: i.payload })
+        OpKind::Delete(delete) => Ok(Op::Delete { key: Key::from_wire(delete.key)?, parents }),
+        OpKind::Attr(_) if !parents.is_empty() => Err(OpError::Malformed("attributes have no parents")),
+        OpKind::Attr(attr) => Ok(Op::Attr {
+            key: if attr.key.is_empty() { Key::ROOT } else { Key::from_wire(attr.key)? },
+            file_id: file_id(&attr.file_id)?,
+            attrs: attrs_from_wire(attr.attrs)?,
+        }),
+        OpKind::Instruction(i) => {
+            Ok(Op::Instruction { program_id: i.program_id, payload: i.payload, parents })
         }
     }
 }

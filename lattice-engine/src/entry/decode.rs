@@ -104,7 +104,10 @@ fn decode_ops(header: &Header, payload: Bytes) -> Result<Result<Vec<Op>, Unreada
         } else if !canonical {
             return Err(fail(OpError::Wire(wire::WireError::NotCanonical { len: bytes.len() })));
         } else {
-            ops.push(codec::op_from_wire(op, header).map_err(fail)?);
+            match codec::op_from_wire(op, header).map_err(fail)? {
+                Some(op) => ops.push(op),
+                None => drop(unknown.get_or_insert(Unreadable::OpKind { index })),
+            }
         }
     }
     match unknown {

@@ -46,7 +46,10 @@ impl Draft {
     }
 
     fn encode(self, nonce: Bytes) -> Result<Entry, EntryError> {
-        check::ops(self.kind, &self.ops)?;
+        // What counts is what the ops do; what is encoded is how they were given.
+        let instructed = self.ops.iter().any(|op| matches!(op, Op::Instruction { .. }));
+        let done = instructed.then(|| codec::normalised(self.ops.clone())).transpose()?;
+        check::ops(self.kind, done.as_ref().unwrap_or(&self.ops))?;
         let mut deps = Vec::with_capacity(self.parents.len());
         for parent in self.parents.values().filter(|p| p.id != self.prev) {
             if parent.hlc >= self.hlc {
@@ -79,7 +82,7 @@ impl Draft {
             header_bytes: header_bytes.into(),
             payload_bytes,
             signature: None,
-            ops: self.ops,
+            ops: done.unwrap_or(self.ops),
         })
     }
 }

@@ -4,6 +4,7 @@ use crate::hlc::Hlc;
 use crate::id::{EntryId, NodeId};
 use crate::identity::{RandomError, SignatureError};
 use crate::key::KeyError;
+use crate::program::ProgramError;
 use crate::wire::WireError;
 
 /// Why an entry can't be built, or what came in is not one. Bad input from a peer: drop it and name the peer.
@@ -40,6 +41,8 @@ pub enum OpError {
     Key(#[from] KeyError),
     #[error("it is {0}")]
     Wire(#[from] WireError),
+    #[error("{0}")]
+    Program(#[from] ProgramError),
     #[error("it does nothing")]
     Empty,
     #[error("{field} has {have} bytes and must have {want}")]

@@ -30,9 +30,12 @@ pub enum Op {
         file_id: FileId,
         attrs: Attrs,
     },
+    /// What a program does that isn't here: kept, and its store's projection waits at it. An instruction of a native
+    /// program is never met in an entry: it is decoded to the operation that it is.
     Instruction {
         program_id: String,
         payload: Bytes,
+        parents: Vec<EntryId>,
     },
 }
 
@@ -47,8 +50,10 @@ impl Op {
 
     pub fn parents(&self) -> &[EntryId] {
         match self {
-            Self::Put { parents, .. } | Self::Delete { parents, .. } => parents,
-            Self::Attr { .. } | Self::Instruction { .. } => &[],
+            Self::Put { parents, .. } | Self::Delete { parents, .. } | Self::Instruction { parents, .. } => {
+                parents
+            }
+            Self::Attr { .. } => &[],
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::entry::{Attrs, Content, MAX_INLINE, Node as KeyNode, Value};
-use crate::id::{EntryId, FileId, StoreId};
+use crate::id::{EntryId, FileId, NodeId, StoreId};
 use crate::key::Key;
 use crate::store::{Change, Cites, Expect, Handle};
 
@@ -88,15 +88,33 @@ pub(super) fn read_all(root: &Handle) -> Result<BTreeMap<StoreId, Declaration>> 
     Ok(found)
 }
 
+fn node_name_key(node: NodeId) -> Result<Key> {
+    key(&format!("nodes/{node}/name"))
+}
+
+/// Says what a node is called.
+pub(super) fn name_node(root: &Handle, node: NodeId, name: &str) -> Result<()> {
+    root.commit(vec![put(node_name_key(node)?, name)?])?;
+    root.sync()?;
+    Ok(())
+}
+
+pub(super) fn node_name(root: &Handle, node: NodeId) -> Result<Option<String>> {
+    text(root, &node_name_key(node)?)
+}
+
+/// A short value, without the space around it.
+fn text(root: &Handle, key: &Key) -> Result<Option<String>> {
+    let Some(record) = root.get(key)? else { return Ok(None) };
+    let content = record.winner().and_then(|h| h.node.as_ref()).and_then(|n| n.content());
+    // What doesn't stand in an entry is too long for any of them, and may not be here.
+    let Some(content) = content.filter(|c| c.size() <= MAX_INLINE as u64) else { return Ok(None) };
+    let bytes = root.read(content)?.read_all()?;
+    Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned()))
+}
+
 fn read(root: &Handle, id: StoreId) -> Result<Option<Declaration>> {
-    let text = |field: &str| -> Result<Option<String>> {
-        let Some(record) = root.get(&key(&format!("stores/{id}/{field}"))?)? else { return Ok(None) };
-        let content = record.winner().and_then(|h| h.node.as_ref()).and_then(|n| n.content());
-        // What doesn't stand in an entry is too long for any of them, and may not be here.
-        let Some(content) = content.filter(|c| c.size() <= MAX_INLINE as u64) else { return Ok(None) };
-        let bytes = root.read(content)?.read_all()?;
-        Ok(Some(String::from_utf8_lossy(&bytes).trim().to_owned()))
-    };
+    let text = |field: &str| text(root, &key(&format!("stores/{id}/{field}"))?);
     let (Some(name), Some(genesis)) = (text("name")?, text("genesis")?) else { return Ok(None) };
     let created_ms = text("created_at")?.and_then(|t| t.parse().ok()).unwrap_or(0);
     match genesis.parse::<EntryId>() {

@@ -26,6 +26,8 @@ pub enum NodeError {
     NameTaken(String),
     #[error("{name:?} can't be a store's name: {why}")]
     BadName { name: String, why: &'static str },
+    #[error("{name:?} can't be a node's name: {why}")]
+    BadNodeName { name: String, why: &'static str },
     #[error("store {id} can't be opened: {why}")]
     Broken { id: StoreId, why: String },
     #[error(transparent)]

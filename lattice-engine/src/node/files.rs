@@ -1,8 +1,8 @@
 //! The few files of a data directory that are not a store's.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{Access, access};
@@ -46,6 +46,35 @@ pub(super) fn write_durably(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Resul
         disk.sync_dir(dir)
     };
     write().map_err(NodeError::io(format!("cannot write {}", path.display())))
+}
+
+/// Copies all of `input` to a file without a name in `dir`, to be read more than once. It goes when it is dropped.
+///
+/// # Errors
+/// The input breaks off; there is no room.
+pub(super) fn spool(dir: &Path, input: &mut dyn Read) -> Result<File> {
+    let failed = || {
+        NodeError::io(format!(
+            "cannot keep the bundle in {} while it is checked; nothing was changed",
+            dir.display()
+        ))
+    };
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(|e| NodeError::Refused(format!("no random numbers: {e}")))?;
+    let path = dir.join(format!("import-{:016x}", u64::from_le_bytes(random)));
+    let mut file =
+        File::options().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(failed())?;
+    fs::remove_file(&path).map_err(failed())?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let broke_off = |e| NodeError::io("the bundle can't be read to its end; nothing was changed")(e);
+        match input.read(&mut buffer).map_err(broke_off)? {
+            0 => break,
+            n => file.write_all(&buffer[..n]).map_err(failed())?,
+        }
+    }
+    file.seek(SeekFrom::Start(0)).map_err(failed())?;
+    Ok(file)
 }
 
 pub(super) fn read_root(path: &Path) -> Result<StoreId> {

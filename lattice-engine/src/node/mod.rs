@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Stores are data: `stores/<uuid>/{name,created_at,genesis}` in the root store declares one, deleting these keys deletes
-//! it (its data stays until [`Node::gc_stores`]). So are members and invites ([`members`]). It refuses to share a data directory with another process.
+//! it (its data stays until [`Node::gc_stores`]). So are members and invites ([`members`]), and what a node is called:
+//! `nodes/<node id>/name`. It refuses to share a data directory with another process.
 
 mod declare;
 mod error;
@@ -76,6 +77,8 @@ struct Inner {
     changes: (Mutex<u64>, Condvar),
     /// Creating, renaming and deleting, one at a time: names stay unique.
     naming: Mutex<()>,
+    /// One bundle at a time: what was checked still holds when it is taken in.
+    importing: Mutex<()>,
     /// Dropped last.
     _lock: Lock,
 }
@@ -91,6 +94,14 @@ enum Opened {
 impl Node {
     /// Makes the data directory (0700) with a new identity (0600) and a root store. Gives the node's id.
     pub fn init(dir: &Path) -> Result<NodeId> {
+        Self::init_named(dir, None)
+    }
+
+    /// [`Node::init`], and says what the node is called: data of the root store, under `nodes/<id>/name`.
+    pub fn init_named(dir: &Path, name: Option<&str>) -> Result<NodeId> {
+        if let Some((name, why)) = name.and_then(|n| Some((n, bad_node_name(n)?))) {
+            return Err(NodeError::BadNodeName { name: name.into(), why });
+        }
         let layout = Layout { dir: dir.to_path_buf() };
         if layout.root().exists() {
             return Err(NodeError::AlreadyInitialised(dir.into()));
@@ -104,6 +115,9 @@ impl Node {
         let root = store::create(&layout.stores(), &options)?;
         let root_id = root.id();
         members::add_first(&root)?;
+        if let Some(name) = name {
+            declare::name_node(&root, id, name)?;
+        }
         root.close()?;
         // Last: with this file the directory counts as initialised.
         files::write_durably(&*options.disk, &layout.root(), format!("{root_id}\n").as_bytes())?;
@@ -150,6 +164,7 @@ impl Node {
             shown: Mutex::default(),
             changes: Default::default(),
             naming: Mutex::default(),
+            importing: Mutex::default(),
             _lock: lock,
         }));
         node.spread_members();
@@ -161,6 +176,11 @@ impl Node {
     /// This node's public key.
     pub fn id(&self) -> NodeId {
         self.0.options.identity.node_id()
+    }
+
+    /// What this node is called, if it was named.
+    pub fn name(&self) -> Result<Option<String>> {
+        declare::node_name(&self.0.root, self.id())
     }
 
     /// This node's key pair.
@@ -251,6 +271,16 @@ impl Drop for Inner {
                 tracing::error!(store = %store.id(), "did not close cleanly: {e}");
             }
         }
+    }
+}
+
+/// Names are shown in lines and tables.
+fn bad_node_name(name: &str) -> Option<&'static str> {
+    match name.trim() {
+        "" => Some("it is empty"),
+        n if n.len() > 255 => Some("it is over 255 bytes long"),
+        n if n.chars().any(char::is_control) => Some("it can't hold control characters"),
+        _ => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Creating, finding, renaming and deleting stores.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::io::{BufReader, Read};
 
 use crate::entry::Entry;
 use crate::id::{NodeId, StoreId};
@@ -9,7 +9,7 @@ use crate::store::{self, BundleReport, FsckReport, Handle, StoreError};
 
 use super::declare::{self, Declaration, bad_name};
 use super::error::{NodeError, Result};
-use super::{Node, Opened, open_store};
+use super::{Node, Opened, files, open_store};
 
 /// What is said of a store whose genesis isn't here.
 const WAITING: &str = "its data has not come from a peer yet";
@@ -127,21 +127,29 @@ impl Node {
         Ok(removed)
     }
 
-    /// Takes in a bundle; a store that is new here is declared, under the bundle's name or one made from it.
+    /// Takes in a bundle; a store that is new here is declared, under the bundle's name or one made from it. The bundle is
+    /// kept in a file while it is checked, so one that is refused has changed nothing.
     pub fn import(
         &self,
         bundle: &mut dyn Read,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(StoreId, BundleReport)> {
         self.writable()?;
-        let header = store::read_bundle_header(bundle)?;
-        let genesis = store::read_bundle_genesis(&header, bundle)?;
+        let _one_at_a_time = self.0.importing.lock();
+        let spool = files::spool(&self.0.layout.dir, bundle)?;
+        let mut bundle = BufReader::with_capacity(1 << 20, &spool);
+        let header = store::read_bundle_header(&mut bundle)?;
+        let genesis = store::read_bundle_genesis(&header, &mut bundle)?;
         if header.store == self.0.root.id() {
             return Err(NodeError::Refused(
                 "this bundle is of the root store, which peers sync and files don't".into(),
             ));
         }
-        let handle = match self.store(header.store) {
+        let here = self.store(header.store);
+        // What is here already and the bundle builds on must not be collected between the two readings.
+        let _pin = here.as_ref().map(|handle| handle.content().pin());
+        store::check_bundle(&spool, here.as_ref(), self.0.options.clock.now_ms(), progress)?;
+        let handle = match here {
             Some(handle) => handle,
             None => self.adopt(&header.name, &genesis)?,
         };
@@ -151,7 +159,7 @@ impl Node {
             Err(e) => Err(StoreError::Refused(e.to_string())),
             Ok(()) => Ok(()),
         };
-        let report = handle.import_vouched(bundle, &mut vouch, progress)?;
+        let report = handle.import_vouched(&mut bundle, &mut vouch, progress)?;
         Ok((header.store, report))
     }
 

@@ -197,7 +197,7 @@ impl State {
 
     /// Applies a batch. `durable` only after the log and the packs were synced up to it.
     pub fn apply(&self, batch: &Snapshot, durable: bool) -> Result<()> {
-        self.try_apply(batch, durable).map_err(|e| self.damaged(&e))
+        self.try_apply(batch, durable).map_err(|e| open_failed(&self.path, e))
     }
 
     fn try_apply(&self, batch: &Snapshot, durable: bool) -> std::result::Result<(), redb::Error> {
@@ -235,10 +235,13 @@ impl State {
                     None => drop(dormant.remove(key)?),
                 }
             }
+            // Those of a group that was still open are replayed, and counted once.
+            let mut new_entries = 0;
             let mut entries = txn.open_table(ENTRIES)?;
             for ((author, seq), (at, id)) in &batch.entries {
                 let key = (authors.index(author), *seq);
-                entries.insert(key, (at.segment, at.offset, at.len, id.as_bytes()))?;
+                let old = entries.insert(key, (at.segment, at.offset, at.len, id.as_bytes()))?;
+                new_entries += i64::from(old.is_none());
             }
             let mut tips = txn.open_table(TIPS)?;
             for (author, tip) in &batch.tips {
@@ -263,7 +266,7 @@ impl State {
                 meta.insert(format!("{META_NEEDED}{author}").as_str(), cut.needed)?;
             }
             add(&mut meta, META_LIVE, batch.live)?;
-            add(&mut meta, META_ENTRIES, batch.new_entries as i64)?;
+            add(&mut meta, META_ENTRIES, new_entries)?;
         }
         {
             let mut table = txn.open_table(AUTHORS)?;

@@ -19,6 +19,6 @@ pub mod rows;
 mod tables;
 
 pub use db::{Applied, State, StateError, StateRead};
-pub use overlay::{Overlay, Snapshot, TipRow};
+pub use overlay::{Dormant, Overlay, Snapshot, TipRow};
 pub use replace::Cut;
 pub use rows::RowKey;

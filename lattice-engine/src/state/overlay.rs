@@ -53,6 +53,8 @@ pub struct Overlay {
     live: i64,
     new_entries: u64,
     applied_to: Option<Position>,
+    /// Something was published since redb.
+    fresh: bool,
 }
 
 /// A consistent copy for the applier.
@@ -68,6 +70,7 @@ pub struct Snapshot {
     pub live: i64,
     pub new_entries: u64,
     pub applied_to: Option<Position>,
+    pub fresh: bool,
 }
 
 /// Rough bytes of a record's slot: the map's node, the `Arc`, one head with its registers.
@@ -162,17 +165,16 @@ impl Overlay {
     }
 
     /// Ends one commit: what was put since the last call becomes one version, and the log is applied up to `last`.
-    pub fn publish(&mut self, last: Position) {
+    /// `None`: something before it is not, so a later opening begins there again; what it then applies twice it applies
+    /// in the same order.
+    pub fn publish(&mut self, last: Option<Position>) {
         self.version += 1;
-        self.applied_to = Some(last);
+        self.fresh = true;
+        self.applied_to = last.or(self.applied_to);
     }
 
     pub fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    pub fn is_clean(&self) -> bool {
-        self.applied_to.is_none()
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -187,6 +189,7 @@ impl Overlay {
             live: self.live,
             new_entries: self.new_entries,
             applied_to: self.applied_to,
+            fresh: self.fresh,
         }
     }
 
@@ -222,6 +225,7 @@ impl Overlay {
         self.new_entries -= applied.new_entries;
         if self.version == applied.version {
             self.applied_to = None;
+            self.fresh = false;
         }
     }
 }

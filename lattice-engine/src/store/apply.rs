@@ -4,7 +4,7 @@
 //! `merge`'s, the counts of children follow from them, and a directory's time is the latest of its children's comings and
 //! goings.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::RwLockWriteGuard;
@@ -15,7 +15,7 @@ use crate::id::{FileId, NodeId};
 use crate::key::Key;
 use crate::log::{PAYLOAD_AT, Position};
 use crate::merge::{EntryRef, Record};
-use crate::state::{Overlay, RowKey};
+use crate::state::{Cut, Dormant, Overlay, RowKey, TipRow};
 
 use super::error::Result;
 use super::govern::{Governed, after_projecting, leave_out};
@@ -27,11 +27,20 @@ use super::writer::Chains;
 /// Small rows keep more of a large store in redb's cache; reading a value back is one `pread` from the page cache.
 const MAX_IN_ROW: usize = 64;
 
-/// The overlay, locked for one commit.
+/// The overlay, locked for one commit. It is changed by [`Applier::finish`], when all that is to be done is known to be
+/// possible: redb may fail to answer in the middle of it, and half an entry must be neither shown nor kept.
 pub(super) struct Applier<'a> {
     view: &'a View,
     overlay: RwLockWriteGuard<'a, Overlay>,
+    /// Records as they will be, and those that were looked at.
     known: Known,
+    changed: Vec<RowKey>,
+    dormant: BTreeMap<(RowKey, FileId), Dormant>,
+    live: i64,
+    /// Entries that are in the log from here on. `false`: not applied, for the projection stands still before them.
+    entries: BTreeMap<(NodeId, u64), (TipRow, Position, bool)>,
+    cuts: Vec<(NodeId, Cut)>,
+    applied_to: Option<Position>,
 }
 
 /// Records as they stand, read under the writer's lock: planning has looked at what applying will change.
@@ -44,11 +53,67 @@ impl<'a> Applier<'a> {
 
     /// With records that no commit has changed since they were read.
     pub fn knowing(view: &'a View, known: Known) -> Self {
-        Self { view, overlay: view.overlay.write(), known }
+        let overlay = view.overlay.write();
+        Self {
+            view,
+            overlay,
+            known,
+            changed: Vec::new(),
+            dormant: BTreeMap::new(),
+            live: 0,
+            entries: BTreeMap::new(),
+            cuts: Vec::new(),
+            applied_to: None,
+        }
     }
 
-    pub fn overlay(&mut self) -> &mut Overlay {
-        &mut self.overlay
+    /// An entry that was applied, or left out.
+    pub fn placed(&mut self, entry: &Entry, position: Position) {
+        let header = &entry.header;
+        self.entries.insert((header.author, header.seq), (tip_row(entry), position, true));
+    }
+
+    /// Keeps count of an entry that the projection, which stands still before it, can't apply: its chain goes on, and it
+    /// can be found. The applied mark stays, so a later opening comes back to it.
+    pub fn note(&mut self, chains: &mut Chains, entry: &Entry, position: Position) {
+        let header = &entry.header;
+        chains.tips.insert(header.author, Tip::of(entry));
+        self.entries.insert((header.author, header.seq), (tip_row(entry), position, false));
+    }
+
+    pub fn cut(&mut self, author: NodeId, cut: Cut) {
+        self.cuts.push((author, cut));
+    }
+
+    /// The log is applied up to here; `None`: no further than before.
+    pub fn mark(&mut self, applied_to: Option<Position>) {
+        self.applied_to = applied_to.or(self.applied_to);
+    }
+
+    /// Makes it visible. Gives the bytes that the overlay holds now.
+    pub fn finish(mut self) -> usize {
+        for row in self.changed {
+            // Named twice when several operations changed it.
+            if let Some(record) = self.known.remove(&row) {
+                self.overlay.put_record(row, record);
+            }
+        }
+        for ((row, file), attrs) in self.dormant {
+            self.overlay.put_dormant(row, file, attrs);
+        }
+        self.overlay.count_live(self.live);
+        for (author, cut) in self.cuts {
+            self.overlay.put_cut(author, cut);
+        }
+        for ((author, _), (tip, position, applied)) in self.entries {
+            if applied {
+                self.overlay.put_entry(author, tip, position);
+            } else {
+                self.overlay.index_entry(author, tip, position);
+            }
+        }
+        self.overlay.publish(self.applied_to);
+        self.overlay.bytes()
     }
 
     pub fn members(&self) -> &Governed {
@@ -57,7 +122,8 @@ impl<'a> Applier<'a> {
 
     /// An entry that is in the log.
     pub fn logged(&self, author: &NodeId, seq: u64) -> Result<Option<Entry>> {
-        let found = match self.overlay.entry(author, seq) {
+        let ours = self.entries.get(&(*author, seq)).map(|(tip, position, _)| (*position, tip.id));
+        let found = match ours.or_else(|| self.overlay.entry(author, seq)) {
             Some(found) => Some(found),
             None => self.view.state.read()?.entry(author, seq)?,
         };
@@ -83,7 +149,7 @@ impl<'a> Applier<'a> {
                         record.apply_attr(at, *file_id, attrs.clone())
                     })?;
                 }
-                // Routed before it came here: see `ingest` and `plan`.
+                // Of a program that isn't here: the projection stopped before it, see `unrouted`.
                 Op::Instruction { .. } => {}
             }
         }
@@ -110,14 +176,18 @@ impl<'a> Applier<'a> {
     }
 
     fn load(&mut self, row: &RowKey) -> Result<Arc<Record>> {
-        // Newer than what was planned with, when an operation before this one has changed it.
-        if let Some(record) = self.overlay.record(row) {
-            return Ok(record.clone());
-        }
         if let Some(record) = self.known.remove(row) {
             return Ok(record);
         }
+        if let Some(record) = self.overlay.record(row) {
+            return Ok(record.clone());
+        }
         Ok(Arc::new(self.view.state.read()?.record(row)?.unwrap_or_default()))
+    }
+
+    fn put(&mut self, row: RowKey, record: Arc<Record>) {
+        self.changed.push(row.clone());
+        self.known.insert(row, record);
     }
 
     /// Changes a record, and what its ancestors know of it.
@@ -141,12 +211,12 @@ impl<'a> Applier<'a> {
         // The root has no heads, and its registers are its own.
         if !key.is_root() {
             for (file, attrs) in Arc::make_mut(&mut record).take_dormant() {
-                self.overlay.put_dormant(row.clone(), file, Some(Arc::new(attrs)));
+                self.dormant.insert((row.clone(), file), Some(Arc::new(attrs)));
             }
         }
         let after = Shape::of(&record);
-        self.overlay.count_live(i64::from(record.is_live()) - i64::from(live));
-        self.overlay.put_record(row, record);
+        self.live += i64::from(record.is_live()) - i64::from(live);
+        self.put(row, record);
         self.lift(key, before, after, name_changed.then_some(at))
     }
 
@@ -163,13 +233,14 @@ impl<'a> Applier<'a> {
 
     /// Gives a record back the registers of a file that an operation is about to bring to life again.
     fn wake(&mut self, row: &RowKey, file: FileId, record: &mut Record) -> Result<()> {
-        let found = match self.overlay.dormant(row, &file) {
+        let key = (row.clone(), file);
+        let found = match self.dormant.get(&key).or_else(|| self.overlay.dormant(row, &file)) {
             Some(newer) => newer.as_deref().cloned(),
             None => self.view.state.read()?.dormant(row, &file)?,
         };
         if let Some(attrs) = found {
             record.wake(file, attrs);
-            self.overlay.put_dormant(row.clone(), file, None);
+            self.dormant.insert(key, None);
         }
         Ok(())
     }
@@ -193,7 +264,7 @@ impl<'a> Applier<'a> {
             below.changed = below.changed.max(at.hlc);
         }
         let is = Shape::of(&record);
-        self.overlay.put_record(row, record);
+        self.put(row, record);
         self.lift(&parent, was, is, None)
     }
 }
@@ -228,13 +299,10 @@ fn find(hay: &[u8], needle: &[u8], from: usize) -> Option<usize> {
     Some(from + found)
 }
 
-/// The native programs. An instruction for any other stalls the projection.
-const PROGRAMS: [&str; 0] = [];
-
-/// Why an entry's instructions can't be carried out here.
+/// Why an entry's instructions can't be carried out here. Those of native programs are plain operations by now.
 pub(super) fn unrouted(entry: &Entry) -> Option<String> {
     entry.ops.iter().find_map(|op| match op {
-        Op::Instruction { program_id, .. } if !PROGRAMS.contains(&program_id.as_str()) => {
+        Op::Instruction { program_id, .. } => {
             Some(format!("it calls program {program_id:?}, which this lattice doesn't have: upgrade it"))
         }
         _ => None,
@@ -259,7 +327,7 @@ pub(super) fn project(
     if header.group_first == 0 || header.group_first == header.seq {
         group.clear();
     }
-    applier.overlay().put_entry(header.author, tip_row(entry), position);
+    applier.placed(entry, position);
     if header.group_more {
         group.push((entry.clone(), position));
         chains.open_groups.insert(header.author, group);
@@ -270,13 +338,10 @@ pub(super) fn project(
         applier.entry(entry, position)?;
     }
     after_projecting(applier, chains, entry)?;
-    // While a group is open, a replay must begin before it.
-    if chains.open_groups.is_empty() {
-        applier.overlay().publish(position);
-    }
+    applier.mark(chains.mark(position));
     Ok(())
 }
 
-pub(super) fn tip_row(entry: &Entry) -> crate::state::TipRow {
-    crate::state::TipRow { seq: entry.header.seq, hlc: entry.header.hlc, id: entry.id }
+fn tip_row(entry: &Entry) -> TipRow {
+    TipRow { seq: entry.header.seq, hlc: entry.header.hlc, id: entry.id }
 }

@@ -34,9 +34,8 @@ impl Store {
             let durable = undurable && durable_at.elapsed() >= DURABLE_EVERY;
             match store.turn(durable) {
                 Ok(changed) => undurable = (undurable || changed) && !durable,
-                Err(e) => store.freeze(format!(
-                    "its state could not be written ({e}). Reopen the store once the disk is well; the log has everything"
-                )),
+                // It is frozen now, and has said why.
+                Err(_) => undurable = false,
             }
             if durable {
                 durable_at = Instant::now();
@@ -44,8 +43,16 @@ impl Store {
         }
     }
 
-    /// Signs and applies what there is. True: something was applied.
+    /// Signs and applies what there is. True: something was applied. A failure freezes the store.
     pub(super) fn turn(&self, durable: bool) -> Result<bool> {
+        self.sign_and_apply(durable).inspect_err(|e| {
+            self.freeze(format!(
+                "its state could not be written ({e}). Reopen the store once the disk is well; the log has everything"
+            ));
+        })
+    }
+
+    fn sign_and_apply(&self, durable: bool) -> Result<bool> {
         if self.frozen.read().is_none() {
             self.sign_all()?;
         }
@@ -89,7 +96,7 @@ impl Store {
         }
         let snapshot = self.view.overlay.read().snapshot();
         self.content.index_pending(MAX_CHUNK_ROWS)?;
-        if snapshot.applied_to.is_none() && !durable {
+        if !snapshot.fresh && !durable {
             return Ok(false);
         }
         self.view.state.apply(&snapshot, durable)?;

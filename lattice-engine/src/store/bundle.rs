@@ -1,19 +1,22 @@
 //! `store export` and `store import`: signed entries and their content as one file. Sync by USB stick.
 //!
 //! Frames are length-delimited protobuf after a magic line; the last one carries the counts, so that a cut-off bundle is
-//! told from a whole one. Everything is verified on the way in exactly as from a peer: the bundle proves nothing by
-//! itself. Bytes in FORMAT.md.
+//! told from a whole one ([`frames`]). A bundle is checked whole before anything of it is taken in ([`check`]): one that is
+//! refused has changed nothing. Then its entries go the way of a peer's, which checks them once more: the bundle proves
+//! nothing by itself. Bytes in FORMAT.md.
+
+mod check;
+mod frames;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{Read, Write};
 
 use bytes::Bytes;
-use prost::Message;
 
 use crate::access::Limit;
 use crate::content::ContentError;
 use crate::entry::{Content, Decoded, Entry, Node, Op, Value};
-use crate::id::{ChunkId, EntryId, NodeId, StoreId};
+use crate::id::{ChunkId, EntryId, NodeId};
 use crate::key::Key;
 use crate::log::Record as LogRecord;
 use crate::sync::{Range, Received};
@@ -23,10 +26,9 @@ use super::core::Store;
 use super::error::{Result, StoreError};
 use super::handle::Handle;
 
-/// The first bytes of a bundle.
-const MAGIC: &[u8; 16] = b"lattice bundle 1";
-/// A frame is at most a manifest chunk and its framing.
-const MAX_FRAME: usize = 64 << 20;
+pub use check::check;
+pub use frames::{BundleHeader, read_genesis, read_header};
+use frames::{FrameReader, FrameWriter, MAGIC, cut_off, decode};
 
 /// What went out or came in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -113,8 +115,8 @@ impl Handle {
         Ok(report)
     }
 
-    /// Reads the frames after the header and the genesis ([`read_header`], [`read_genesis`]). What was good stays, also when a later frame is refused: importing the whole
-    /// bundle again goes on from there.
+    /// Takes in the frames after the header and the genesis ([`read_header`], [`read_genesis`]) of a bundle that was
+    /// [`check`]ed. What came before an error of the disk stays: importing the bundle again goes on from there.
     pub fn import(&self, input: &mut dyn Read, progress: Progress<'_>) -> Result<BundleReport> {
         self.import_vouched(input, &mut |_| Ok(()), progress)
     }
@@ -134,7 +136,6 @@ impl Handle {
         let mut report = BundleReport { entries: 1, ..BundleReport::default() };
         let mut doubts = Doubts::default();
         let mut batch = Vec::new();
-        let mut unnamed: HashSet<ChunkId> = HashSet::new();
         let result = loop {
             let frame = match input.frame() {
                 Ok(frame) => frame,
@@ -146,17 +147,11 @@ impl Handle {
                     if let Err(e) = self.store.content.put_chunk(&id, &bytes) {
                         break Err(e.into());
                     }
-                    unnamed.insert(id);
                     report.chunks += 1;
                 }
                 v1::bundle_frame::Frame::Entry(signed) => {
                     match decode(signed, report.entries) {
-                        Ok(decoded) => {
-                            if let Err(e) = self.store.strike_named(decoded.entry(), &mut unnamed) {
-                                break Err(e);
-                            }
-                            batch.push(decoded);
-                        }
+                        Ok(decoded) => batch.push(decoded),
                         Err(e) => break Err(e),
                     }
                     report.entries += 1;
@@ -185,8 +180,7 @@ impl Handle {
         for (key, entry, chunk) in &doubts.hollow {
             if self.store.is_head(Some(key), entry)? {
                 return Err(StoreError::Refused(format!(
-                    "the bundle is damaged: chunk {} of {key} is neither in it nor here. What was whole is here; \
-                     get the bundle again",
+                    "the bundle is damaged: chunk {} of {key} is neither in it nor here. Get the bundle again",
                     chunk.short()
                 )));
             }
@@ -289,44 +283,11 @@ impl Doubts {
 /// Verified and appended at a time.
 const BATCH: usize = 256;
 
-fn decode(signed: v1::SignedEntry, index: u64) -> Result<Decoded> {
-    let bad = |why: String| {
-        StoreError::Refused(format!(
-            "entry {} of the bundle is damaged or forged ({why}). What came before it is here; get the bundle again",
-            index + 1
-        ))
-    };
-    let signature: [u8; 64] =
-        signed.signature[..].try_into().map_err(|_| bad("its signature is not 64 bytes".into()))?;
-    let decoded =
-        Entry::decode(signed.header, signed.payload, Some(signature)).map_err(|e| bad(e.to_string()))?;
-    decoded.entry().verify().map_err(|e| bad(e.to_string()))?;
-    Ok(decoded)
-}
-
 impl Store {
     /// Whether an entry's version of a key is a current one.
     fn is_head(&self, key: Option<&Key>, entry: &EntryId) -> Result<bool> {
         let record = key.map(|k| self.view.get(k)).transpose()?.flatten();
         Ok(record.is_some_and(|r| r.heads.iter().any(|h| h.entry.id == *entry)))
-    }
-
-    /// Chunks come right before the entry that names them: one that it doesn't name was altered on the way.
-    fn strike_named(&self, entry: &Entry, unnamed: &mut HashSet<ChunkId>) -> Result<()> {
-        for op in &entry.ops {
-            // A manifest that isn't here, because its version was collected, names nothing that came.
-            for chunk in self.chunks_of(op).unwrap_or_default() {
-                unnamed.remove(&chunk);
-            }
-        }
-        unnamed.iter().next().map_or(Ok(()), |chunk| {
-            Err(StoreError::Refused(format!(
-                "the bundle is damaged: chunk {} came before entry {}, which doesn't name it. What was whole is here; \
-                 get the bundle again",
-                chunk.short(),
-                entry.id.short()
-            )))
-        })
     }
 
     /// Every chunk that an operation's content is made of, its manifest's included.
@@ -340,126 +301,5 @@ impl Store {
             },
             _ => Ok(Vec::new()),
         }
-    }
-}
-
-/// What a bundle says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BundleHeader {
-    pub store: StoreId,
-    pub genesis: EntryId,
-    pub name: String,
-}
-
-/// Reads a bundle's beginning; frames follow.
-pub fn read_header(input: &mut dyn Read) -> Result<BundleHeader> {
-    let not_one =
-        || StoreError::Refused("this is not a Lattice bundle: `lattice store export` makes one".into());
-    let mut magic = [0; MAGIC.len()];
-    input.read_exact(&mut magic).map_err(|_| not_one())?;
-    if magic != *MAGIC {
-        return Err(not_one());
-    }
-    let mut input = FrameReader { input, bytes: 0 };
-    let header = v1::BundleHeader::decode(input.delimited()?).map_err(|_| not_one())?;
-    if header.version != 1 {
-        return Err(StoreError::Refused(format!(
-            "this bundle has version {}, and this lattice reads version 1: use a newer one",
-            header.version
-        )));
-    }
-    let genesis = EntryId::from_slice(&header.genesis).ok_or_else(not_one)?;
-    let store = StoreId::from_slice(&header.store_id).ok_or_else(not_one)?;
-    if StoreId::of_genesis(&genesis) != store {
-        return Err(StoreError::Refused(format!(
-            "this bundle names store {store}, but its genesis is of another store: it was damaged or forged"
-        )));
-    }
-    Ok(BundleHeader { store, genesis, name: header.name })
-}
-
-/// Reads a bundle's first entry, its store's genesis.
-pub fn read_genesis(header: &BundleHeader, input: &mut dyn Read) -> Result<Entry> {
-    let mut input = FrameReader { input, bytes: 0 };
-    let decoded = match input.frame()? {
-        v1::bundle_frame::Frame::Entry(signed) => decode(signed, 0)?,
-        _ => return Err(StoreError::Refused("this bundle doesn't begin with a genesis".into())),
-    };
-    let entry = decoded.entry().clone();
-    if entry.id != header.genesis {
-        return Err(StoreError::Refused("this bundle's first entry is not its store's genesis".into()));
-    }
-    Ok(entry)
-}
-
-struct FrameWriter<'a> {
-    out: &'a mut dyn Write,
-    bytes: u64,
-}
-
-impl FrameWriter<'_> {
-    fn raw(&mut self, bytes: &[u8]) -> Result<()> {
-        self.bytes += bytes.len() as u64;
-        self.out.write_all(bytes).map_err(StoreError::io("cannot write the bundle"))
-    }
-
-    fn message(&mut self, message: &impl Message) -> Result<()> {
-        self.raw(&message.encode_length_delimited_to_vec())
-    }
-
-    fn frame(&mut self, frame: v1::bundle_frame::Frame) -> Result<()> {
-        self.message(&v1::BundleFrame { frame: Some(frame) })
-    }
-}
-
-struct FrameReader<'a> {
-    input: &'a mut dyn Read,
-    bytes: u64,
-}
-
-fn cut_off(at: u64) -> StoreError {
-    StoreError::Refused(format!(
-        "the bundle ends too early, after {at} bytes: it was cut off. What came before is here; get it again"
-    ))
-}
-
-impl FrameReader<'_> {
-    fn byte(&mut self) -> Result<u8> {
-        let mut byte = [0];
-        self.input.read_exact(&mut byte).map_err(|_| cut_off(self.bytes))?;
-        self.bytes += 1;
-        Ok(byte[0])
-    }
-
-    fn delimited(&mut self) -> Result<Bytes> {
-        let mut len = 0usize;
-        for shift in (0..28).step_by(7) {
-            let byte = self.byte()?;
-            len |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                break;
-            }
-        }
-        if len > MAX_FRAME {
-            return Err(StoreError::Refused(format!(
-                "a frame of {len} bytes in the bundle is over the limit of {MAX_FRAME}: it is damaged"
-            )));
-        }
-        // Grows as bytes come: a lie about the length costs its teller more than us.
-        let mut frame = Vec::new();
-        let read = self.input.take(len as u64).read_to_end(&mut frame);
-        self.bytes += frame.len() as u64;
-        match read {
-            Ok(n) if n == len => Ok(frame.into()),
-            _ => Err(cut_off(self.bytes)),
-        }
-    }
-
-    fn frame(&mut self) -> Result<v1::bundle_frame::Frame> {
-        let at = self.bytes;
-        let frame = v1::BundleFrame::decode(self.delimited()?).ok().and_then(|f| f.frame);
-        frame.ok_or_else(|| {
-            StoreError::Refused(format!("the bundle is damaged at byte {at} or so: get it again"))
-        })
     }
 }

@@ -67,6 +67,8 @@ pub enum Change {
         to: Key,
         how: RenameHow,
     },
+    /// What a native program makes of it: for `sys` a put or a delete that cites all heads, or an attr. `Refused` where
+    /// there is no such program.
     Instruction {
         program_id: String,
         payload: Bytes,

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::entry::{Entry, Op};
 use crate::merge::EntryRef;
 
-use super::apply::{Applier, Known, tip_row};
+use super::apply::{Applier, Known};
 use super::change::Change;
 use super::core::{Store, Ticket};
 use super::error::{Result, StoreError};
@@ -113,13 +113,12 @@ impl Store {
         for (entry, position) in entries.iter().zip(&positions) {
             self.view.members.note(entry);
             applier.entry(entry, *position).inspect_err(|e| self.freeze_unapplied(e))?;
-            applier.overlay().put_entry(entry.header.author, tip_row(entry), *position);
+            applier.placed(entry, *position);
         }
         if let Some(last) = positions.last() {
-            applier.overlay().publish(*last);
+            applier.mark(writer.chains.mark(*last));
         }
-        let bytes = applier.overlay().bytes();
-        drop(applier);
+        let bytes = applier.finish();
         self.announce(entries.iter().zip(&positions), origin, bytes);
         // `build` makes an entry of every part, and there was one.
         entries.last().map(Entry::entry_ref).ok_or_else(|| StoreError::Refused("nothing to commit".into()))

@@ -130,9 +130,12 @@ impl Store {
 
     /// No more writes until the store is opened again: what the disk holds is no longer certain.
     pub(super) fn freeze(&self, why: impl Into<String>) {
-        let why = why.into();
-        tracing::error!(store = %self.id, why, "the store takes no more writes");
-        self.frozen.write().get_or_insert(why);
+        let mut frozen = self.frozen.write();
+        if frozen.is_none() {
+            let why = why.into();
+            tracing::error!(store = %self.id, why, "the store takes no more writes");
+            *frozen = Some(why);
+        }
     }
 
     /// Freezes on what leaves the log in doubt; a full disk or an entry over a limit does not.

@@ -19,7 +19,7 @@ use crate::id::{EntryId, NodeId, StoreId};
 use crate::log::{LogReader, Position, Record as LogRecord};
 use crate::state::Cut;
 
-use super::apply::{Applier, tip_row};
+use super::apply::Applier;
 use super::error::{Result, StoreError};
 use super::writer::Chains;
 
@@ -235,11 +235,9 @@ pub(super) fn leave_out(applier: &mut Applier<'_>, chains: &mut Chains, entry: &
     chains.open_groups.remove(&header.author);
     let cut =
         *chains.cuts.entry(header.author).or_insert(Cut { upto: header.seq - 1, needed: header.seq - 1 });
-    applier.overlay().put_cut(header.author, cut);
-    applier.overlay().put_entry(header.author, tip_row(entry), position);
-    if chains.open_groups.is_empty() {
-        applier.overlay().publish(position);
-    }
+    applier.cut(header.author, cut);
+    applier.placed(entry, position);
+    applier.mark(chains.mark(position));
 }
 
 /// After an entry that counts was projected: entries that don't count and that it builds on are needed by whoever is to
@@ -257,7 +255,7 @@ pub(super) fn after_projecting(applier: &mut Applier<'_>, chains: &mut Chains, e
         let Some(cut) = chains.cuts.get_mut(&author).filter(|cut| seq > cut.needed) else { continue };
         let news = cut.needed + 1..=seq;
         cut.needed = seq;
-        applier.overlay().put_cut(author, *cut);
+        applier.cut(author, *cut);
         for seq in news {
             if let Some(needed) = applier.logged(&author, seq)? {
                 open.extend(deps(&needed));

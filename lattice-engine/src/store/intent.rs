@@ -63,9 +63,7 @@ impl Handle {
         writer.chains.next_intent += 1;
         let mut overlay = store.view.overlay.write();
         overlay.put_intent(intent.id, Some(body));
-        if writer.chains.open_groups.is_empty() {
-            overlay.publish(positions[0]);
-        }
+        overlay.publish(writer.chains.mark(positions[0]));
         let bytes = overlay.bytes();
         drop(overlay);
         drop(writer);
@@ -137,9 +135,7 @@ impl Handle {
             let positions = writer.log.append(&[record]).map_err(|e| writer.log_error(e))?;
             let mut overlay = store.view.overlay.write();
             overlay.put_intent(intent.id, None);
-            if writer.chains.open_groups.is_empty() {
-                overlay.publish(positions[0]);
-            }
+            overlay.publish(writer.chains.mark(positions[0]));
         }
         store.work.dirty(0);
         // The name in `staging/`: an adopted file has another one among the packs.

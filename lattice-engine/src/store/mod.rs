@@ -48,7 +48,8 @@ mod work;
 mod writer;
 
 pub use bundle::{
-    BundleHeader, BundleReport, read_genesis as read_bundle_genesis, read_header as read_bundle_header,
+    BundleHeader, BundleReport, check as check_bundle, read_genesis as read_bundle_genesis,
+    read_header as read_bundle_header,
 };
 pub use change::{Change, Cites, Expect, ROOT_FILE, RenameHow};
 pub use error::{Result, StoreError};

@@ -19,7 +19,7 @@ use crate::log::{Log, LogOptions, LogReader, Position, Record as LogRecord, Reco
 use crate::state::{Overlay, State};
 use crate::sync::Mark;
 
-use super::apply::{Applier, project, tip_row, unrouted};
+use super::apply::{Applier, project, unrouted};
 use super::core::Store;
 use super::error::{Result, StoreError};
 use super::govern::{Authority, Governed};
@@ -296,10 +296,13 @@ pub(super) fn replay(
                     chains.signed = Some(Mark { seq: entry.header.seq, id: entry.id });
                 }
                 if stalled.is_some() {
-                    chains.tips.insert(entry.header.author, Tip::of(&entry));
-                    view.overlay.write().index_entry(entry.header.author, tip_row(&entry), position);
+                    let mut applier = Applier::new(view);
+                    applier.note(chains, &entry, position);
+                    applier.finish();
                 } else {
-                    project(&mut Applier::new(view), chains, &entry, position)?;
+                    let mut applier = Applier::new(view);
+                    project(&mut applier, chains, &entry, position)?;
+                    applier.finish();
                 }
             }
             LogRecord::Signatures { author, list } if author == *ours => {
@@ -315,12 +318,12 @@ pub(super) fn replay(
                 chains.next_intent = chains.next_intent.max(id + 1);
                 let mut overlay = view.overlay.write();
                 overlay.put_intent(id, Some(body));
-                overlay.publish(position);
+                overlay.publish(chains.mark(position).filter(|_| stalled.is_none()));
             }
             LogRecord::IntentDone { id } => {
                 let mut overlay = view.overlay.write();
                 overlay.put_intent(id, None);
-                overlay.publish(position);
+                overlay.publish(chains.mark(position).filter(|_| stalled.is_none()));
             }
             LogRecord::Signatures { .. } | LogRecord::Unknown { .. } => {}
         }
@@ -338,6 +341,6 @@ pub(super) fn flush(view: &View) -> Result<()> {
     Ok(())
 }
 
-fn stall(entry: &Entry, why: &dyn std::fmt::Display) -> String {
+pub(super) fn stall(entry: &Entry, why: &dyn std::fmt::Display) -> String {
     format!("entry {} of {} can't be applied here: {why}", entry.id.short(), entry.header.author.short())
 }

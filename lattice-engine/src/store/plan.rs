@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::entry::{Attrs, Node, Op, Value};
+use bytes::Bytes;
+
+use crate::entry::{Attrs, EntryError, Node, Op, Value};
 use crate::id::EntryId;
 use crate::key::Key;
 use crate::merge::{EntryRef, FileAttrs, Head, Record};
@@ -76,11 +78,33 @@ impl Plan {
             }
             Change::Rename { from, to, how } => self.rename(view, from, to, how)?,
             Change::CiteAll => self.cite_all = true,
-            Change::Instruction { program_id, .. } => {
-                return Err(StoreError::Refused(format!(
-                    "no program named {program_id:?} is deployed in this store"
-                )));
-            }
+            Change::Instruction { program_id, payload } => self.instruct(view, program_id, payload)?,
+        }
+        Ok(())
+    }
+
+    /// Planned as the operation that it is, citing all heads, and written as the instruction that it came as.
+    fn instruct(&mut self, view: &View, program_id: String, payload: Bytes) -> Result<()> {
+        let op = Op::of_instruction(&program_id, payload.clone())
+            .map_err(|why| EntryError::Op { index: self.ops.len(), why })?;
+        let (cites, expect) = (Cites::All, Expect::Anything);
+        let before = self.ops.len();
+        self.add(
+            view,
+            match op {
+                Op::Put { key, node, .. } => Change::Put { key, node, cites, expect },
+                Op::Delete { key, .. } => Change::Delete { key, cites, expect },
+                Op::Attr { key, file_id, attrs } => Change::Attr { key, file_id, attrs },
+                Op::Instruction { program_id, .. } => {
+                    return Err(StoreError::Refused(format!(
+                        "no program named {program_id:?} is deployed in this store"
+                    )));
+                }
+            },
+        )?;
+        for (op, parents) in &mut self.ops[before..] {
+            let (program_id, payload) = (program_id.clone(), payload.clone());
+            *op = Op::Instruction { program_id, payload, parents: ids(parents) };
         }
         Ok(())
     }

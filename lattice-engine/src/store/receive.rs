@@ -261,12 +261,11 @@ impl Store {
             self.view.members.note(entry);
             let counts = self.view.members.counts(&entry.header.author, entry.header.seq, &entry.id);
             if self.must_stall(decoded, counts) {
-                writer.chains.tips.insert(entry.header.author, Tip::of(entry));
-                applier.overlay().index_entry(entry.header.author, super::apply::tip_row(entry), *position);
+                applier.note(&mut writer.chains, entry, *position);
                 continue;
             }
             if ops > APPLY_OPS {
-                drop(applier);
+                applier.finish();
                 applier = Applier::new(&self.view);
                 ops = 0;
             }
@@ -275,8 +274,7 @@ impl Store {
                 .inspect_err(|e| self.freeze_unapplied(e))?;
             applied += 1;
         }
-        let bytes = applier.overlay().bytes();
-        drop(applier);
+        let bytes = applier.finish();
         // A projection that stands still does so for good: what was applied is at the front.
         self.announce(accepted[..applied].iter().map(Decoded::entry).zip(&positions), 0, bytes);
         Ok(())

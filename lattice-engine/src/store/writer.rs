@@ -39,6 +39,14 @@ pub(super) struct Chains {
     pub next_intent: u64,
 }
 
+impl Chains {
+    /// Up to where the log counts as applied when all up to `last` was looked at. While a group is open, a replay must
+    /// begin before it.
+    pub fn mark(&self, last: Position) -> Option<Position> {
+        self.open_groups.is_empty().then_some(last)
+    }
+}
+
 /// What an entry may carry; below the format's limits, so that headers and framing fit as well.
 const MAX_OPS: usize = 4096;
 const MAX_DEPS: usize = 1000;

@@ -187,7 +187,8 @@ mod tests {
     const OTHER: NodeId = NodeId([2; 32]);
 
     fn entry(author: u8, seq: u64, bytes: usize) -> Decoded {
-        let instruction = Op::Instruction { program_id: "p".into(), payload: Bytes::from(vec![0; bytes]) };
+        let instruction =
+            Op::Instruction { program_id: "p".into(), payload: Bytes::from(vec![0; bytes]), parents: vec![] };
         let draft = Draft {
             store: StoreId([3; 16]),
             author: Identity::from_seed([author; 32]).node_id(),

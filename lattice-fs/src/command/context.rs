@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 use super::error::Result;
 use super::output::Output;
 use crate::client::Client;
+use crate::config::Config;
 use crate::paths::Paths;
 
 /// Cheap to clone; clones share the client.
@@ -16,12 +17,13 @@ pub struct Context {
     pub paths: Arc<Paths>,
     pub out: Output,
     pub timeout: Option<Duration>,
+    pub config: Arc<Config>,
     client: Arc<Mutex<Option<Arc<Client>>>>,
 }
 
 impl Context {
-    pub fn new(paths: Paths, out: Output, timeout: Option<Duration>) -> Self {
-        Self { paths: Arc::new(paths), out, timeout, client: Arc::default() }
+    pub fn new(paths: Paths, config: Config, out: Output, timeout: Option<Duration>) -> Self {
+        Self { paths: Arc::new(paths), out, timeout, config: Arc::new(config), client: Arc::default() }
     }
 
     /// The same with another way to print.

@@ -49,6 +49,7 @@ fn fail(what: &'static str, detail: impl Into<String>, advice: impl Into<String>
 
 pub async fn run(ctx: &Context, _: DoctorArgs) -> Result<()> {
     let mut findings = vec![fuse::device(), fuse::helper(), fuse::passthrough(), fuse::allow_other()];
+    findings.push(places::config(&ctx.paths));
     findings.extend(places::directories(&ctx.paths));
     findings.extend([places::space(&ctx.paths), places::files(), clock::sane(&ctx.paths)]);
     findings.extend(fuse::stale_mounts());

@@ -16,11 +16,15 @@ pub struct InitArgs {
     /// Also make a first store of this name.
     #[arg(long, value_name = "NAME")]
     store: Option<String>,
+    /// What this node is called, to be told from others [default: the host's name].
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
 struct InitDoc {
     node: String,
+    name: String,
     data_dir: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<StoreDoc>,
@@ -28,11 +32,13 @@ struct InitDoc {
 
 pub async fn run(ctx: &Context, args: InitArgs) -> Result<()> {
     let data = ctx.paths.data.clone();
+    let name = args.name.unwrap_or_else(host_name);
+    let called = name.clone();
     let node = blocking(move || {
         if let Some(parent) = data.parent() {
             make_private_dir_if_missing(parent)?;
         }
-        Ok(Node::init(&data)?)
+        Ok(Node::init_named(&data, Some(&called))?)
     })
     .await?;
     let store = match args.store {
@@ -42,11 +48,11 @@ pub async fn run(ctx: &Context, args: InitArgs) -> Result<()> {
             Some(client.post("/stores").json(&NameDoc { name })?.send().await?.json::<StoreDoc>().await?)
         }
     };
-    let doc = InitDoc { node: node.to_string(), data_dir: ctx.paths.data.display().to_string(), store };
+    let doc = InitDoc { node: node.to_string(), name, data_dir: ctx.paths.data.display().to_string(), store };
     if ctx.out.json {
         return ctx.out.doc(&doc);
     }
-    ctx.out.line(format!("node {} in {}", doc.node, doc.data_dir))?;
+    ctx.out.line(format!("node {} ({}) in {}", doc.name, doc.node, doc.data_dir))?;
     match &doc.store {
         Some(store) => ctx.out.line(format!("store {} ({})", store.name, store.id)),
         None => {
@@ -54,6 +60,13 @@ pub async fn run(ctx: &Context, args: InitArgs) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// As the kernel knows it, without a domain.
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let short = name.split('.').next().unwrap_or_default();
+    if short.is_empty() || short.chars().any(char::is_control) { "lattice".into() } else { short.into() }
 }
 
 /// What is there already keeps its mode: it may be somebody's home directory.

@@ -13,6 +13,7 @@ use super::net_args::NetArgs;
 use super::output::Table;
 use super::target::{Target, absolute_dir};
 use crate::client::Client;
+use crate::config::Config;
 use crate::daemon::{self, DaemonError, Ready, Report};
 use crate::fuse::clear_dead_mount;
 use crate::http::encode;
@@ -38,6 +39,9 @@ pub struct MountArgs {
     /// Let other users in, as far as file modes do.
     #[arg(long)]
     allow_other: bool,
+    /// Keep them out, whatever config.toml says.
+    #[arg(long, conflicts_with = "allow_other")]
+    no_allow_other: bool,
     /// Everything goes through the daemon, also where the kernel could read large files by itself.
     #[arg(long)]
     no_passthrough: bool,
@@ -59,7 +63,16 @@ impl MountArgs {
     ) -> Self {
         let what = store.map(OsString::from).into_iter().chain([dir.into_os_string()]).collect();
         let net = NetArgs::default();
-        Self { what, foreground: false, read_only, allow_other, no_passthrough, net, report: false }
+        Self {
+            what,
+            foreground: false,
+            read_only,
+            allow_other,
+            no_allow_other: false,
+            no_passthrough,
+            net,
+            report: false,
+        }
     }
 
     /// Whether this process is to become the daemon.
@@ -67,7 +80,7 @@ impl MountArgs {
         self.foreground
     }
 
-    fn request(&self) -> Result<Option<MountRequest>> {
+    fn request(&self, config: &Config) -> Result<Option<MountRequest>> {
         let (store, dir) = match &self.what[..] {
             [] => return Ok(None),
             [dir] => (None, dir),
@@ -78,7 +91,8 @@ impl MountArgs {
             dir: encode(dir.as_os_str().as_bytes()),
             store,
             read_only: self.read_only,
-            allow_other: self.allow_other,
+            allow_other: self.allow_other
+                || (!self.no_allow_other && config.mount.allow_other.unwrap_or(false)),
             no_passthrough: self.no_passthrough,
         }))
     }
@@ -88,7 +102,7 @@ impl MountArgs {
         let dir = crate::http::key_text::decode(&request.dir);
         let mut args: Vec<OsString> = ["mount", "--foreground", "--report"].map(OsString::from).into();
         args.extend(self.read_only.then(|| "--read-only".into()));
-        args.extend(self.allow_other.then(|| "--allow-other".into()));
+        args.push(if request.allow_other { "--allow-other" } else { "--no-allow-other" }.into());
         args.extend(self.no_passthrough.then(|| "--no-passthrough".into()));
         args.extend(self.net.flags());
         args.push("--".into());
@@ -99,7 +113,7 @@ impl MountArgs {
 }
 
 pub async fn run(ctx: &Context, args: MountArgs) -> Result<()> {
-    let Some(request) = args.request()? else { return list(ctx).await };
+    let Some(request) = args.request(&ctx.config)? else { return list(ctx).await };
     if args.report {
         return report(ctx, &request, &args.net).await;
     }

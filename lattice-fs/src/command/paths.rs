@@ -9,7 +9,7 @@ use super::error::Result;
 #[derive(Debug, Args)]
 pub struct PathsArgs {
     /// One of them only, bare.
-    #[arg(value_parser = ["config", "data", "state", "cache", "runtime", "socket", "log", "shell_history"])]
+    #[arg(value_parser = ["config", "config_file", "data", "state", "cache", "runtime", "socket", "log", "shell_history"])]
     which: Option<String>,
 }
 

@@ -61,7 +61,8 @@ async fn node(ctx: &Context, again: bool) -> Result<()> {
         None => ctx.out.paint(Paint::Dim, "no daemon"),
     };
     ctx.out.line(format!(
-        "node {}  lattice {}  {daemon}  {}",
+        "node {}{}  lattice {}  {daemon}  {}",
+        doc.name.as_ref().map(|name| format!("{name} ")).unwrap_or_default(),
         short(&doc.node),
         doc.version,
         doc.data_dir

@@ -140,12 +140,14 @@ pub(super) fn unmount(dir: &Path, lazy: bool) -> Result<(), MountError> {
             e => io_on("unmount", dir)(e),
         });
     }
-    let how = if lazy { "-uqz" } else { "-uq" };
-    let output = Command::new("fusermount3").arg(how).arg("--").arg(dir).output();
+    // Not with -q: without words there is no telling why.
+    let how = if lazy { "-uz" } else { "-u" };
+    let output = Command::new("fusermount3").env("LC_ALL", "C").arg(how).arg("--").arg(dir).output();
     match output {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => match String::from_utf8_lossy(&output.stderr) {
             text if text.contains("busy") => Err(MountError::Busy(dir.to_path_buf())),
+            text if text.contains("not found in") => Err(MountError::NotMounted(dir.to_path_buf())),
             text => Err(MountError::Fusermount(text.trim().to_owned())),
         },
         Err(_) => Err(MountError::NoFusermount),

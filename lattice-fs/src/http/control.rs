@@ -24,6 +24,7 @@ pub async fn status(State(app): State<App>) -> Result<Json<StatusDoc>> {
         let mounts = app.control.mounts.as_ref();
         Ok(Json(StatusDoc {
             node: app.node.id().to_string(),
+            name: app.node.name()?,
             version: env!("CARGO_PKG_VERSION").into(),
             data_dir: app.node.data_dir().display().to_string(),
             daemon_pid: mounts.map(|_| std::process::id()),

@@ -61,6 +61,9 @@ pub struct OpenDoc {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StatusDoc {
     pub node: String,
+    /// What the node is called; absent where nobody named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     pub version: String,
     pub data_dir: String,
     /// The daemon's process, absent where none runs.

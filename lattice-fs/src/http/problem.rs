@@ -165,7 +165,7 @@ impl From<NodeError> for Problem {
             NodeError::NoSuchStore(_) => Code::NoSuchStore,
             NodeError::Ambiguous { .. } => Code::Ambiguous,
             NodeError::NameTaken(_) => Code::NameTaken,
-            NodeError::BadName { .. } => Code::BadName,
+            NodeError::BadName { .. } | NodeError::BadNodeName { .. } => Code::BadName,
             NodeError::Refused(_) | NodeError::Join(_) => Code::Refused,
             NodeError::Broken { .. } | NodeError::Identity(_) => Code::Damaged,
             NodeError::Io { .. } => Code::Internal,

@@ -92,7 +92,8 @@ impl Liar {
         let author = Arc::new(Identity::from_seed([200 + (from % 8) as u8; 32]));
         let flood = |n: u64| {
             let at = (1_000 + from + n, EntryId([9; 32]), Hlc::new(wall, n as u16));
-            let op = Op::Instruction { program_id: "flood".into(), payload: Bytes::from(vec![4; 60_000]) };
+            let payload = Bytes::from(vec![4; 60_000]);
+            let op = Op::Instruction { program_id: "flood".into(), payload, parents: Vec::new() };
             sent(&self.draft(&author, at, op))
         };
         (0..count).map(flood).collect()

@@ -12,6 +12,7 @@ mod memory;
 mod names;
 mod sqlite;
 mod trees;
+mod user;
 
 use lattice_tests::fixture::{Kind, Mounted, needs};
 

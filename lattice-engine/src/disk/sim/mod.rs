@@ -47,6 +47,7 @@ struct State {
     space: Option<u64>,
     fail_syncs: u32,
     bad_reads: Vec<(Inode, Range<u64>)>,
+    bad_writes: BTreeSet<Inode>,
 }
 
 /// A disk in memory. Clones are the same disk.
@@ -108,6 +109,18 @@ impl SimDisk {
         let mut state = self.state.lock();
         let inode = state.now.inode(path)?;
         state.bad_reads.push((inode, range));
+        Ok(())
+    }
+
+    /// Writes to a file, and changes of its length, fail with EIO from now on; or they work again.
+    pub fn fail_writes(&self, path: &Path, fail: bool) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let inode = state.now.inode(path)?;
+        if fail {
+            state.bad_writes.insert(inode)
+        } else {
+            state.bad_writes.remove(&inode)
+        };
         Ok(())
     }
 
@@ -255,7 +268,11 @@ struct SimFile {
 
 impl SimFile {
     fn require_writable(&self) -> io::Result<()> {
-        if self.writable { Ok(()) } else { Err(Errno::BADF.into()) }
+        if !self.writable {
+            return Err(Errno::BADF.into());
+        }
+        let bad = self.disk.state.lock().bad_writes.contains(&self.inode);
+        if bad { Err(Errno::IO.into()) } else { Ok(()) }
     }
 }
 

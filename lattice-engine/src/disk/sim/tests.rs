@@ -135,6 +135,20 @@ fn bad_sectors_fail_reads_that_touch_them() {
     file.read_exact_at(&mut buf, 5).expect_err("across");
 }
 
+#[test]
+fn a_file_that_takes_no_writes_keeps_what_it_has() {
+    let (disk, file) = durable(7);
+    let before = file.len().expect("len");
+    disk.fail_writes(Path::new(A), true).expect("exists");
+    file.write_all_at(&[9], 0).expect_err("no writes");
+    file.set_len(0).expect_err("no changes of its length");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 0).expect("still read");
+    assert_eq!((file.len().expect("len"), byte), (before, [7]));
+    disk.fail_writes(Path::new(A), false).expect("exists");
+    file.write_all_at(&[9], 0).expect("works again");
+}
+
 /// One call on a disk, with small numbers so that calls meet.
 #[derive(Debug, Clone)]
 enum Call {

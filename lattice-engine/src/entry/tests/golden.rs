@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use super::*;
+use crate::program;
 use data_encoding::HEXLOWER;
 
 const GOLDEN: &str = include_str!("../../../tests/golden/entries.txt");
@@ -33,6 +34,14 @@ fn node(id: u8, value: Value, attrs: Attrs) -> Node {
 
 fn put_of(path: &str, node: Node, new_name: bool, parents: Vec<EntryId>) -> Op {
     Op::Put { key: key(path), node, new_name, parents }
+}
+
+/// An operation as an instruction of `sys`.
+pub(super) fn instruction(op: Op, parents: Vec<EntryId>) -> Op {
+    // Nothing of the header is in it: it cites nothing itself.
+    let header = genesis_entry().header;
+    let kind = codec::op_to_wire(&op, &header).expect("cites nothing").kind.expect("an op does something");
+    Op::Instruction { program_id: program::sys::ID.into(), payload: program::sys::payload(kind), parents }
 }
 
 /// One entry of every kind and one op of every form.
@@ -74,18 +83,31 @@ fn entries() -> Vec<(&'static str, u8, Entry)> {
         put_of("dir/socket", node(7, Value::Socket, Attrs::default()), true, vec![]),
         Op::Delete { key: key("gone"), parents: vec![first.id] },
         Op::Attr { key: Key::ROOT, file_id: FileId([0; 16]), attrs: attrs() },
-        Op::Instruction { program_id: "sys".into(), payload: Bytes::from_static(b"\x01\x02") },
+        Op::Instruction {
+            program_id: "ext".into(),
+            payload: Bytes::from_static(b"\x01\x02"),
+            parents: vec![other.id],
+        },
     ];
     let every = Draft { group_first: 2, group_more: true, ..next(1, 2, &first, &[&other], every) };
     let every = build(1, every);
     let ack = Draft { kind: Kind::Ack, ..next(2, 2, &other, &[&every], vec![]) };
     let ack = build(2, ack);
+    let mut seen = vec![first.id, other.id];
+    seen.sort();
+    let instructed = vec![
+        instruction(put_of("notes/sys", node(8, file(b"run\n"), attrs()), true, vec![]), vec![]),
+        instruction(Op::Delete { key: key("notes/hello.txt"), parents: vec![] }, seen),
+        instruction(Op::Attr { key: Key::ROOT, file_id: FileId([0; 16]), attrs: attrs() }, vec![]),
+    ];
+    let instructed = build(2, next(2, 3, &ack, &[&first, &other], instructed));
     vec![
         ("genesis", 1, genesis),
         ("first", 1, first),
         ("edit by another author", 2, other),
         ("every op, first of a group", 1, every),
         ("ack", 2, ack),
+        ("file operations as instructions of sys", 2, instructed),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! Entries: what builds decodes to the same, and nothing else decodes.
 
 mod golden;
+mod instructions;
 mod rules;
 mod strict;
 
@@ -126,6 +127,7 @@ fn any_attrs() -> impl Strategy<Value = Attrs> {
 fn any_op(key: Key, seen: Vec<EntryId>) -> impl Strategy<Value = Op> {
     let all = seen.len();
     let parents = subsequence(seen, 0..=all).boxed();
+    let seen = parents.clone();
     let (k1, k2, k3) = (key.clone(), key.clone(), key);
     prop_oneof![
         4 => (any::<[u8; 16]>(), any_value(), any_attrs(), any::<bool>(), parents.clone()).prop_map(
@@ -138,8 +140,9 @@ fn any_op(key: Key, seen: Vec<EntryId>) -> impl Strategy<Value = Op> {
         2 => (any::<[u8; 16]>(), any_attrs()).prop_filter("sets something", |(_, a)| !a.is_empty()).prop_map(
             move |(id, attrs)| Op::Attr { key: k3.clone(), file_id: FileId(id), attrs }
         ),
-        1 => ("[a-z]{1,8}", any_bytes(0..32))
-            .prop_map(|(program_id, payload)| Op::Instruction { program_id, payload }),
+        1 => ("p[a-z]{0,8}", any_bytes(0..32), seen).prop_map(|(program_id, payload, parents)| {
+            Op::Instruction { program_id, payload, parents }
+        }),
     ]
 }
 

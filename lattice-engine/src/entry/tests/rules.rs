@@ -135,16 +135,17 @@ fn ops_together() {
     let ack = Draft { kind: Kind::Ack, ..blank() };
     ack.clone().build().expect("an ack");
     refused(Draft { ops: vec![a()], ..ack }, "an ack has no ops");
-    let call = || Op::Instruction { program_id: "sys".into(), payload: Bytes::new() };
+    let call = || Op::Instruction { program_id: "p".into(), payload: Bytes::new(), parents: vec![] };
     with(vec![call(), call()]).build().expect("instructions touch no key here");
     with((0..MAX_OPS).map(|_| call()).collect()).build().expect("at the limit");
     let ops: Vec<_> = (0..=MAX_OPS).map(|_| call()).collect();
     let built = with(ops).build().expect_err("too many");
     assert!(built.to_string().contains("number of ops of 8193"), "{built}");
-    let long = |len| Op::Instruction { program_id: "x".repeat(len), payload: Bytes::new() };
+    let long = |len| Op::Instruction { program_id: "x".repeat(len), payload: Bytes::new(), parents: vec![] };
     refused(one(long(0)), "names its program");
     refused(one(long(256)), "program id of 256");
-    let huge = Op::Instruction { program_id: "sys".into(), payload: vec![0; MAX_PAYLOAD].into() };
+    let huge =
+        Op::Instruction { program_id: "p".into(), payload: vec![0; MAX_PAYLOAD].into(), parents: vec![] };
     refused(one(huge), "payload length of 10485");
     one(Op::Delete { key: Key::ROOT, parents: vec![] }).build().expect_err("the root stays");
     one(Op::Put {

@@ -7,6 +7,7 @@ use super::{Finding, fail, ok, warn};
 use crate::client::{Client, ClientError};
 use crate::command::context::Context;
 use crate::command::output::bytes;
+use crate::config::Config;
 use crate::http::model::StatusDoc;
 use crate::paths::Paths;
 
@@ -15,6 +16,15 @@ const LITTLE: u64 = 1 << 30;
 const NOTHING: u64 = 64 << 20;
 /// Descriptors that a daemon with many open files can need.
 const DESCRIPTORS: u64 = 4096;
+
+pub fn config(paths: &Paths) -> Finding {
+    let file = paths.config_file.display();
+    match Config::load(&paths.config_file) {
+        Ok(_) if !paths.config_file.exists() => ok("config", format!("no {file}: the defaults hold")),
+        Ok(_) => ok("config", file.to_string()),
+        Err(e) => fail("config", e.to_string(), "the keys: `lattice help`, or the README"),
+    }
+}
 
 pub fn directories(paths: &Paths) -> Vec<Finding> {
     let looked = [&paths.data, &paths.state, &paths.runtime].map(|dir| directory(dir));

@@ -1,0 +1,199 @@
+//! `config.toml`: what is set for good. A flag counts before the environment, the environment before this file, the file
+//! before the defaults.
+//!
+//! ```toml
+//! log = "info"            # error, warn, info, debug, trace, or a filter (LATTICE_LOG)
+//! log_format = "text"     # or "json" (LATTICE_LOG_FORMAT)
+//! timeout = 60            # seconds to wait for the daemon's answer; 0: for ever (--timeout, LATTICE_TIMEOUT)
+//!
+//! [mount]
+//! allow_other = false     # let other users in (--allow-other, --no-allow-other)
+//! ```
+//!
+//! It refuses what it doesn't know: a mistyped key would otherwise be a setting that silently doesn't hold.
+
+use std::path::Path;
+
+use toml_edit::{Document, Item, TableLike};
+
+/// What the file sets; `None`: nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    pub log: Option<String>,
+    pub log_format: Option<LogFormat>,
+    pub timeout: Option<u64>,
+    pub mount: MountConfig,
+}
+
+/// `[mount]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MountConfig {
+    pub allow_other: Option<bool>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Why the file can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{0} can't be read: {1}")]
+    Unreadable(String, std::io::Error),
+    #[error("{file}, line {line}: {why}. Correct it, or move the file away: `lattice doctor` checks it")]
+    Wrong { file: String, line: usize, why: String },
+}
+
+impl Config {
+    /// Reads the file; without one nothing is set.
+    ///
+    /// # Errors
+    /// What is wrong with it, with file, line and key.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        match std::fs::read_to_string(file) {
+            Ok(text) => Self::parse(&text).map_err(|Wrong { at, why }| ConfigError::Wrong {
+                file: file.display().to_string(),
+                line: text.as_bytes()[..at.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1,
+                why,
+            }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(e) => Err(ConfigError::Unreadable(file.display().to_string(), e)),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let document = Document::parse(text).map_err(|e| Wrong {
+            at: e.span().map_or(0, |s| s.start),
+            why: format!("it is not TOML: {}", e.message().replace('\n', ", ")),
+        })?;
+        let mut config = Self::default();
+        for (key, item) in document.iter() {
+            let value = Value { table: document.as_table(), prefix: "", key, item };
+            match key {
+                "log" => config.log = Some(value.log_filter()?),
+                "log_format" => config.log_format = Some(value.log_format()?),
+                "timeout" => config.timeout = Some(value.seconds()?),
+                "mount" => config.mount = value.mount()?,
+                _ => return Err(value.unknown("log, log_format, timeout and [mount]")),
+            }
+        }
+        Ok(config)
+    }
+}
+
+/// What is wrong, and at which byte.
+#[derive(Debug)]
+struct Wrong {
+    at: usize,
+    why: String,
+}
+
+/// A key and what the file gives it.
+struct Value<'a> {
+    table: &'a dyn TableLike,
+    prefix: &'a str,
+    key: &'a str,
+    item: &'a Item,
+}
+
+impl Value<'_> {
+    fn wrong(&self, why: &str) -> Wrong {
+        let key = self.table.key(self.key).and_then(toml_edit::Key::span);
+        let at = key.or_else(|| self.item.span()).map_or(0, |s| s.start);
+        Wrong { at, why: format!("{}{}: {why}", self.prefix, self.key) }
+    }
+
+    fn unknown(&self, known: &str) -> Wrong {
+        self.wrong(&format!("there is no such key; there are {known}"))
+    }
+
+    fn log_filter(&self) -> Result<String, Wrong> {
+        let text = self.item.as_str().ok_or_else(|| self.wrong("it takes a text, as \"info\""))?;
+        match tracing_subscriber::EnvFilter::try_new(text) {
+            Ok(_) => Ok(text.to_owned()),
+            Err(e) => Err(self.wrong(&format!("{text:?} is not a level or a filter ({e})"))),
+        }
+    }
+
+    fn log_format(&self) -> Result<LogFormat, Wrong> {
+        match self.item.as_str() {
+            Some("text") => Ok(LogFormat::Text),
+            Some("json") => Ok(LogFormat::Json),
+            _ => Err(self.wrong("it is \"text\" or \"json\"")),
+        }
+    }
+
+    fn seconds(&self) -> Result<u64, Wrong> {
+        let seconds = self.item.as_integer().and_then(|n| u64::try_from(n).ok());
+        seconds.ok_or_else(|| self.wrong("it takes a whole number of seconds, 0 or more"))
+    }
+
+    fn flag(&self) -> Result<bool, Wrong> {
+        self.item.as_bool().ok_or_else(|| self.wrong("it is true or false"))
+    }
+
+    fn mount(&self) -> Result<MountConfig, Wrong> {
+        let table = self.item.as_table_like().ok_or_else(|| self.wrong("it is a table: [mount]"))?;
+        let mut mount = MountConfig::default();
+        for (key, item) in table.iter() {
+            let value = Value { table, prefix: "mount.", key, item };
+            match key {
+                "allow_other" => mount.allow_other = Some(value.flag()?),
+                _ => return Err(value.unknown("allow_other")),
+            }
+        }
+        Ok(mount)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, String> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("config.toml");
+        std::fs::write(&file, text).expect("a file");
+        Config::load(&file).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn what_it_sets_is_set_and_the_rest_is_not() {
+        let all =
+            "log = \"lattice_fs=debug\"\nlog_format = \"json\"\ntimeout = 0\n[mount]\nallow_other = true\n";
+        let want = Config {
+            log: Some("lattice_fs=debug".into()),
+            log_format: Some(LogFormat::Json),
+            timeout: Some(0),
+            mount: MountConfig { allow_other: Some(true) },
+        };
+        assert_eq!(load(all), Ok(want));
+        assert_eq!(load("mount.allow_other = false").expect("dotted").mount.allow_other, Some(false));
+        assert_eq!(load("# nothing\n"), Ok(Config::default()));
+        let nowhere = Config::load(Path::new("/nowhere/at/all/config.toml"));
+        assert_eq!(nowhere.expect("no file is no error"), Config::default());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_file_line_and_key() {
+        for (text, line, says) in [
+            ("# a\n\nlogg = \"info\"", 3, "logg: there is no such key"),
+            ("log = 3", 1, "log: it takes a text"),
+            ("log = \"lattice=loud\"", 1, "log: \"lattice=loud\" is not a level"),
+            ("log_format = \"xml\"", 1, "log_format: it is"),
+            ("timeout = -1", 1, "timeout: it takes a whole number"),
+            ("timeout = 1.5", 1, "timeout: it takes a whole number"),
+            ("mount = true", 1, "mount: it is a table"),
+            ("log = \"info\"\n[mount]\nallow_other = 1\n", 3, "mount.allow_other: it is true or false"),
+            ("[mount]\nallow_others = true\n", 2, "mount.allow_others: there is no such key"),
+            ("timeout = 1\ntimeout = 2\n", 2, "it is not TOML"),
+            ("a\nb = ", 1, "it is not TOML"),
+        ] {
+            let e = load(text).expect_err(text);
+            assert!(e.contains(&format!("config.toml, line {line}: ")) && e.contains(says), "{text:?}: {e}");
+            assert!(!e.contains('\n'), "{e}");
+        }
+    }
+}
