@@ -66,6 +66,7 @@ fn a_new_data_directory_has_one_member_and_works_as_before() {
     let store = node.create_store("home").expect("create");
     store.commit(vec![put("a", "b")]).expect("put");
     node.close().expect("close");
+    drop(node);
     let node = Node::open(home.path()).expect("open");
     assert_eq!(get(&node.find("home").expect("find"), "a").as_deref(), Some("b"));
     assert_eq!(active(&node), [node.id()].into());
@@ -102,6 +103,7 @@ fn members_are_added_named_and_revoked_and_who_waits_is_told() {
     assert!(refused(node.revoke_member(id(2))).contains("revoked already"));
     assert!(refused(node.add_member(id(2), "")).contains("for good"));
     node.close().expect("close");
+    drop(node);
     let node = Node::open(home.path()).expect("open");
     let members = node.members().expect("members");
     let state = members.get(&id(2)).map(|m| m.state.clone());
@@ -190,6 +192,7 @@ fn importing_a_bundle_vouches_for_its_authors_until_they_are_revoked() {
     assert_eq!(get(&copy, "c"), None);
     assert_eq!(get(&copy, "a").as_deref(), Some("theirs"));
     ours.close().expect("close");
+    drop(ours);
     let ours = Node::open(homes[0].path()).expect("open");
     let copy = ours.store(id).expect("there");
     assert_eq!((get(&copy, "a").as_deref(), get(&copy, "c")), (Some("theirs"), None));

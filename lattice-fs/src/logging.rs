@@ -9,7 +9,8 @@ use crate::config::{Config, LogFormat};
 
 /// A daemon tells what it does; a command only what goes wrong.
 pub fn start(daemon: bool, config: &Config) {
-    let default = if daemon { "info" } else { "error" };
+    // Without a network the search for members on it says so several times a second, for ever.
+    let default = if daemon { "info,swarm_discovery=off" } else { "error" };
     let default = config.log.as_deref().unwrap_or(default);
     let filter = EnvFilter::try_from_env("LATTICE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

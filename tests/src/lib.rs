@@ -5,4 +5,5 @@ pub mod crates;
 pub mod fixture;
 pub mod floor;
 pub mod random;
+pub mod sim;
 pub mod trees;

@@ -15,16 +15,13 @@ impl Node {
     pub fn follow_root(&self) -> Result<Vec<(StoreId, EntryId)>> {
         let _naming = self.0.naming.lock();
         let declared = declare::read_all(&self.0.root)?;
-        let before = self.shown();
         let gone: Vec<(StoreId, Opened)> = {
             let mut open = self.0.stores.write();
             let ids: Vec<StoreId> = open.keys().filter(|id| !declared.contains_key(id)).copied().collect();
             ids.into_iter().filter_map(|id| Some((id, open.remove(&id)?))).collect()
         };
         self.reconcile()?;
-        if self.shown() != before {
-            self.changed();
-        }
+        self.notice_changes();
         for (id, opened) in gone {
             tracing::info!(store = %id, "the store was deleted by a member");
             if let Opened::Open(handle) = opened
@@ -43,6 +40,15 @@ impl Node {
         matches!(self.0.stores.read().get(id), Some(Opened::Waiting))
     }
 
+    /// Tells those who follow the set of stores, if what lists and mounts show of it has changed since the last look.
+    fn notice_changes(&self) {
+        let now = self.shown();
+        let before = std::mem::replace(&mut *self.0.shown.lock(), now.clone());
+        if now != before {
+            self.changed();
+        }
+    }
+
     /// What lists and mounts show of the stores.
     fn shown(&self) -> Vec<(StoreId, Option<String>)> {
         self.stores()
@@ -58,7 +64,7 @@ impl Node {
         let id = StoreId::of_genesis(&genesis.id);
         let _naming = self.0.naming.lock();
         let declared = declare::read_all(&self.0.root)?;
-        if !declared.get(&id).is_some_and(|d| d.genesis == genesis.id) {
+        if declared.get(&id).is_none_or(|d| d.genesis != genesis.id) {
             return Err(NodeError::NoSuchStore(id.to_string()));
         }
         if matches!(self.0.stores.read().get(&id), Some(Opened::Open(_))) {

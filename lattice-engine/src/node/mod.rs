@@ -71,6 +71,8 @@ struct Inner {
     root: Handle,
     /// Declared stores: open, or why not.
     stores: RwLock<BTreeMap<StoreId, Opened>>,
+    /// What was shown of the stores when the root store was last followed.
+    shown: Mutex<Vec<(StoreId, Option<String>)>>,
     /// Counts changes of `stores`.
     changes: (Mutex<u64>, Condvar),
     /// Creating, renaming and deleting, one at a time: names stay unique.
@@ -159,6 +161,7 @@ impl Node {
             read_only,
             root,
             stores: RwLock::default(),
+            shown: Mutex::default(),
             changes: Default::default(),
             naming: Mutex::default(),
             importing: Mutex::default(),

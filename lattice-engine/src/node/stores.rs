@@ -224,8 +224,14 @@ impl Node {
     /// Counts an open store among the others: from now on it hears of changes of the members.
     pub(super) fn keep(&self, handle: &Handle) -> Result<()> {
         self.0.stores.write().insert(handle.id(), Opened::Open(handle.clone()));
-        // Those that came while it was opened.
-        Ok(handle.set_membership(self.membership())?)
+        // What has changed while it was opened; and once more, if it has changed again since it was asked.
+        loop {
+            let membership = self.membership();
+            handle.set_membership(membership.clone())?;
+            if *membership == *self.membership() {
+                return Ok(());
+            }
+        }
     }
 }
 

@@ -133,10 +133,11 @@ impl<'a> Applier<'a> {
     /// Applies one entry whose record stands at `position`.
     pub fn entry(&mut self, entry: &Entry, position: Position) -> Result<()> {
         let at = entry.entry_ref();
+        let mut searched = 0;
         for op in &entry.ops {
             match op {
                 Op::Put { key, node, new_name, parents } => {
-                    let node = self.place(node, entry, position);
+                    let node = self.place(node, entry, position, &mut searched);
                     let file = Some(node.file_id);
                     self.change(key, file, at, *new_name, |record| record.apply_put(at, node, parents))?;
                 }
@@ -155,13 +156,15 @@ impl<'a> Applier<'a> {
         Ok(())
     }
 
-    /// The node as the record keeps it: longer inline bytes are left in the log.
-    fn place(&self, node: &Node, entry: &Entry, position: Position) -> Node {
+    /// The node as the record keeps it: longer inline bytes are left in the log. `searched`: the ops before took so much of
+    /// the payload.
+    fn place(&self, node: &Node, entry: &Entry, position: Position, searched: &mut usize) -> Node {
         let mut node = node.clone();
         if let Value::File(Content::Inline(bytes)) = &node.value
             && bytes.len() > MAX_IN_ROW
-            && let Some(found) = find(&entry.payload_bytes, bytes)
+            && let Some(found) = find(&entry.payload_bytes, bytes, *searched)
         {
+            *searched = found + bytes.len();
             let start = position.offset + u64::from(PAYLOAD_AT) + entry.header_bytes.len() as u64;
             node.value = Value::File(Content::InLog(LogRange {
                 segment: position.segment,
@@ -280,15 +283,14 @@ impl Shape {
     }
 }
 
-/// Where `needle` stands in `hay`. Any occurrence serves: the bytes are the same. A decoded op's bytes share the
-/// payload's memory, so that is tried before a search.
-fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
+/// Where `needle` stands in `hay`, from `from` on. A decoded op's bytes share the payload's memory, so that is tried before a
+/// search; and ops stand in the payload in their order, so that all searches together go through it once.
+fn find(hay: &[u8], needle: &[u8], from: usize) -> Option<usize> {
     let offset = (needle.as_ptr() as usize).wrapping_sub(hay.as_ptr() as usize);
     if offset.checked_add(needle.len()).is_some_and(|end| end <= hay.len()) {
         return Some(offset);
     }
-    // Values stand near the end of a payload's op; the first byte's matches are few.
-    hay.windows(needle.len()).position(|w| w == needle)
+    hay.get(from..)?.windows(needle.len()).position(|w| w == needle).map(|at| from + at)
 }
 
 /// Why an entry's instructions can't be carried out here. Those of native programs are plain operations by now.

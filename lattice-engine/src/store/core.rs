@@ -76,16 +76,17 @@ pub type TellMembers = Box<dyn Fn(&Arc<Membership>) + Send + Sync>;
 
 /// Who is told of a change of the membership.
 #[derive(Default)]
-pub(super) struct TellOnChange(RwLock<Option<TellMembers>>);
+pub(super) struct TellOnChange(Mutex<Option<TellMembers>>);
 
 impl TellOnChange {
     pub fn set(&self, tell: TellMembers) {
-        *self.0.write() = Some(tell);
+        *self.0.lock() = Some(tell);
     }
 
-    pub fn tell(&self, membership: &Arc<Membership>) {
-        if let Some(tell) = &*self.0.read() {
-            tell(membership);
+    /// IMPORTANT: `current` is asked under the lock, so that of two changes at once the later one is told last.
+    pub fn tell(&self, current: impl FnOnce() -> Arc<Membership>) {
+        if let Some(tell) = &*self.0.lock() {
+            tell(&current());
         }
     }
 }
@@ -107,12 +108,16 @@ pub(super) struct Ticket {
 impl Store {
     /// Refuses while frozen, stalled or forked, and unless this node's entries count.
     pub(super) fn writable(&self) -> Result<()> {
-        let why = self.frozen.read().clone();
-        let why = why.or_else(|| self.stalled.read().clone()).or_else(|| self.forked.read().clone());
-        match why.or_else(|| self.view.members.why_not(&self.identity.node_id())) {
+        match self.taken_away().or_else(|| self.stalled.read().clone()) {
             None => Ok(()),
             Some(why) => Err(StoreError::ReadOnly { store: self.id, why }),
         }
+    }
+
+    /// Why this node may not write, but for what it can't understand: the store is frozen, the node is forked or no member.
+    pub(super) fn taken_away(&self) -> Option<String> {
+        let why = self.frozen.read().clone().or_else(|| self.forked.read().clone());
+        why.or_else(|| self.view.members.why_not(&self.identity.node_id()))
     }
 
     /// Refuses while frozen: a stalled store still takes in what others wrote.

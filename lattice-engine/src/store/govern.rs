@@ -126,8 +126,8 @@ impl Governed {
     pub fn note(&self, entry: &Entry) {
         let Some(own) = &self.own else { return };
         let (act, ignored) = Act::of(entry);
-        for why in ignored {
-            tracing::warn!(store = %self.store, "ignored: {why}");
+        if let Some(why) = ignored.first() {
+            tracing::warn!(store = %self.store, more = ignored.len() - 1, "ignored: {why}");
         }
         if let Some(act) = act {
             let mut own = own.lock();
@@ -137,6 +137,16 @@ impl Governed {
         if entry.ops.iter().any(about_nodes) {
             self.changed();
         }
+    }
+
+    /// A root store, which says itself who its members are.
+    pub fn is_root(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// An act has come since they were folded.
+    pub fn is_stale(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| own.lock().stale)
     }
 
     /// What the acts amount to, if some have come since it was asked last.

@@ -48,7 +48,7 @@ pub fn create(parent: &Path, options: &OpenOptions) -> Result<Handle> {
     adopt(parent, &genesis, options)
 }
 
-/// Makes the directory of a store that begins with `genesis`: a new one, or one that a bundle brings.
+/// Makes the directory of a store that begins with `genesis`: a new one, or one that a bundle or a peer brings.
 pub fn adopt(parent: &Path, genesis: &Entry, options: &OpenOptions) -> Result<Handle> {
     let id = StoreId::of_genesis(&genesis.id);
     let dir = parent.join(id.to_string());
@@ -308,7 +308,8 @@ pub(super) fn replay(
             LogRecord::Signatures { author, list } if author == *ours => {
                 // In order, and each after its entry: those at the front are signed.
                 let last = list.last().map_or(0, |(seq, _)| *seq);
-                while let Some((seq, id)) = chains.unsigned.pop_front_if(|(seq, _)| *seq <= last) {
+                while let Some((seq, id)) = chains.unsigned.front().copied().filter(|(seq, _)| *seq <= last) {
+                    chains.unsigned.pop_front();
                     chains.signed = Some(Mark { seq, id });
                 }
             }

@@ -26,7 +26,7 @@ impl Handle {
 
     /// Judges by `membership` from now on, and makes the state agree with it. A root store does so by itself.
     pub fn set_membership(&self, membership: Arc<Membership>) -> Result<()> {
-        self.store.judge_by(membership)
+        self.store.judge_by(Some(membership))
     }
 
     /// Of a root store: who the members are, without what they are called.
@@ -65,41 +65,44 @@ impl Handle {
 impl Store {
     /// Takes up what a root store's log says about members since the last time. Not under the writer's lock.
     pub(super) fn refold(&self) -> Result<()> {
-        while let Some(membership) = self.view.members.refold() {
-            self.judge_by(membership)?;
+        while self.view.members.is_stale() {
+            self.judge_by(None)?;
         }
         Ok(())
     }
 
-    fn judge_by(&self, membership: Arc<Membership>) -> Result<()> {
-        if *self.view.members.current() == *membership {
-            return Ok(());
-        }
-        // In this order everywhere: the applier's lock, the writer's.
+    /// By what is given, or by what the store's own acts amount to.
+    fn judge_by(&self, given: Option<Arc<Membership>>) -> Result<()> {
+        // In this order everywhere: the applier's lock, the writer's. Acts come under the latter: they are folded under it
+        // as well, so that an older fold never replaces a newer one.
         let closed = self.applying.lock();
         let mut writer = self.writer.lock();
         let governed = &self.view.members;
+        let membership = given.or_else(|| governed.refold());
+        let Some(membership) = membership.filter(|m| **m != *governed.current()) else { return Ok(()) };
         let named = |author: &_, seq| Ok(self.view.entry(author, seq)?.map(|(_, id)| id));
         let cuts = governed.cuts(&membership, writer.chains.tips.iter(), named)?;
         let have = writer.chains.cuts.iter().map(|(author, cut)| (*author, cut.upto));
-        if cuts.into_iter().eq(have) || *closed {
-            governed.set(membership.clone());
-        } else {
+        let anew = !cuts.into_iter().eq(have) && !*closed;
+        if anew {
             tracing::info!(store = %self.id, "members changed: the state is made anew from the log");
             self.make_anew(&mut writer, &membership).inspect_err(|e| {
                 self.freeze(format!(
                     "members changed, and its state could not be made anew ({e}). Reopen the store"
                 ));
             })?;
+        } else {
+            governed.set(membership);
         }
         drop(writer);
         drop(closed);
-        self.tell_all_changed();
+        if anew || governed.is_root() {
+            self.tell_all_changed();
+        }
         self.work.dirty(0);
         self.published.nudge();
-        self.retry_strangers()?;
-        self.members_changed.tell(&membership);
-        Ok(())
+        self.members_changed.tell(|| self.view.members.current());
+        self.retry_strangers()
     }
 
     /// Replays the log as `membership` has it, and puts the result in place.

@@ -1,6 +1,6 @@
 //! How a store is: counts and sizes, from what is kept anyway.
 
-use crate::id::StoreId;
+use crate::id::{NodeId, StoreId};
 
 use super::error::Result;
 use super::event::Cursor;
@@ -25,8 +25,11 @@ pub struct StoreStatus {
     pub unapplied_bytes: u64,
     /// Staged files that are not content yet.
     pub staged: u64,
+    /// Why this node can't write here, other than for being stalled.
     pub read_only: Option<String>,
     pub stalled: Option<String>,
+    /// Authors who have signed two entries of one number: a copied data directory or a restored backup.
+    pub forked: Vec<NodeId>,
     /// The log's end.
     pub cursor: Cursor,
 }
@@ -65,8 +68,9 @@ impl Handle {
             unsigned,
             unapplied_bytes: unapplied,
             staged: self.intents()?.len() as u64,
-            read_only: store.frozen.read().clone(),
+            read_only: store.taken_away(),
             stalled: store.stalled.read().clone(),
+            forked: self.forks().into_iter().map(|fork| fork.author).collect(),
             cursor,
         })
     }

@@ -366,3 +366,7 @@ fn signed(bytes: Bytes) -> Result<v1::SignedEntry, FrameError> {
     }
     Ok(entry)
 }
+
+#[cfg(test)]
+#[path = "frame_tests.rs"]
+mod tests;

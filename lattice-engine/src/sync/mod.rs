@@ -7,16 +7,19 @@
 //!   what has come, and sends what its own node writes as soon as that is published.
 //! - [`Orphans`] is what came too early and waits in memory, within bounds.
 //! - [`Mesh`] is what the sessions of one store know of each other, so that not every peer is asked for the same.
+//! - [`schedule`] is when which peer is asked, and [`gossip`] the hint that something is new.
 //!
 //! It refuses a peer that speaks of another store, says what is over a cap, sends more than it was asked for, or falls
 //! silent while it is waited for: such a session ends with a [`Reason`]. Times are milliseconds of a clock that only runs
 //! forward; [`Received::Early`] alone is wall time.
 
 mod frame;
+pub mod gossip;
 mod mesh;
 mod orphans;
 mod peek;
 mod received;
+pub mod schedule;
 mod session;
 mod tips;
 

@@ -50,7 +50,7 @@ struct Orphan {
 #[derive(Debug, Default)]
 pub struct Orphans {
     all: BTreeMap<Key, Orphan>,
-    /// The last entry of the first range that is missing -> who waits for it.
+    /// The last entry of each range that is missing -> who waits for it.
     blocked: BTreeMap<(NodeId, u64), BTreeSet<Key>>,
     due: BTreeSet<(Millis, Key)>,
     strangers: BTreeSet<Key>,
@@ -80,8 +80,8 @@ impl Orphans {
         };
         match &cause {
             Cause::Missing(ranges) => {
-                if let Some(first) = ranges.first() {
-                    self.blocked.entry((first.author, first.to)).or_default().insert(key);
+                for range in ranges {
+                    self.blocked.entry((range.author, range.to)).or_default().insert(key);
                 }
             }
             Cause::Early(until) => drop(self.due.insert((*until, key))),
@@ -146,13 +146,12 @@ impl Orphans {
         let orphan = self.all.remove(key)?;
         match &orphan.cause {
             Cause::Missing(ranges) => {
-                let at = ranges.first().map(|first| (first.author, first.to));
-                if let Some(at) = at
-                    && let Some(keys) = self.blocked.get_mut(&at)
-                {
-                    keys.remove(key);
-                    if keys.is_empty() {
-                        self.blocked.remove(&at);
+                for at in ranges.iter().map(|range| (range.author, range.to)) {
+                    if let Some(keys) = self.blocked.get_mut(&at) {
+                        keys.remove(key);
+                        if keys.is_empty() {
+                            self.blocked.remove(&at);
+                        }
                     }
                 }
             }

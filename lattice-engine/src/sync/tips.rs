@@ -124,11 +124,17 @@ fn digest(marks: &BTreeMap<NodeId, Mark>) -> TipsDigest {
 
 /// What `theirs` has beyond `ours`, by author.
 pub fn lacking(ours: &Tips, theirs: &BTreeMap<NodeId, Mark>) -> BTreeMap<NodeId, Range> {
-    let beyond = |(author, mark): (&NodeId, &Mark)| {
-        let have = ours.seq(author);
-        (mark.seq > have).then_some((*author, Range { author: *author, from: have + 1, to: mark.seq }))
-    };
-    theirs.iter().filter_map(beyond).collect()
+    beyond(&ours.marks, theirs).map(|range| (range.author, range)).collect()
+}
+
+pub(super) fn beyond<'a>(
+    ours: &'a BTreeMap<NodeId, Mark>,
+    theirs: &'a BTreeMap<NodeId, Mark>,
+) -> impl Iterator<Item = Range> + 'a {
+    theirs.iter().filter_map(|(author, mark)| {
+        let have = ours.get(author).map_or(0, |mark| mark.seq);
+        (mark.seq > have).then_some(Range { author: *author, from: have + 1, to: mark.seq })
+    })
 }
 
 /// A frontier that is shared, and replaced as a whole.

@@ -9,6 +9,7 @@ use super::context::Context;
 use super::error::{Error, Result};
 use super::net_args::NetArgs;
 use crate::daemon::{self, Ready, Report};
+use crate::http::model::StatusDoc;
 
 /// How long a daemon that was told to stop may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -62,7 +63,7 @@ pub async fn run(ctx: &Context, args: ServeArgs) -> Result<()> {
 /// it is a new one.
 pub async fn start(ctx: &Context, net: &NetArgs) -> Result<(u32, bool)> {
     if let Some(daemon) = ctx.daemon().await? {
-        let status: crate::http::model::StatusDoc = daemon.post("/stay").send().await?.json().await?;
+        let status: StatusDoc = daemon.post("/stay").send().await?.json().await?;
         return Ok((status.daemon_pid.unwrap_or(0), false));
     }
     let mut child: Vec<OsString> = ["serve", "--foreground", "--report"].map(OsString::from).into();
@@ -78,15 +79,24 @@ async fn stop(ctx: &Context) -> Result<()> {
         ctx.out.note("no daemon runs");
         return Ok(());
     };
+    let status: StatusDoc = daemon.get("/status").send().await?.json().await?;
     daemon.post("/shutdown").send().await?;
     let began = Instant::now();
-    while ctx.daemon().await?.is_some() {
+    // It lets go of the data directory when it ends, after its socket has gone.
+    while status.daemon_pid.is_some_and(runs) {
         if began.elapsed() > PATIENCE {
             return Err(Error::TimedOut("the daemon has not ended yet: see its log".into()));
         }
         tokio::time::sleep(POLL).await;
     }
     Ok(())
+}
+
+/// Whether a process is there that has not ended; one that nobody has waited for yet has.
+fn runs(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
 async fn report(ctx: &Context, args: &ServeArgs) -> Result<()> {

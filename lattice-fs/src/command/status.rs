@@ -106,10 +106,17 @@ fn state(s: &StoreStatusDoc) -> String {
         (_, Some(open)) => match (&open.read_only, &open.stalled) {
             (Some(why), _) => format!("read-only: {why}"),
             (_, Some(why)) => format!("stalled: {why}"),
+            _ if !open.forked.is_empty() => forked(&open.forked),
             _ => "ok".into(),
         },
         (_, None) => "closed".into(),
     }
+}
+
+/// What is written by one of the two doesn't come here: each reader keeps the one that it had first.
+fn forked(nodes: &[String]) -> String {
+    let nodes: Vec<&str> = nodes.iter().map(|id| short(id)).collect();
+    format!("{} writes in two places: a copied data directory or a restored backup", nodes.join(", "))
 }
 
 async fn one(ctx: &Context, store: &str, again: bool) -> Result<()> {

@@ -51,6 +51,7 @@ pub fn open(s: &StoreStatus) -> OpenDoc {
         staged: s.staged,
         read_only: s.read_only.clone(),
         stalled: s.stalled.clone(),
+        forked: s.forked.iter().map(ToString::to_string).collect(),
         cursor: s.cursor.to_string(),
     }
 }

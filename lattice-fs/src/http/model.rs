@@ -51,6 +51,9 @@ pub struct OpenDoc {
     pub read_only: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stalled: Option<String>,
+    /// Nodes that have signed two entries of one number: a copied data directory or a restored backup.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forked: Vec<String>,
     pub cursor: String,
 }
 

@@ -7,7 +7,7 @@ use crate::sync::frame::{Frame, MAX_FETCH, MAX_RANGES};
 use crate::sync::{Mark, Mesh, Millis, Range, Received, lacking, peek};
 use crate::wire::v1::SignedEntry;
 
-use super::{Output, Reason, Session, WINDOW, Wait, authors};
+use super::{Output, Reason, Session, WINDOW, Wait};
 
 /// How long an entry may take to come from its own author, when that one is connected, before it is asked for elsewhere.
 const GRACE_MS: Millis = 200;
@@ -22,17 +22,34 @@ pub(super) struct Asking {
     asking: bool,
     /// What the entries that came build on.
     needs: BTreeMap<NodeId, Range>,
-    /// What is with our store: for each batch, whose entries up to where.
-    receiving: BTreeMap<u64, Vec<(NodeId, u64)>>,
+    /// What is with our store.
+    receiving: BTreeMap<u64, Batch>,
     batches: u64,
     /// When it was first seen that something of an author is lacking.
     noticed: BTreeMap<NodeId, Millis>,
-    /// Authors of whom nothing is asked before a time: how often it was tried, and when it may be tried again.
-    passed: BTreeMap<NodeId, (usize, Millis)>,
+    /// Authors of whom nothing is asked before a time.
+    passed: BTreeMap<NodeId, Pass>,
     /// Branches of forks that were asked for.
     fetched: BTreeSet<(NodeId, Mark)>,
     /// Nothing was lacking when it was last looked.
     idle: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Pass {
+    tries: usize,
+    /// When it may be tried again.
+    until: Millis,
+    /// It was not taken for what it is: trying again changes nothing.
+    refused: bool,
+}
+
+/// Entries that our store is dealing with.
+#[derive(Debug)]
+struct Batch {
+    /// The author of each.
+    whose: Vec<NodeId>,
+    up_to: BTreeMap<NodeId, u64>,
 }
 
 impl Asking {
@@ -47,15 +64,20 @@ impl Asking {
 
     /// Up to where an author's entries are with our store.
     fn arriving(&self, author: &NodeId) -> u64 {
-        let batches = self.receiving.values().flatten();
-        batches.filter(|(a, _)| a == author).map(|(_, seq)| *seq).max().unwrap_or(0)
+        self.receiving.values().filter_map(|batch| batch.up_to.get(author)).max().copied().unwrap_or(0)
     }
 
     /// Not to be asked again before the time is over, a longer one each time.
-    fn pass(&mut self, author: NodeId, now: Millis) {
-        let (tries, until) = self.passed.entry(author).or_insert((0, now));
-        *until = now + RETRY_MS[(*tries).min(RETRY_MS.len() - 1)];
-        *tries += 1;
+    fn pass(&mut self, author: NodeId, refused: bool, now: Millis) {
+        let pass = self.passed.entry(author).or_insert(Pass { tries: 0, until: now, refused });
+        pass.until = now + RETRY_MS[pass.tries.min(RETRY_MS.len() - 1)];
+        pass.tries += 1;
+        pass.refused = refused;
+    }
+
+    /// A fresh look: what only didn't come, or had to wait, may come now.
+    pub fn forget_passed(&mut self) {
+        self.passed.retain(|_, pass| pass.refused);
     }
 }
 
@@ -69,14 +91,14 @@ impl Session {
         let mut lacks = lacking(&self.ours, &self.theirs);
         lacks.retain(|author, range| {
             range.from = range.from.max(self.ask.arriving(author) + 1);
-            range.entries() > 0 && self.ask.passed.get(author).is_none_or(|(_, until)| *until <= now)
+            range.entries() > 0 && self.ask.passed.get(author).is_none_or(|pass| pass.until <= now)
         });
         self.ask.noticed.retain(|author, _| lacks.contains_key(author));
         self.ask.idle = lacks.is_empty() && self.ask.needs.is_empty();
         let (due, soon) = self.due(&lacks, now, mesh);
         let needs = std::mem::take(&mut self.ask.needs);
         self.wait_for(Wait::Grace, soon);
-        let retry = self.ask.passed.values().map(|(_, until)| *until).filter(|at| *at > now).min();
+        let retry = self.ask.passed.values().map(|pass| pass.until).filter(|at| *at > now).min();
         self.wait_for(Wait::Retry, retry);
         if due.is_empty() && needs.is_empty() {
             self.waits.end(Wait::Turn);
@@ -169,7 +191,7 @@ impl Session {
         let mut whose = Vec::with_capacity(entries.len());
         for entry in &entries {
             let at = peek(&entry.header).ok_or(Reason::Protocol("it sends what is no entry"))?;
-            whose.push((at.author, at.seq));
+            whose.push(at.author);
             came.insert(at.author, at.seq.max(came.get(&at.author).copied().unwrap_or(0)));
         }
         for (author, seq) in &came {
@@ -195,7 +217,7 @@ impl Session {
         }
         let batch = self.ask.batches;
         self.ask.batches += 1;
-        self.ask.receiving.insert(batch, whose);
+        self.ask.receiving.insert(batch, Batch { whose, up_to: came });
         self.waits.start(Wait::Receive, now);
         self.out.push(Output::Receive { batch, entries });
         Ok(())
@@ -206,14 +228,14 @@ impl Session {
         self.ask.asking = false;
         self.waits.end(Wait::Entries);
         let left: Vec<Range> = std::mem::take(&mut self.ask.wanted).into_values().collect();
-        for author in authors(&left) {
-            self.ask.pass(author, now);
+        for range in left {
+            self.ask.pass(range.author, false, now);
         }
     }
 
     /// Our store has dealt with a batch.
     pub(super) fn received(&mut self, batch: u64, results: &[Received], now: Millis, mesh: &mut Mesh) {
-        let Some(whose) = self.ask.receiving.remove(&batch) else { return };
+        let Some(Batch { whose, .. }) = self.ask.receiving.remove(&batch) else { return };
         self.taken += 1;
         if self.ask.receiving.is_empty() {
             self.waits.end(Wait::Receive);
@@ -225,24 +247,24 @@ impl Session {
             self.waits.start(Wait::Entries, now);
         }
         let mut held = BTreeSet::new();
-        let mut passed = BTreeSet::new();
-        for ((author, _), result) in whose.iter().zip(results) {
+        let mut passed = BTreeMap::new();
+        for (author, result) in whose.iter().zip(results) {
             match result {
                 Received::New | Received::Duplicate => drop(held.insert(*author)),
                 Received::Missing(ranges) => self.need(ranges),
-                Received::Early { .. }
-                | Received::NotMember
-                | Received::Beyond
-                | Received::Fork { .. }
-                | Received::Full
-                | Received::Refused(_) => drop(passed.insert(*author)),
+                Received::Early { .. } | Received::NotMember | Received::Full => {
+                    passed.entry(*author).or_insert(false);
+                }
+                Received::Beyond | Received::Fork { .. } | Received::Refused(_) => {
+                    passed.insert(*author, true);
+                }
             }
         }
-        for author in held.difference(&passed) {
+        for author in held.iter().filter(|author| !passed.contains_key(author)) {
             self.ask.passed.remove(author);
         }
-        for author in passed {
-            self.ask.pass(author, now);
+        for (author, refused) in passed {
+            self.ask.pass(author, refused, now);
         }
     }
 

@@ -17,14 +17,17 @@ mod ask;
 mod serve;
 mod wait;
 
-use std::collections::{BTreeMap, BTreeSet};
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::id::{EntryId, NodeId, StoreId};
 use crate::wire::v1::SignedEntry;
 
 use super::frame::{Frame, FrameError, MAX_MARKS};
-use super::{Mark, Mesh, Millis, Range, Received, SharedTips, Tips, TipsDigest, lacking};
+use super::{Mark, Mesh, Millis, Range, Received, SharedTips, TipsDigest, tips::beyond};
 
 pub use wait::Wait;
 use wait::Waits;
@@ -198,14 +201,14 @@ impl Session {
 
     /// How far the two sides are apart.
     pub fn behind(&self) -> Behind {
-        let count = |ranges: BTreeMap<NodeId, Range>| ranges.values().map(Range::entries).sum();
+        let ours = self.ours.marks();
         let own = self.config.node;
-        let theirs = Tips::new(self.theirs.clone());
+        let own_seq = |marks: &BTreeMap<NodeId, Mark>| marks.get(&own).map_or(0, |mark| mark.seq);
         Behind {
             known: self.known,
-            here: count(lacking(&self.ours, &self.theirs)),
-            there: if self.known { count(lacking(&theirs, self.ours.marks())) } else { 0 },
-            own: theirs.seq(&own) > self.ours.seq(&own),
+            here: beyond(ours, &self.theirs).map(|range| range.entries()).sum(),
+            there: beyond(&self.theirs, ours).filter(|_| self.known).map(|range| range.entries()).sum(),
+            own: own_seq(&self.theirs) > own_seq(ours),
         }
     }
 
@@ -222,8 +225,12 @@ impl Session {
     fn take_input(&mut self, input: Input, now: Millis, mesh: &mut Mesh) -> Result<(), Reason> {
         match input {
             Input::Opened => self.hello(false, now),
-            Input::Check if self.known && self.asked_with.is_none() => self.hello(true, now),
-            Input::Check => {}
+            Input::Check => {
+                self.ask.forget_passed();
+                if self.known && self.asked_with.is_none() {
+                    self.hello(true, now);
+                }
+            }
             Input::Frame(frame) => return self.frame(frame, now, mesh),
             Input::BadFrame(e) => return Err(Reason::Frame(e)),
             Input::Published(tips) => self.adopt(tips),
@@ -394,9 +401,4 @@ impl Session {
         mesh.left(self.config.peer);
         self.out.push(Output::Close(reason));
     }
-}
-
-/// The authors in `ranges`.
-fn authors(ranges: &[Range]) -> BTreeSet<NodeId> {
-    ranges.iter().map(|r| r.author).collect()
 }

@@ -56,6 +56,8 @@ struct Status {
     staged: u64,
     read_only: Option<String>,
     stalled: Option<String>,
+    /// Nodes that write in two places: a copied data directory or a restored backup.
+    forked: Vec<String>,
     cursor: String,
     /// Other members, and those of them that are connected.
     peers: u64,
@@ -150,6 +152,7 @@ impl Control {
             staged: s.staged,
             read_only: s.read_only,
             stalled: s.stalled,
+            forked: s.forked.iter().map(ToString::to_string).collect(),
             cursor: s.cursor.to_string(),
             peers: peers.len() as u64,
             connected: peers.iter().filter(|p| p.connected).count() as u64,
@@ -184,6 +187,12 @@ impl Control {
         }
         if let Some(why) = &s.stalled {
             line("stalled", why);
+        }
+        for node in &s.forked {
+            line(
+                "forked",
+                &format_args!("{node} writes in two places: a copied data directory or a restored backup"),
+            );
         }
         for twins in &s.twins {
             line("twins", &format_args!("/{}: {}", twins.dir, twins.names.join(", ")));

@@ -2,6 +2,7 @@
 //! between the three, medians, one table, and JSON. Exit code 3 where a target is missed.
 
 mod keys;
+mod mesh;
 mod places;
 mod report;
 mod works;
@@ -91,6 +92,9 @@ fn run(args: &Args) -> Result<bool> {
     measure_works(args, &works, &on, rounds, &mut report)?;
     if wanted(KEYS) && on.contains(&Place::Lattice) {
         measure_keys(args.quick, &mut report)?;
+    }
+    if on.contains(&Place::Lattice) {
+        report.add_mesh(mesh::measure(args.quick, wanted, progress)?);
     }
     print!("{}", report.table(&works));
     if let Some(parent) = args.json.parent() {

@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde_json::{Map, Value, json};
 
 use crate::keys::Measured;
+use crate::mesh::{Asked, Figure};
 use crate::places::Place;
 use crate::works::{Goal, Unit, Work};
 
@@ -16,14 +17,19 @@ struct Fact {
     name: String,
     unit: &'static str,
     value: f64,
-    /// At most this; `None` where nothing is asked.
-    bound: Option<f64>,
+    asked: Asked,
     target: String,
+    /// Of the same work by another program.
+    beside: Option<f64>,
 }
 
 impl Fact {
     fn met(&self) -> Option<bool> {
-        self.bound.map(|bound| self.value <= bound)
+        match self.asked {
+            Asked::AtMost(bound) => Some(self.value <= bound),
+            Asked::AtLeast(bound) => Some(self.value >= bound),
+            Asked::Nothing => None,
+        }
     }
 }
 
@@ -45,33 +51,55 @@ impl Report {
         self.values.entry((work.name, place)).or_default().push(value);
     }
 
+    /// Nodes side by side.
+    pub fn add_mesh(&mut self, figures: Vec<Figure>) {
+        for figure in figures {
+            let target = match figure.asked {
+                Asked::AtMost(bound) => format!("<= {bound}"),
+                Asked::AtLeast(bound) => format!(">= {bound}"),
+                Asked::Nothing => String::new(),
+            };
+            self.facts.push(Fact {
+                name: figure.name,
+                unit: figure.unit,
+                value: figure.value,
+                asked: if self.quick { Asked::Nothing } else { figure.asked },
+                target,
+                beside: figure.syncthing,
+            });
+        }
+    }
+
     /// A store with many keys, and how much dearer an operation is there than in a small one.
     pub fn add_keys(&mut self, small: &Measured, large: &Measured) {
-        let asked = |bound: f64| (!self.quick).then_some(bound);
+        let asked = |bound: f64| if self.quick { Asked::Nothing } else { Asked::AtMost(bound) };
         let name = |what: &str| format!("{} keys: {what}", large.keys);
         let plain = |what: &str, unit, value| Fact {
             name: name(what),
             unit,
             value,
-            bound: None,
+            asked: Asked::Nothing,
             target: String::new(),
+            beside: None,
         };
         let at_most = |what: &str, unit, value, bound: f64| Fact {
             name: name(what),
             unit,
             value,
-            bound: asked(bound),
+            asked: asked(bound),
             target: format!("<= {bound}"),
+            beside: None,
         };
         let beside = |what: &str, value: f64, at_small: f64| Fact {
             name: name(what),
             unit: "us",
             value,
-            bound: asked(1.5 * at_small),
+            asked: asked(1.5 * at_small),
             target: format!("<= 1.5 x {at_small:.1} at {}", small.keys),
+            beside: None,
         };
         let (few, many) = (&small.phase, &large.phase);
-        self.facts = vec![
+        self.facts.extend([
             at_most("memory", "MB", many.rss, 300.0),
             at_most("memory, filling", "MB", large.fill_rss, 300.0),
             at_most("open", "s", many.open, 2.0),
@@ -80,7 +108,7 @@ impl Report {
             beside("list of 100", many.list, few.list),
             plain("puts, 200 a commit", "1/s", large.fill),
             plain("disk for each", "B", large.per_key),
-        ];
+        ]);
     }
 
     fn median(&self, work: &Work, place: Place) -> Option<f64> {
@@ -125,6 +153,7 @@ impl Report {
             "value": fact.value,
             "target": fact.target,
             "met": fact.met(),
+            "syncthing": fact.beside,
         })
     }
 
@@ -169,6 +198,10 @@ impl Report {
                 fact.target,
                 verdict(fact.met())
             );
+            if let Some(beside) = fact.beside {
+                let _written =
+                    writeln!(out, "{:<34} {:>5} {:>35}", "  by syncthing", fact.unit, figure(Some(beside)));
+            }
         }
         out
     }
@@ -183,7 +216,7 @@ impl Report {
             "kernel": uname.release().to_string_lossy(),
             "cpus": std::thread::available_parallelism()?.get(),
             "works": works,
-            "keys": facts,
+            "facts": facts,
         });
         Ok(serde_json::to_string_pretty(&document)? + "\n")
     }

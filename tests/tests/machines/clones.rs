@@ -1,0 +1,89 @@
+//! A data directory that was copied: two nodes of one name are noticed, and a backup that was put back doesn't write under
+//! numbers that are taken.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use lattice_tests::fixture::{Cluster, Cmd, Peer, until};
+
+use super::{SOON, networks};
+
+/// Makes `to`'s data what `from`'s is, stopped or not.
+fn copy(from: &Peer, to: &Peer) -> Result<()> {
+    fs::create_dir_all(to.home())?;
+    let data = from.home().join("data");
+    Cmd::new("cp").arg("-a").arg(data).arg(to.home()).ok()?;
+    Ok(())
+}
+
+/// What status and the list of peers say to a person.
+fn shown(peer: &Peer) -> Result<String> {
+    let said = [peer.lattice(["status"]).run()?, peer.lattice(["peer", "list"]).run()?];
+    Ok(said.map(|done| done.stdout + &done.stderr).join("\n"))
+}
+
+#[test]
+fn a_cloned_data_directory_that_runs_twice_is_noticed_and_shown() -> Result<()> {
+    if !networks() {
+        return Ok(());
+    }
+    let mut cluster = Cluster::switch(2, 3)?;
+    cluster.peers[1].write("before", "b")?;
+    cluster.peers[0].awaits("before", "b", SOON)?;
+    cluster.peers[1].stop()?;
+    let mut twin = Peer::bare(&cluster.machine(2), "twin of B")?;
+    copy(&cluster.peers[1], &twin)?;
+    cluster.peers[1].mount()?;
+    twin.mount()?;
+    cluster.peers.push(twin);
+    let [a, b, twin] = &cluster.peers[..] else { unreachable!("three nodes") };
+    // Both go on as if they were the one: two entries of one number.
+    b.write("by-b", "b")?;
+    twin.write("by-twin", "twin")?;
+    for peer in [a, b, twin] {
+        until(&format!("{} shows that there are two of B", peer.name()), SOON * 3, || {
+            let shown = shown(peer)?.to_lowercase();
+            let noticed = ["twice", "clone", "copied", "copy of"].iter().any(|word| shown.contains(word));
+            Ok(noticed.then_some(()))
+        })
+        .with_context(|| shown(peer).unwrap_or_default())?;
+    }
+    // The others go on.
+    a.write("after", "a")?;
+    ensure!(fs::read(a.place("before"))? == b"b", "what was written before is lost");
+    cluster.passed();
+    Ok(())
+}
+
+#[test]
+fn an_old_backup_that_was_put_back_does_not_fork_its_node() -> Result<()> {
+    if !networks() {
+        return Ok(());
+    }
+    let mut cluster = Cluster::switch(2, 3)?;
+    cluster.peers[1].write("old", "b")?;
+    cluster.peers[0].awaits("old", "b", SOON)?;
+    cluster.peers[1].stop()?;
+    let backup = Peer::bare(&cluster.machine(1), "backup")?;
+    copy(&cluster.peers[1], &backup)?;
+    cluster.peers[1].mount()?;
+    (0..20).try_for_each(|n| cluster.peers[1].write(&format!("new-{n}"), "b"))?;
+    cluster.peers[0].awaits("new-19", "b", SOON)?;
+    cluster.peers[1].stop()?;
+    fs::remove_dir_all(cluster.peers[1].home().join("data"))?;
+    copy(&backup, &cluster.peers[1])?;
+    cluster.peers[1].mount()?;
+    let [a, b] = &cluster.peers[..] else { unreachable!("two nodes") };
+    // At once: before anything can have come from A, unless the node asks first.
+    b.write("restored", "b")?;
+    a.awaits("restored", "b", SOON).context("what the restored node wrote")?;
+    b.awaits("new-19", "b", SOON).context("what it had written before, and lost")?;
+    for peer in [a, b] {
+        let shown = shown(peer)?.to_lowercase();
+        ensure!(!shown.contains("fork") && !peer.log().to_lowercase().contains("fork"), "{shown}");
+    }
+    let mut backup = backup;
+    backup.passed();
+    cluster.passed();
+    Ok(())
+}

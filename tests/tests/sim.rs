@@ -1,0 +1,31 @@
+//! The simulator on fixed seeds, and on fresh ones for a while: `scripts/sim` runs more.
+
+use std::time::{Duration, Instant};
+
+use lattice_tests::random::fresh_seed;
+use lattice_tests::sim::Totals;
+
+#[test]
+fn nodes_agree_again_after_any_trouble() {
+    let mut totals = Totals::default();
+    for seed in 0..12 {
+        totals.add(seed);
+    }
+    println!("fixed: {totals}");
+    assert!(totals.failed.is_empty(), "{:#?}", totals.failed);
+}
+
+#[test]
+fn fresh_seeds() {
+    let mut totals = Totals::default();
+    let end = Instant::now() + Duration::from_secs(12);
+    let from = fresh_seed();
+    for seed in from.. {
+        if Instant::now() > end {
+            break;
+        }
+        totals.add(seed);
+    }
+    println!("fresh: {totals}");
+    assert!(totals.failed.is_empty(), "{:#?}", totals.failed);
+}
