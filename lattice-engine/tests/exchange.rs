@@ -307,11 +307,7 @@ fn what_only_a_newer_lattice_understands_is_sent_on_and_stands_still_here() {
         kind: Kind::Data,
         group_first: 0,
         group_more: false,
-        ops: vec![Op::Instruction {
-            program_id: "tomorrow".into(),
-            payload: Bytes::new(),
-            parents: Vec::new(),
-        }],
+        ops: vec![Op::Instruction { program_id: "tomorrow".into(), payload: Bytes::new(), parents: vec![] }],
         parents: BTreeMap::new(),
     };
     let mut entry = draft.build().expect("an entry");
