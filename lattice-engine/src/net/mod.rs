@@ -74,7 +74,7 @@ mod code {
 /// How long peers may take with what was written last before a stop.
 const HAND_OVER: Duration = Duration::from_secs(1);
 /// How long the end of connections may take.
-const CLOSE: Duration = Duration::from_secs(3);
+const CLOSE: Duration = Duration::from_secs(1);
 
 /// A node's running network. Cheap to clone. Ends with [`Net::stop`].
 #[derive(Debug, Clone)]

@@ -131,9 +131,8 @@ async fn wait(ctx: &Context, node: &str) -> Result<Vec<StoreDoc>> {
     let patience = ctx.timeout.unwrap_or(PATIENCE);
     let began = Instant::now();
     loop {
-        let list: StoreList = client.get("/stores").send().await?.json().await?;
-        if is_whole(&client, node, &list.stores).await? {
-            return Ok(list.stores);
+        if let Some(stores) = all_here(&client, node).await? {
+            return Ok(stores);
         }
         if began.elapsed() > patience {
             return Err(Error::TimedOut(format!(
@@ -146,12 +145,19 @@ async fn wait(ctx: &Context, node: &str) -> Result<Vec<StoreDoc>> {
     }
 }
 
-async fn is_whole(client: &Client, node: &str, stores: &[StoreDoc]) -> Result<bool> {
-    let list: PeerList = client.get("/peers").send().await?.json().await?;
-    let known = list.peers.iter().any(|p| p.id == node && p.state == "this");
+/// The stores, once the root store is here, and with it which there are, and then each of them.
+async fn all_here(client: &Client, node: &str) -> Result<Option<Vec<StoreDoc>>> {
+    let peers: PeerList = client.get("/peers").send().await?.json().await?;
+    let known = peers.peers.iter().any(|p| p.id == node && p.state == "this");
+    let root = peers.peers.iter().any(|p| p.root_live == Some(true));
+    if !known || !root {
+        return Ok(None);
+    }
+    // Only now: before, the list could lack what was still to come.
+    let list: StoreList = client.get("/stores").send().await?.json().await?;
+    let peers: PeerList = client.get("/peers").send().await?.json().await?;
     let level =
         |p: &PeerDoc, id: &str| p.stores.iter().any(|s| s.store == id && s.live && s.behind_here == 0);
-    let here = |s: &StoreDoc| s.broken.is_none() && list.peers.iter().any(|p| level(p, &s.id));
-    let root = list.peers.iter().any(|p| p.root_live == Some(true));
-    Ok(known && root && stores.iter().all(here))
+    let here = |s: &StoreDoc| s.broken.is_none() && peers.peers.iter().any(|p| level(p, &s.id));
+    Ok(list.stores.iter().all(here).then_some(list.stores))
 }
