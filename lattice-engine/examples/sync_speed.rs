@@ -13,7 +13,7 @@ use lattice_engine::entry::{Attrs, Content, Decoded, Entry, Node, Value};
 use lattice_engine::id::FileId;
 use lattice_engine::identity::Identity;
 use lattice_engine::key::Key;
-use lattice_engine::store::{self, Change, Cites, Expect, Handle, OpenOptions};
+use lattice_engine::store::{self, Authority, Change, Cites, Expect, Handle, OpenOptions};
 use lattice_engine::sync::{Announced, Config, Frame, Input, Mesh, Output, Session};
 
 type Error = Box<dyn std::error::Error>;
@@ -24,6 +24,7 @@ fn options(seed: u8) -> OpenOptions {
         identity: Arc::new(Identity::from_seed([seed; 32])),
         clock: Arc::new(SystemClock),
         background: true,
+        authority: Authority::Everyone,
     }
 }
 

@@ -64,7 +64,7 @@ impl Node {
         let id = StoreId::of_genesis(&genesis.id);
         let _naming = self.0.naming.lock();
         let declared = declare::read_all(&self.0.root)?;
-        if !declared.get(&id).is_some_and(|d| d.genesis == genesis.id) {
+        if declared.get(&id).is_none_or(|d| d.genesis != genesis.id) {
             return Err(NodeError::NoSuchStore(id.to_string()));
         }
         if matches!(self.0.stores.read().get(&id), Some(Opened::Open(_))) {

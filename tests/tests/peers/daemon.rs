@@ -135,12 +135,11 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        let pid = self.pid();
-        if pid.is_some() && self.stop().is_err() {
-            if let Some(pid) = pid {
-                // It may have ended meanwhile.
-                let _ = kill_process(pid, Signal::KILL);
-            }
+        if let Some(pid) = self.pid()
+            && self.stop().is_err()
+        {
+            // It may have ended meanwhile.
+            let _ = kill_process(pid, Signal::KILL);
         }
         self.clear();
     }
