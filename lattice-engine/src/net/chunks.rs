@@ -15,7 +15,7 @@ use super::link::Link;
 use super::stores::Local;
 use super::{Shared, frame};
 use crate::content::MAX_CHUNK_LEN;
-use crate::id::{ChunkId, StoreId};
+use crate::id::{ChunkId, NodeId, StoreId};
 use crate::wire::v1;
 use crate::wire::v1::stream_open::Kind as Open;
 
@@ -111,12 +111,25 @@ fn varint(mut n: usize, to: &mut Vec<u8>) {
 /// Fetches what is wanted of a store from one peer, for as long as both have it.
 pub(super) async fn fetch(shared: &Arc<Shared>, link: &Arc<Link>, local: &Arc<Local>) -> NetError {
     loop {
-        let mut asked: VecDeque<ChunkId> = local.wanted.next(link.peer, PER_REQUEST).await.into();
-        let ended = fetch_from(shared, link, local, &mut asked).await;
-        local.wanted.put_back(link.peer, asked.make_contiguous(), false);
-        if let Err(e) = ended {
+        let chunks = local.wanted.next(link.peer, PER_REQUEST).await.into();
+        let mut asked = Asked { local, peer: link.peer, chunks };
+        if let Err(e) = fetch_from(shared, link, local, &mut asked.chunks).await {
             return e;
         }
+    }
+}
+
+/// Chunks asked of a peer that have not come. However the asking ends, also by being dropped in the middle when the
+/// connection is lost elsewhere first, somebody else may be asked then.
+struct Asked<'a> {
+    local: &'a Local,
+    peer: NodeId,
+    chunks: VecDeque<ChunkId>,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.local.wanted.put_back(self.peer, self.chunks.make_contiguous(), false);
     }
 }
 

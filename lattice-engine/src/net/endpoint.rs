@@ -26,7 +26,9 @@ const MAX_STREAMS: u32 = 1024;
 /// What a peer may send before we have read it: bounds memory per peer, and is far more than a LAN's bandwidth times
 /// its delay.
 const RECEIVE_WINDOW: u32 = 16 << 20;
-const STREAM_WINDOW: u32 = 4 << 20;
+/// Of one stream. QUIC gives a connection up when the packets of a stream that came in between lost ones are in more than
+/// 1024 pieces: so there must not be room for twice as many packets, and the smallest that are full carry some 1150 bytes.
+const STREAM_WINDOW: u32 = 2 << 20;
 
 /// The endpoint, and what finds members on the local network.
 #[derive(Debug)]

@@ -70,7 +70,11 @@ impl Store {
             "this node's identity writes elsewhere too (entry {seq} is there twice): a copied data directory or a \
              restored backup. Give one of the two a new identity (`lattice init` in a fresh directory, then join)"
         );
-        tracing::error!(store = %self.id, why, "the store takes no more writes of this node");
-        self.forked.write().get_or_insert(why);
+        let mut forked = self.forked.write();
+        // Every new connection tells of it again.
+        if forked.is_none() {
+            tracing::error!(store = %self.id, why, "the store takes no more writes of this node");
+            *forked = Some(why);
+        }
     }
 }

@@ -90,7 +90,8 @@ fn what_both_edit_apart_is_a_conflict_on_both_and_one_resolves_it() {
     let shown = std::fs::read(a.path("plan")).expect("the winner");
     assert_eq!(shown, std::fs::read(b.path("plan")).expect("the winner"), "the same on both");
     let listed = b.json(&["conflicts", "home"]).expect("conflicts");
-    let pick = listed["stores"][0]["conflicts"][0]["heads"][1]["entry"].as_str().expect("an entry").to_owned();
+    let pick =
+        listed["stores"][0]["conflicts"][0]["heads"][1]["entry"].as_str().expect("an entry").to_owned();
     b.lattice(["resolve", "home:plan", "--pick", &pick]).ok().expect("resolved");
     for machine in [&a, &b] {
         eventually("no conflict", || versions(machine) == 0).expect("resolved on both");
