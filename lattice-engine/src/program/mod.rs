@@ -13,6 +13,10 @@ use crate::wire::{WireError, v1};
 
 /// What calling a program gave.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "taken apart as soon as it is made: a box would be an allocation for each op"
+)]
 pub enum Called {
     /// The operation that the instruction is. Its parents are those of the op that carries the instruction.
     Operation(v1::op::Kind),
