@@ -1,5 +1,6 @@
 //! A store with much in it, and an empty node that joins.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -61,7 +62,14 @@ fn join(keys: u64, each: u64) -> Result<Came> {
 pub fn filled(keys: u64, each: u64) -> Result<Peer> {
     let mut a = Peer::bare(&Machine::Loopback, "A")?;
     a.lattice(["init", "--store", "home"]).ok()?;
-    let node = Node::open(&a.home().join("data"))?;
+    fill(&a.home().join("data"), keys, each)?;
+    a.serve()?;
+    Ok(a)
+}
+
+/// Without a daemon. The data directory's lock goes with the last handle.
+fn fill(data: &Path, keys: u64, each: u64) -> Result<()> {
+    let node = Node::open(data)?;
     let store = node.find("home")?;
     let mut random = Random::new(keys);
     for from in (0..keys).step_by(each as usize) {
@@ -69,9 +77,7 @@ pub fn filled(keys: u64, each: u64) -> Result<Peer> {
         store.commit(batch?)?;
     }
     store.sync()?;
-    node.close()?;
-    a.serve()?;
-    Ok(a)
+    Ok(node.close()?)
 }
 
 fn put(n: u64, random: &mut Random) -> Result<Change> {
