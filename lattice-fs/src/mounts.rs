@@ -106,6 +106,11 @@ impl Mounts {
         table.closed
     }
 
+    /// Whether the process stays when nothing is mounted.
+    pub fn stays(&self) -> bool {
+        self.0.lock().stays
+    }
+
     /// The process stays when nothing is mounted.
     pub fn keep_open(&self) {
         self.0.lock().stays = true;

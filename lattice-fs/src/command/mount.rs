@@ -199,7 +199,7 @@ async fn list(ctx: &Context) -> Result<()> {
     }
     if ctx.out.json {
         mounts.sort_by(|a, b| a.dir.cmp(&b.dir));
-        return ctx.out.doc(&MountList { mounts });
+        return ctx.out.doc(&serde_json::json!({ "mounts": mounts }));
     }
     let mut table = Table::new(["SOURCE", "DIR", "MODE", "PASSTHROUGH"]);
     for m in mounts {

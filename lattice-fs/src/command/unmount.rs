@@ -84,14 +84,16 @@ fn dirs(list: MountList) -> Vec<String> {
     list.mounts.into_iter().map(|m| m.dir).collect()
 }
 
-/// When nothing is mounted any more the daemon closes its stores; what comes after this command must find them closed.
+/// When nothing is mounted any more the daemon closes its stores, unless it is one that stays; what comes after this command must find them closed.
 async fn wait_for_end(ctx: &Context, daemon: &Client) -> Result<()> {
-    let left = match daemon.get("/mounts").send().await {
-        Ok(answer) => answer.json::<MountList>().await.map(|l| l.mounts.len()).unwrap_or(0),
-        Err(_) => 0,
+    let ends = match daemon.get("/mounts").send().await {
+        Ok(answer) => {
+            answer.json::<MountList>().await.map(|l| l.mounts.is_empty() && !l.stays).unwrap_or(true)
+        }
+        Err(_) => true,
     };
     let started = Instant::now();
-    while left == 0 && ctx.daemon().await?.is_some() {
+    while ends && ctx.daemon().await?.is_some() {
         if started.elapsed() > PATIENCE {
             let detail =
                 "the daemon has unmounted but is still closing its stores: see its log (`lattice paths`)";

@@ -44,8 +44,8 @@ pub async fn status(State(app): State<App>) -> Result<Json<StatusDoc>> {
 }
 
 pub async fn mounts(State(app): State<App>) -> Json<MountList> {
-    let mounts = app.control.mounts.as_ref().map(docs).unwrap_or_default();
-    Json(MountList { mounts })
+    let table = app.control.mounts.as_ref();
+    Json(MountList { mounts: table.map(docs).unwrap_or_default(), stays: table.is_some_and(Mounts::stays) })
 }
 
 pub async fn mount(
@@ -82,12 +82,13 @@ pub async fn unmount(
     uri: Uri,
 ) -> Result<Json<MountList>> {
     blocking(move || {
-        let mounts = app.mounts()?;
+        let table = app.mounts()?;
         let gone = match query_bytes(&uri, "dir") {
-            Some(dir) => vec![mounts.remove(Path::new(OsStr::from_bytes(&dir)), q.force)?],
-            None => mounts.remove_all(q.force)?,
+            Some(dir) => vec![table.remove(Path::new(OsStr::from_bytes(&dir)), q.force)?],
+            None => table.remove_all(q.force)?,
         };
-        Ok(Json(MountList { mounts: gone.into_iter().map(doc).collect() }))
+        let mounts = gone.into_iter().map(doc).collect();
+        Ok(Json(MountList { mounts, stays: table.stays() }))
     })
     .await
 }

@@ -286,6 +286,9 @@ pub struct MountDoc {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MountList {
     pub mounts: Vec<MountDoc>,
+    /// The daemon goes on when its last mount has gone.
+    #[serde(default)]
+    pub stays: bool,
 }
 
 /// What to mount, and where.

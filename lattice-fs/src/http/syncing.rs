@@ -1,9 +1,10 @@
 //! `…/sync`: exchange now, and wait until the peers have it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
+use lattice_engine::store::Handle;
 
 use super::app::App;
 use super::extract::{self, InStore};
@@ -14,6 +15,27 @@ use super::problem::{Code, Problem, Result, blocking};
 /// A day: nobody waits longer, and no arithmetic overflows.
 const LONGEST: f64 = 86_400.0;
 
+/// How often it is looked whether large files have become entries.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Large files that were closed before become entries: they are cut into chunks after their close has returned.
+async fn closed_files(store: &Handle, timeout: Duration) -> Result<()> {
+    let before = store.clone();
+    let closed = blocking(move || Ok(before.intents()?)).await?.iter().map(|i| i.id).max();
+    let started = Instant::now();
+    while let Some(last) = closed {
+        let now = store.clone();
+        if blocking(move || Ok(now.intents()?)).await?.iter().all(|i| i.id > last) {
+            break;
+        }
+        if started.elapsed() > timeout {
+            return Err(Problem::new(Code::TimedOut, "files that were closed are still being stored"));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
+}
+
 pub async fn sync(
     State(app): State<App>,
     InStore(store): InStore,
@@ -23,6 +45,7 @@ pub async fn sync(
     let timeout = Duration::from_secs_f64(request.timeout_seconds.clamp(0.0, LONGEST));
     let id = store.id();
     let info = app.info(id)?;
+    closed_files(&store, timeout).await?;
     let (task, publisher) = (app.clone(), net.clone());
     let (tips, others) = blocking(move || Ok((publisher.publish(id)?, peers::others(&task)?.len()))).await?;
     net.dial_now();
