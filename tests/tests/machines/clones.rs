@@ -1,5 +1,4 @@
-//! A data directory that was copied: two nodes of one name are noticed, and a backup that was put back doesn't write under
-//! numbers that are taken.
+//! A data directory that was copied: two nodes of one name are noticed.
 
 use std::fs;
 
