@@ -9,7 +9,7 @@
 //! - [`publish`] makes commits durable and tells sessions of them.
 //! - [`members`] follows who the members are, [`stores`] which stores there are, [`genesis`] fetches the beginnings of new
 //!   ones, [`content`] the bytes of large files; [`asked`] is what stores ask of all this.
-//! - [`join`] admits a node that shows a ticket.
+//! - [`mod@join`] admits a node that shows a ticket.
 //!
 //! It refuses strangers, peers of another mesh, and frames over their limits. A peer that misbehaves or vanishes costs
 //! its own connection and delays nobody.

@@ -1,7 +1,7 @@
 //! `store export` and `store import`: signed entries and their content as one file. Sync by USB stick.
 //!
 //! Frames are length-delimited protobuf after a magic line; the last one carries the counts, so that a cut-off bundle is
-//! told from a whole one ([`frames`]). A bundle is checked whole before anything of it is taken in ([`check`]): one that is
+//! told from a whole one ([`frames`]). A bundle is checked whole before anything of it is taken in ([`mod@check`]): one that is
 //! refused has changed nothing. Then its entries go the way of a peer's, which checks them once more: the bundle proves
 //! nothing by itself. Bytes in FORMAT.md.
 
@@ -116,7 +116,7 @@ impl Handle {
     }
 
     /// Takes in the frames after the header and the genesis ([`read_header`], [`read_genesis`]) of a bundle that was
-    /// [`check`]ed. What came before an error of the disk stays: importing the bundle again goes on from there.
+    /// checked ([`mod@check`]). What came before an error of the disk stays: importing the bundle again goes on from there.
     pub fn import(&self, input: &mut dyn Read, progress: Progress<'_>) -> Result<BundleReport> {
         self.import_vouched(input, &mut |_| Ok(()), progress)
     }

@@ -1,7 +1,7 @@
 //! Entries that others wrote, from a peer or a bundle: checked one by one, appended in one write, applied by the same merge.
 //!
 //! An entry that can't be taken spoils none beside it. What waits for its time, for a member or for other entries is kept in
-//! memory ([`Orphans`]) when a peer sent it, and tried again when that has come.
+//! memory ([`crate::sync::Orphans`]) when a peer sent it, and tried again when that has come.
 
 use std::collections::{BTreeSet, HashMap};
 
