@@ -112,6 +112,12 @@ impl Store {
     /// Everything signed, synced, applied and durable: the next open has nothing to replay.
     pub(super) fn close(&self) -> Result<()> {
         self.work.stop();
+        // IMPORTANT: the thread holds the store, and with it redb's file, which who opens it next must find closed.
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread.filter(|t| t.thread().id() != std::thread::current().id()) {
+            // A panic there has been printed, and there is nobody left to tell.
+            let _ = thread.join();
+        }
         // Frozen: it has been said why, and what could be saved is in the log.
         let frozen = self.frozen.read().is_some();
         let result = if frozen { Ok(()) } else { self.close_clean() };

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
@@ -49,6 +50,8 @@ pub(super) struct Store {
     /// One applier at a time; true once the store is closed.
     pub applying: Mutex<bool>,
     pub work: Work,
+    /// The thread behind it, until the store is closed.
+    pub thread: Mutex<Option<JoinHandle<()>>>,
     pub watchers: AtomicUsize,
     pub arrived: (Mutex<u64>, Condvar),
     pub live: Mutex<Vec<Arc<LiveQueue>>>,

@@ -135,6 +135,7 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         network: RwLock::default(),
         frozen: RwLock::default(),
         reading_only: AtomicBool::new(false),
+        thread: Mutex::default(),
         stalled: RwLock::new(stalled),
         forked: RwLock::default(),
         forks: Mutex::default(),
@@ -145,10 +146,11 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
     store.publish_opened()?;
     if options.background {
         let worker = store.clone();
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name(format!("store-{}", id.short()))
             .spawn(move || Store::run_background(&worker))
             .map_err(StoreError::io("cannot start the store's thread"))?;
+        *store.thread.lock() = Some(thread);
         store.work.dirty(0);
     }
     Ok(Handle::new(store))

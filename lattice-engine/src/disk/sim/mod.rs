@@ -282,6 +282,10 @@ impl DiskFile for SimFile {
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        // As on a real disk: nothing is read, wherever that is.
+        if buf.is_empty() {
+            return Ok(());
+        }
         let state = self.disk.state.lock();
         let range = offset..offset.saturating_add(buf.len() as u64);
         if state
