@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use lattice_engine::key::Key;
+use lattice_engine::store::StoreError;
 
 use super::Fs;
 use super::errno::{self, Errno, NOT_HERE, Result};
@@ -37,7 +38,13 @@ impl Fs {
         let Some(content) = content else { return Err(Errno::INVAL) };
         volume.handle.bring(&content, range).map_err(|e| {
             let key = self.table.key(volume, ino, None).unwrap_or(Key::ROOT);
-            volume.failed("read", &key, &e)
+            // It was waited for in vain: this is the end, and it is told.
+            match e {
+                StoreError::Content(_) | StoreError::NotHere { .. } => {
+                    errno::eio("read", &key.to_string(), &e)
+                }
+                e => volume.failed("read", &key, &e),
+            }
         })
     }
 }
