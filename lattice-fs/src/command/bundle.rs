@@ -114,10 +114,12 @@ impl Download<'_> {
 }
 
 impl Rest<'_> {
-    /// A body that breaks off can't say why; the answer to a request for what is missing can. `None`: what it was is
-    /// gone.
-    async fn from(&self, at: u64) -> std::result::Result<Option<Response>, ClientError> {
-        let request = self.client.get(self.path.clone()).header(header::RANGE, &format!("bytes={at}-"));
+    /// A body that breaks off can't say why, and what was on its way is lost with the connection. The answer to a
+    /// request for the block at the break can say it: either it is that block, whole, or it is the error. `None`: what
+    /// it was is gone.
+    async fn block(&self, at: u64) -> std::result::Result<Option<Response>, ClientError> {
+        let range = format!("bytes={at}-{}", at + BUFFER as u64 - 1);
+        let request = self.client.get(self.path.clone()).header(header::RANGE, &range);
         let answer = request.header(header::IF_RANGE, &self.tag).send().await?;
         Ok((answer.status == StatusCode::PARTIAL_CONTENT).then_some(answer))
     }
@@ -128,22 +130,24 @@ impl Rest<'_> {
 /// # Errors
 /// A body that breaks off: what came before it has been written.
 pub async fn download(mut from: Download<'_>, out: &mut dyn Write, bar: &ProgressBar) -> Result<u64> {
-    let (mut size, mut asked) = (0, None);
+    let (whole, mut size, mut asked) = (from.size(), 0, None);
     loop {
         let e = match from.answer.chunk().await {
-            Ok(None) => break,
             Ok(Some(bytes)) => {
                 out.write_all(&bytes)?;
                 size += bytes.len() as u64;
                 bar.inc(bytes.len() as u64);
                 continue;
             }
+            Ok(None) if whole.is_none_or(|whole| size >= whole) => break,
+            // The block at a break was whole: on with the next one.
+            Ok(None) => ClientError::BrokeOff("it ended too early".into()),
             Err(e) => e,
         };
         // Once for each place: an answer that brings nothing more brings nothing the next time either.
         let rest = from.rest.as_ref().filter(|_| asked.replace(size) != Some(size));
         match rest {
-            Some(rest) => match rest.from(size).await {
+            Some(rest) => match rest.block(size).await {
                 Ok(Some(answer)) => from.answer = answer,
                 Err(ClientError::Problem(problem)) => return Err((*problem).into()),
                 Ok(None) | Err(_) => return Err(broke_off(size, &e)),
