@@ -166,6 +166,36 @@ fn a_conflict_is_shown_compared_and_settled() {
 }
 
 #[test]
+fn a_file_beside_a_directory_is_told_and_settled() {
+    let (a, b) = (Home::new(), Home::empty());
+    b.ok(["init"]);
+    let carry = |from: &Home, to: &Home| {
+        let bundle = from.path("bundle").display().to_string();
+        from.ok(["store", "export", "home", &bundle]);
+        to.ok(["store", "import", &bundle]);
+        std::fs::remove_file(bundle).expect("it was there");
+    };
+    carry(&a, &b);
+    a.ok(["put", "home:q", "file"]);
+    b.ok(["put", "home:q/x", "below"]);
+    carry(&b, &a);
+    let listed = a.ok(["conflicts"]);
+    assert!(listed.contains("home:q\n    dir       what stands below it  shown\n"), "{listed}");
+    let doc = &a.json(["conflicts", "--json"])["stores"][0]["conflicts"][0];
+    assert_eq!(doc["directory"], true, "{doc}");
+    let file = doc["heads"][0]["entry"].as_str().expect("an id").to_owned();
+    assert_eq!(a.ok(["get", "home:q", "--version", &file]), "file");
+    let merged = a.path("merged");
+    std::fs::write(&merged, "both").expect("written");
+    a.fails(["resolve", "home:q", "--pick", &file[..8]], 1, "picking `dir`");
+    a.fails(["resolve", "home:q", "--with", &merged.display().to_string()], 1, "picking `dir`");
+    assert_eq!(a.run(["conflicts", "--exit-code"]).status.code(), Some(22));
+    a.ok(["resolve", "home:q", "--pick", "dir"]);
+    assert_eq!(a.run(["conflicts", "--exit-code"]).status.code(), Some(0));
+    assert_eq!(a.ok(["get", "home:q/x"]), "below");
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_the_command_quietly() {
     let home = Home::new();
     for n in 0..20 {

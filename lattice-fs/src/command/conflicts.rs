@@ -57,6 +57,9 @@ pub async fn run(ctx: &Context, args: ConflictsArgs) -> Result<()> {
 
 fn print(ctx: &Context, store: &str, c: &ConflictDoc) -> Result<()> {
     ctx.out.line(ctx.out.paint(Paint::Bold, &format!("{store}:{}", safe(&c.key.key))))?;
+    if c.directory {
+        ctx.out.line("    dir       what stands below it  shown")?;
+    }
     c.heads.iter().try_for_each(|h| {
         let size = if h.kind == "file" { bytes(h.size) } else { h.kind.clone() };
         let shown = if h.winner { "  shown" } else { "" };

@@ -48,6 +48,7 @@ impl From<ResolveError> for Problem {
             ResolveError::BadId(_) => Code::BadRequest,
             ResolveError::NoSuchVersion { .. } => Code::NoSuchVersion,
             ResolveError::Ambiguous { .. } => Code::Ambiguous,
+            ResolveError::HasChildren(_) => Code::IsADirectory,
             ResolveError::OnlyVersion(_) | ResolveError::Deletion { .. } => Code::Refused,
         };
         Self::new(code, e.to_string())

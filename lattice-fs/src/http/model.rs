@@ -167,6 +167,8 @@ pub struct ConflictDoc {
     #[serde(flatten)]
     pub key: KeyText,
     pub etag: String,
+    /// The key is a directory, because of what is below it, and no head is that directory: none is the winner.
+    pub directory: bool,
     pub heads: Vec<HeadDoc>,
 }
 
@@ -186,7 +188,7 @@ pub struct ConflictList {
     pub conflicts: Vec<ConflictDoc>,
 }
 
-/// What resolves a conflict: one of its heads, by id or unique prefix.
+/// What resolves a conflict: one of its heads, by id or unique prefix, or `dir`, the directory that is shown.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resolve {

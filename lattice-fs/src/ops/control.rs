@@ -169,6 +169,7 @@ pub(super) fn of_resolve(volume: &Volume, key: &Key, error: &ResolveError) -> Er
         ResolveError::BadId(_) | ResolveError::NoSuchVersion { .. } | ResolveError::Ambiguous { .. } => {
             Errno::INVAL
         }
+        ResolveError::HasChildren(_) => Errno::ISDIR,
         ResolveError::OnlyVersion(_) | ResolveError::Deletion { .. } => Errno::PERM,
     };
     tracing::warn!(store = %volume.id, path = %key, cause = %error, "refused: resolve");
