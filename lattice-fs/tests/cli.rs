@@ -1,6 +1,7 @@
 //! The binary itself, without a mount: exit codes, what goes to which stream, `LATTICE_HOME`, files and pipes.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -263,20 +264,6 @@ fn documents_about_itself() {
 }
 
 #[test]
-fn the_shell_runs_the_same_commands() {
-    let home = Home::new();
-    let script = home.path("script");
-    std::fs::write(&script, "put home:a 'x y'\nlattice get home:a\nget home:b\nls 'home\nexit\n")
-        .expect("written");
-    let input = std::fs::File::open(&script).expect("there");
-    let done = home.command(["shell"]).stdin(input).output().expect("it runs");
-    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    assert!(done.status.success(), "{err}");
-    assert!(out.contains("x y"), "{out}");
-    assert!(err.contains("no such key") && err.contains("not closed"), "{err}");
-}
-
-#[test]
 fn a_node_has_a_name() {
     let named = Home::empty();
     named.fails(["init", "--name", " "], 1, "can't be a node's name");
@@ -327,4 +314,36 @@ fn flags_count_before_the_environment_and_that_before_config_toml() {
     assert!(config["detail"].as_str().expect("text").contains("line 4"), "{config}");
     assert!(home.ok(["paths"]).contains("config.toml"), "what shows the way to the file works");
     home.ok(["version"]);
+}
+
+#[test]
+fn a_script_ends_at_its_first_failure_with_that_exit_code() {
+    let home = Home::new();
+    let script = |text: &str| {
+        let mut child = home
+            .command(["shell"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("written");
+        child.wait_with_output().expect("it ends")
+    };
+    let good = script("# a remark\nput home:a 'x y'\n\nlattice get home:a\n");
+    assert_eq!(good.status.code(), Some(0), "{}", String::from_utf8_lossy(&good.stderr));
+    assert!(String::from_utf8_lossy(&good.stdout).ends_with("x y"));
+    for (bad, code, says) in [
+        ("get home:nothing", 20, "no such key"),
+        ("frobnicate", 2, "frobnicate"),
+        ("get 'home:a", 2, "not closed"),
+    ] {
+        let done = script(&format!("put home:before 1\n{bad}\nput home:after 1\n"));
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(code), "{bad}: {said}");
+        assert!(said.contains("line 2") && said.contains(says), "{said}");
+        home.ok(["get", "home:before"]);
+        home.fails(["get", "home:after"], 20, "after");
+    }
+    assert_eq!(script("exit\nfrobnicate\n").status.code(), Some(0));
 }

@@ -50,6 +50,9 @@ pub enum Error {
     TimedOut(String),
     #[error("{0}")]
     NotAuthorised(String),
+    /// A line of a script failed, and has said why.
+    #[error("line {line} failed: what comes after it was not run")]
+    Stopped { line: u64, code: u8 },
     /// What the daemon's start failed with, as it said itself.
     #[error("{message}")]
     Daemon { message: String, code: u8 },
@@ -72,7 +75,7 @@ impl Error {
             Self::Conflicts(_) => exit::CONFLICTS,
             Self::TimedOut(_) => exit::TIMED_OUT,
             Self::NotAuthorised(_) => exit::NOT_AUTHORISED,
-            Self::Daemon { code, .. } => *code,
+            Self::Daemon { code, .. } | Self::Stopped { code, .. } => *code,
             Self::Mount(MountError::NotOurs(_)) => exit::NOT_FOUND,
             Self::Paths(_) | Self::Mount(_) | Self::File { .. } | Self::Output(_) | Self::Failed(_) => {
                 exit::ERROR
