@@ -76,7 +76,7 @@ fn exit_codes_tell_what_went_wrong() {
     home.fails(["rm", "home:x"], 20, "x");
     home.ok(["rm", "-f", "home:x"]);
     home.fails(["init"], 1, "already");
-    home.fails(["watch", "home", "--since", "noon"], 1, "noon");
+    home.fails(["watch", "home", "--since", "noon"], 2, "noon");
     home.fails(["gc", "--keep-history", "some"], 2, "keep-history");
     assert_eq!(home.run(["--help"]).status.code(), Some(0));
 }
@@ -266,7 +266,7 @@ fn documents_about_itself() {
 #[test]
 fn a_node_has_a_name() {
     let named = Home::empty();
-    named.fails(["init", "--name", " "], 1, "can't be a node's name");
+    named.fails(["init", "--name", " "], 2, "can't be a node's name");
     assert!(!named.path("h/data").exists(), "nothing was made");
     let said = named.ok(["init", "--name", "Ada's laptop"]);
     assert!(said.starts_with("node Ada's laptop ("), "{said}");
@@ -346,4 +346,31 @@ fn a_script_ends_at_its_first_failure_with_that_exit_code() {
         home.fails(["get", "home:after"], 20, "after");
     }
     assert_eq!(script("exit\nfrobnicate\n").status.code(), Some(0));
+}
+
+#[test]
+fn what_can_t_be_a_key_a_cursor_or_a_name_is_usage() {
+    let home = Home::new();
+    home.fails(["put", "home:../x", "v"], 2, "../x");
+    home.fails(["put", "home:a//b", "v"], 2, "a//b");
+    home.fails(["put", "home:a/", "v"], 2, "empty segment");
+    home.fails(["get", "home:.lattice/x"], 2, "control directory");
+    home.fails(["watch", "home", "--since", "garbage"], 2, "\"garbage\" is not a cursor");
+    home.fails(["log", "home", "--since", "garbage"], 2, "\"garbage\" is not a cursor");
+    home.fails(["store", "create", "bad/name"], 2, "bad/name");
+    home.fails(["store", "rename", "home", ""], 2, "empty");
+    home.ok(["put", "home:k", "v"]);
+    home.fails(["get", "home:k", "--version", "xyz"], 2, "is not an entry id");
+    home.fails(["resolve", "home:k", "--pick", "xyz"], 2, "is not an entry id");
+}
+
+#[test]
+fn a_slash_at_the_end_lists_the_directory() {
+    let home = Home::new();
+    home.ok(["put", "home:d/a", "1"]);
+    home.ok(["put", "home:d/b/c", "1"]);
+    assert_eq!(home.ok(["ls", "home:d/"]), "a\nb/\n");
+    assert_eq!(home.ok(["ls", "home:d/b/"]), home.ok(["ls", "home:d/b"]));
+    home.fails(["ls", "home:d/a/"], 1, "home:d/a is not a directory");
+    home.fails(["ls", "home:e/"], 20, "home:e");
 }

@@ -30,7 +30,7 @@ struct StoreConflicts {
 pub async fn run(ctx: &Context, args: ConflictsArgs) -> Result<()> {
     let client = ctx.client().await?;
     let targets = match &args.target {
-        Some(target) => vec![Target::any(target)?],
+        Some(target) => vec![Target::listed(target)?.0],
         None => {
             let list: StoreList = client.get("/stores").send().await?.json().await?;
             let open = list.stores.into_iter().filter(|s| s.broken.is_none());

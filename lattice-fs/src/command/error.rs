@@ -115,6 +115,7 @@ fn client_exit_code(e: &ClientError) -> u8 {
 
 pub fn problem_exit_code(p: &Problem) -> u8 {
     match p.code {
+        Code::BadKey | Code::BadName | Code::BadCursor | Code::BadVersion => exit::USAGE,
         Code::NotInitialised => exit::NOT_INITIALISED,
         Code::Locked => exit::LOCKED,
         Code::NotAuthorised => exit::NOT_AUTHORISED,
@@ -147,6 +148,7 @@ mod tests {
     #[test]
     fn exit_codes_are_the_documented_ones() {
         let of = |code| Error::from(Problem::new(code, "")).exit_code();
+        assert_eq!(of(Code::BadKey), 2);
         assert_eq!(of(Code::NotInitialised), 10);
         assert_eq!(of(Code::Locked), 11);
         assert_eq!(of(Code::NotAuthorised), 12);

@@ -48,6 +48,16 @@ impl Target {
         }
     }
 
+    /// As [`any`](Self::any), for what lists: a `/` at the end says that it is to be a directory.
+    pub fn listed(arg: &OsStr) -> Result<(Self, bool)> {
+        let mut target = Self::any(arg)?;
+        let dir = target.key.ends_with(b"/");
+        if dir {
+            target.key.pop();
+        }
+        Ok((target, dir))
+    }
+
     /// A store, by name or by a path in it.
     pub fn store(arg: &OsStr) -> Result<String> {
         let bytes = arg.as_bytes();
