@@ -374,3 +374,12 @@ fn a_slash_at_the_end_lists_the_directory() {
     home.fails(["ls", "home:d/a/"], 1, "home:d/a is not a directory");
     home.fails(["ls", "home:e/"], 20, "home:e");
 }
+
+#[test]
+fn a_directory_is_removed_by_rm_r_and_the_message_says_so() {
+    let home = Home::new();
+    home.ok(["put", "home:d/a", "1"]);
+    home.fails(["rm", "home:d"], 1, "home:d is a directory: `lattice rm -r`");
+    home.ok(["rm", "-r", "home:d/"]);
+    assert_eq!(home.ok(["ls", "home"]), "");
+}

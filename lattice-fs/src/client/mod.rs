@@ -19,11 +19,8 @@ pub use request::{Request, Response};
 use crate::http::problem::blocking;
 use crate::http::{App, router};
 use crate::paths::Paths;
+use crate::patience::{POLL, Patience};
 use crate::socket;
-
-/// How long a command waits for another one, without a daemon, to let go of the data directory.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-const LOCK_POLL: Duration = Duration::from_millis(25);
 
 /// A way to the router.
 #[derive(Debug)]
@@ -53,7 +50,7 @@ impl Client {
 
     /// The daemon, or the data directory itself. Another command that has it open is waited for.
     pub async fn open(paths: &Paths, timeout: Option<Duration>) -> Result<Self> {
-        let started = Instant::now();
+        let mut patience = Patience::new(Instant::now());
         loop {
             if let Some(client) = Self::daemon(paths, timeout).await? {
                 return Ok(client);
@@ -63,8 +60,8 @@ impl Client {
                     let router = router(App::in_process(node.clone()));
                     return Ok(Self { transport: Transport::InProcess { router, node }, timeout: None });
                 }
-                Err(NodeError::Locked { .. }) if started.elapsed() < LOCK_PATIENCE => {
-                    tokio::time::sleep(LOCK_POLL).await;
+                Err(NodeError::Locked { pid, .. }) if patience.goes_on(pid, Instant::now()) => {
+                    tokio::time::sleep(POLL).await;
                 }
                 Err(e) => return Err(e.into()),
             }

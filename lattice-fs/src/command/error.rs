@@ -90,6 +90,9 @@ impl Error {
             other => match other.exit_code() {
                 exit::USAGE => "usage",
                 exit::PARTLY => "partly-done",
+                exit::NOT_INITIALISED => "not-initialised",
+                exit::LOCKED => "locked",
+                exit::PRECONDITION => "precondition-failed",
                 exit::NOT_FOUND => "not-found",
                 exit::CONFLICTS => "conflicts",
                 exit::UNREACHABLE => "unreachable",

@@ -4,7 +4,7 @@
 mod background;
 mod listen;
 mod ready;
-mod signals;
+pub mod signals;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,8 @@ use crate::http::problem::{Problem, blocking};
 use crate::http::{App, router};
 use crate::mounts::Mounts;
 use crate::paths::{Paths, make_private_dir};
+use crate::patience::{POLL, Patience};
 
-/// How long a start waits for a command that has the data directory open.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-const LOCK_POLL: Duration = Duration::from_millis(25);
 /// How soon it is noticed that the last mount was unmounted from outside.
 const IDLE_POLL: Duration = Duration::from_millis(500);
 /// How long connections get to end.
@@ -174,13 +172,13 @@ fn close_mounts(mounts: &Mounts) {
 }
 
 async fn open(data: &Path) -> Result<Node> {
-    let started = Instant::now();
+    let mut patience = Patience::new(Instant::now());
     loop {
         let dir = data.to_owned();
         match blocking(move || Ok(Node::open(&dir))).await? {
             Ok(node) => return Ok(node),
-            Err(NodeError::Locked { .. }) if started.elapsed() < LOCK_PATIENCE => {
-                tokio::time::sleep(LOCK_POLL).await;
+            Err(NodeError::Locked { pid, .. }) if patience.goes_on(pid, Instant::now()) => {
+                tokio::time::sleep(POLL).await;
             }
             Err(e) => return Err(e.into()),
         }
