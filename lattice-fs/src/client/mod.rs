@@ -18,7 +18,7 @@ pub use request::{Request, Response};
 
 use crate::http::problem::blocking;
 use crate::http::{App, router};
-use crate::paths::Paths;
+use crate::paths::{Paths, own_dir};
 use crate::patience::{POLL, Patience};
 use crate::socket;
 
@@ -38,14 +38,18 @@ enum Transport {
 impl Client {
     /// The daemon, if one runs.
     pub async fn daemon(paths: &Paths, timeout: Option<Duration>) -> Result<Option<Self>> {
-        let socket = paths.socket.clone();
-        match socket::connect(&socket).await {
-            Ok(_) => Ok(Some(Self { transport: Transport::Socket(socket), timeout })),
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-                Ok(None)
+        for (n, socket) in paths.sockets().into_iter().enumerate() {
+            // Where others may write it could be anybody's.
+            if n > 0 && socket.parent().is_none_or(|dir| own_dir(dir).is_err()) {
+                continue;
             }
-            Err(source) => Err(ClientError::Unreachable { socket, source }),
+            match socket::connect(&socket).await {
+                Ok(_) => return Ok(Some(Self { transport: Transport::Socket(socket), timeout })),
+                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
+                Err(source) => return Err(ClientError::Unreachable { socket, source }),
+            }
         }
+        Ok(None)
     }
 
     /// The daemon, or the data directory itself. Another command that has it open is waited for.

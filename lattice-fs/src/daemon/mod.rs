@@ -22,7 +22,7 @@ use crate::http::model::{MountDoc, MountRequest};
 use crate::http::problem::{Problem, blocking};
 use crate::http::{App, router};
 use crate::mounts::Mounts;
-use crate::paths::{Paths, make_private_dir};
+use crate::paths::Paths;
 use crate::patience::{POLL, Patience};
 
 /// How soon it is noticed that the last mount was unmounted from outside.
@@ -98,11 +98,11 @@ async fn serve(
     ready: Ready,
     stop: &CancellationToken,
 ) -> Result<()> {
-    let socket = &paths.socket;
-    let listener = listen::bind_where_possible(&paths.runtime, socket).await?;
-    let listens = listener.is_some();
+    let listener = listen::bind_where_possible(paths.sockets()).await?;
     let tasks = TaskTracker::new();
-    if let Some(listener) = listener {
+    let mut socket = None;
+    if let Some((listener, path)) = listener {
+        socket = Some(path);
         tasks.spawn(listen::serve(listener, router(app.clone()), stop.clone(), tasks.clone()));
     }
     let mounted = match request {
@@ -119,7 +119,9 @@ async fn serve(
     }
     stop.cancel();
     // Gone before the mounts are, so that nobody new comes in while they are flushed.
-    if listens && let Err(e) = std::fs::remove_file(socket) {
+    if let Some(socket) = socket
+        && let Err(e) = std::fs::remove_file(&socket)
+    {
         tracing::warn!("{} can't be removed: {e}", socket.display());
     }
     tasks.close();
@@ -183,8 +185,4 @@ async fn open(data: &Path) -> Result<Node> {
             Err(e) => return Err(e.into()),
         }
     }
-}
-
-fn private_dir(dir: &Path) -> Result<()> {
-    make_private_dir(dir).map_err(|source| DaemonError::Io { what: "cannot make", path: dir.into(), source })
 }

@@ -33,6 +33,7 @@ pub fn store(info: &StoreInfo) -> StoreDoc {
         id: info.id.to_string(),
         name: info.name.clone(),
         created: time_ms(info.created_ms),
+        read_only: None,
         broken: info.broken.clone(),
     }
 }

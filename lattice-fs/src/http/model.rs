@@ -17,6 +17,9 @@ pub struct StoreDoc {
     /// Why it can't be opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<String>,
+    /// Why it takes no writes, in a list of stores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
