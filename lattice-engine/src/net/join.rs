@@ -18,7 +18,7 @@ use super::book::{Address, Book};
 use super::config::Config;
 use super::error::{NetError, Result};
 use super::gate::Gate;
-use super::{JOIN_ALPN, Shared, code, endpoint, files, frame, genesis, link, members};
+use super::{DIR, JOIN_ALPN, Shared, code, endpoint, files, frame, genesis, link, members};
 use crate::access::{Proof, Ticket};
 use crate::entry::Entry;
 use crate::id::{NodeId, StoreId};
@@ -53,7 +53,7 @@ pub struct Joined {
 pub async fn join(dir: &Path, ticket: &Ticket, config: &Config) -> Result<Joined> {
     let place = dir.to_owned();
     let identity = blocking(move || Node::prepare_to_join(&place)).await??;
-    let net = dir.join("net");
+    let net = dir.join(DIR);
     let bound = endpoint::bind(&net, &identity, config, Gate::default()).await?;
     let asked = ask(&bound.endpoint, ticket, identity.node_id(), config).await;
     bound.endpoint.close().await;
