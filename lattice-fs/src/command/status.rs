@@ -74,6 +74,7 @@ async fn node(ctx: &Context, again: bool) -> Result<()> {
     if let Some(why) = &doc.network {
         ctx.out.line(ctx.out.paint(Paint::Warn, &format!("no network: {why}")))?;
     }
+    peer::tell_revoked(ctx, doc.revoked.as_deref())?;
     if doc.peers.len() > 1 {
         ctx.out.table(&peer::table(&doc.peers))?;
     }

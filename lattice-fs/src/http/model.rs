@@ -76,6 +76,9 @@ pub struct StatusDoc {
     /// Why the daemon has no network, where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
+    /// That this node was revoked, as far as it knows, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<String>,
     /// Where this node can be reached.
     #[serde(default)]
     pub addresses: Vec<String>,

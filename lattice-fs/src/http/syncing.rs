@@ -49,6 +49,8 @@ pub async fn sync(
     let (task, publisher) = (app.clone(), net.clone());
     let (tips, others) = blocking(move || Ok((publisher.publish(id)?, peers::others(&task)?.len()))).await?;
     net.dial_now();
+    let task = app.clone();
+    blocking(move || peers::not_revoked(&task)).await?;
     let done = match request.wait_peers {
         Some(n) if n > others => {
             let why = format!("{n} peers are to have it, and there are {others} other members");

@@ -160,6 +160,20 @@ fn peers_are_listed_named_pinged_and_revoked() {
     a.write("x", "2").expect("written");
     eventually("the end", || a.json(&["peer", "show", &node]).is_ok_and(|p| p["state"] == "revoked"))
         .expect("revoked");
+    // Cut off before it could get the entry that says so, it is told by whoever cuts it off.
+    let told = |args: &[&str]| {
+        let done = b.try_lattice(args).expect("it runs");
+        (done.code(), done.stdout + &done.stderr)
+    };
+    let knows = || told(&["peer", "list"]).1.contains("this node was revoked");
+    eventually("the revoked node's knowing it", knows).expect("told");
+    assert!(b.json(&["peer", "list"]).expect("JSON")["revoked"].is_string());
+    for (args, code) in
+        [(&["peer", "list"][..], 0), (&["status"], 0), (&["sync", "home"], 12), (&["peer", "ping"], 12)]
+    {
+        let (got, said) = told(args);
+        assert!(got == code && said.contains("this node was revoked"), "{args:?}: {got}: {said}");
+    }
     b.write("late", "from the revoked").expect("it may write for itself");
     let until = Instant::now() + Duration::from_secs(2);
     while Instant::now() < until {
@@ -167,6 +181,9 @@ fn peers_are_listed_named_pinged_and_revoked() {
         assert!(!a.path("late").exists(), "and what it writes doesn't count");
         std::thread::sleep(Duration::from_millis(50));
     }
+    // It knows it for good, without a network too.
+    b.stop().expect("stopped");
+    assert!(knows(), "{:?}", told(&["peer", "list"]));
 }
 
 #[test]
