@@ -151,6 +151,8 @@ fn a_conflict_is_shown_compared_and_settled() {
     let loser = heads[1]["entry"].as_str().expect("an id").to_owned();
     let diff = a.ok(["diff", "home:k"]);
     assert!(diff.contains("-TWO a") && diff.contains("+TWO b") && diff.contains("@@"), "{diff}");
+    let json = a.json(["diff", "--json", "home:k"]);
+    assert_eq!((json["key"].as_str(), json["from"].as_str()), (Some("k"), Some(loser.as_str())), "{json}");
     assert!(a.ok(["ls", "home"]).contains("in conflict"));
     let text = a.ok(["get", "home:k", "--version", &loser[..8]]);
     assert_eq!(text, "one\nTWO a\n");

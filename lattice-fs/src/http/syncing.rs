@@ -45,17 +45,26 @@ pub async fn sync(
     let timeout = Duration::from_secs_f64(request.timeout_seconds.clamp(0.0, LONGEST));
     let id = store.id();
     let info = app.info(id)?;
+    let task = app.clone();
+    let others = blocking(move || Ok(peers::others(&task)?.len())).await?;
+    if let Some(n) = request.wait_peers.filter(|n| *n > others) {
+        let why = format!(
+            "{n} members are to hold it, and there {}: wait for fewer, or let more in (`lattice invite`)",
+            match others {
+                0 => "is no other one".into(),
+                1 => "is one other".into(),
+                n => format!("are {n} others"),
+            }
+        );
+        return Err(Problem::new(Code::Refused, why));
+    }
     closed_files(&store, timeout).await?;
-    let (task, publisher) = (app.clone(), net.clone());
-    let (tips, others) = blocking(move || Ok((publisher.publish(id)?, peers::others(&task)?.len()))).await?;
+    let publisher = net.clone();
+    let tips = blocking(move || Ok(publisher.publish(id)?)).await?;
     net.dial_now();
     let task = app.clone();
     blocking(move || peers::not_revoked(&task)).await?;
     let done = match request.wait_peers {
-        Some(n) if n > others => {
-            let why = format!("{n} peers are to have it, and there are {others} other members");
-            return Err(Problem::new(Code::Refused, why));
-        }
         Some(n) => net.wait_held(id, &tips, n, timeout).await,
         None => net.wait_level(id, timeout).await,
     };

@@ -45,6 +45,11 @@ fn an_edit_on_one_machine_is_read_on_the_other_within_milliseconds() {
     assert!(p50 < Duration::from_millis(200), "p50 {p50:?}");
     let synced = a.lattice(["sync", "home", "--wait-peers", "1"]).ok().expect("synced");
     assert!(synced.contains("held by 1 of 1"), "{synced}");
+    assert_eq!(a.json(&["sync", "home"]).expect("a line")["type"], "synced");
+    let began = Instant::now();
+    let many = a.try_lattice(&["sync", "home", "--wait-peers", "5"]).expect("it runs");
+    assert!(many.code() == 1 && many.stderr.contains("there is one other"), "{}", many.stderr);
+    assert!(began.elapsed() < Duration::from_secs(10), "at once, not after a minute: {:?}", began.elapsed());
 }
 
 #[test]
