@@ -385,3 +385,15 @@ fn a_directory_is_removed_by_rm_r_and_the_message_says_so() {
     home.ok(["rm", "-r", "home:d/"]);
     assert_eq!(home.ok(["ls", "home"]), "");
 }
+
+#[test]
+fn a_deleted_key_comes_back_without_naming_a_version() {
+    let home = Home::new();
+    home.ok(["put", "home:k", "one"]);
+    home.ok(["put", "home:k", "two"]);
+    home.fails(["restore", "home:k"], 2, "--version");
+    home.ok(["rm", "home:k"]);
+    home.ok(["restore", "home:k"]);
+    assert_eq!(home.ok(["get", "home:k"]), "two");
+    home.fails(["restore", "home:never"], 20, "never");
+}
