@@ -68,6 +68,9 @@ pub struct StatusDoc {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     pub version: String,
+    /// Of the mesh: all its members have the same.
+    #[serde(default)]
+    pub root_store: String,
     pub data_dir: String,
     /// The daemon's process, absent where none runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]

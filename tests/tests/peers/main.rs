@@ -213,12 +213,21 @@ fn a_store_made_on_one_machine_appears_in_the_others_mount() {
 fn joining_refuses_what_it_must() {
     let Some((a, b)) = two() else { return };
     let ticket = a.ticket(1).expect("a ticket");
-    let own = b.lattice(["join", "-"]).input(ticket.as_str()).run().expect("it runs");
-    assert_eq!(own.code(), 1, "{}", own.stderr);
-    assert!(own.stderr.contains("a daemon runs here already"), "{}", own.stderr);
+    let stranger = Machine::founder().expect("another mesh");
+    let elsewhere = stranger.ticket(1).expect("a ticket");
+    let refused = |ticket: &str, says: &str| {
+        let done = b.lattice(["join", "-"]).input(ticket).run().expect("it runs");
+        assert!(done.code() == 1 && done.stderr.contains(says), "{}", done.stderr);
+    };
+    let refused_twice = || {
+        refused(&ticket, "is a member of that mesh already, with 1 others");
+        refused(&elsewhere, "is a member of a mesh already");
+    };
+    refused_twice();
     b.stop().expect("stopped");
-    let own = b.lattice(["join", "-"]).input(ticket.as_str()).run().expect("it runs");
-    assert!(own.code() == 1 && own.stderr.contains("is a member of a mesh"), "{}", own.stderr);
+    refused_twice();
+    let alone = stranger.lattice(["join", "-"]).input(ticket.as_str()).run().expect("it runs");
+    assert!(alone.code() == 1 && alone.stderr.contains("a daemon runs here already"), "{}", alone.stderr);
     let c = Machine::bare().expect("a machine");
     for (text, code) in [("nonsense", 2), (&ticket[..100], 2), ("", 2)] {
         let done = c.lattice(["join", "-"]).input(text).run().expect("it runs");
