@@ -166,7 +166,7 @@ impl From<NodeError> for Problem {
             NodeError::Locked { .. } => Code::Locked,
             NodeError::NoSuchStore(_) => Code::NoSuchStore,
             NodeError::Ambiguous { .. } => Code::Ambiguous,
-            NodeError::NameTaken(_) => Code::NameTaken,
+            NodeError::NameTaken(_) | NodeError::NodeNameTaken { .. } => Code::NameTaken,
             NodeError::BadName { .. } | NodeError::BadNodeName { .. } => Code::BadName,
             NodeError::Refused(_) | NodeError::Join(_) => Code::Refused,
             NodeError::Broken { .. } | NodeError::Identity(_) => Code::Damaged,

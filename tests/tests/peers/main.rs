@@ -153,6 +153,9 @@ fn peers_are_listed_named_pinged_and_revoked() {
     let Some((a, b)) = two() else { return };
     let node = b.json(&["status"]).expect("status")["node"].as_str().expect("an id").to_owned();
     a.lattice(["peer", "name", &node[..8], "laptop"]).ok().expect("named");
+    let us = a.json(&["status"]).expect("status")["node"].as_str().expect("an id").to_owned();
+    let taken = a.try_lattice(&["peer", "name", &us, "laptop"]).expect("it runs");
+    assert!(taken.code() == 1 && taken.stderr.contains("called \"laptop\" already"), "{}", taken.stderr);
     let listed = a.lattice(["peer", "list"]).ok().expect("a list");
     assert!(listed.contains("laptop") && listed.contains("connected"), "{listed}");
     let pinged = a.lattice(["peer", "ping", "laptop"]).ok().expect("an answer");
