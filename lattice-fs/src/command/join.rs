@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use lattice_engine::access::{Ticket, TicketError};
+use lattice_engine::access::{Ticket, TicketError, clean_name};
 use lattice_engine::net::{self, NetError};
 use lattice_engine::node::NodeError;
 use serde::Serialize;
@@ -32,6 +32,9 @@ const MAX_INPUT: u64 = 64 << 10;
 pub struct JoinArgs {
     /// The ticket, or `-` to read it from standard input, where other users of this machine can't see it.
     ticket: String,
+    /// What this node is to be called; the machine's name without it. One that is taken gets a number.
+    #[arg(long)]
+    name: Option<String>,
     #[command(flatten)]
     net: NetArgs,
 }
@@ -50,9 +53,14 @@ pub async fn run(ctx: &Context, args: JoinArgs) -> Result<()> {
         text => text.to_owned(),
     };
     let ticket = Ticket::parse_at(&text, now_ms()).map_err(bad_ticket)?;
-    let Some(config) = args.net.config() else {
+    let Some(mut config) = args.net.config(&ctx.config.network) else {
         return Err(Error::Usage("a node can't join with --offline".into()));
     };
+    if let Some(name) = args.name {
+        config.name = clean_name(&name).filter(|clean| *clean == name).ok_or_else(|| {
+            Error::Usage(format!("{name:?} can't be a node's name: it is empty, too long or can't be shown"))
+        })?;
+    }
     may_join(ctx, &ticket).await?;
     ctx.release().await?;
     let data = ctx.paths.data.clone();

@@ -46,8 +46,15 @@ pub struct MountArgs {
     #[arg(long, conflicts_with = "allow_other")]
     no_allow_other: bool,
     /// Everything goes through the daemon, also where the kernel could read large files by itself.
-    #[arg(long)]
-    no_passthrough: bool,
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
+    no_passthrough: Option<bool>,
     #[command(flatten)]
     net: NetArgs,
     /// Say on stdout when it is ready (how the background process is started).
@@ -72,7 +79,7 @@ impl MountArgs {
             read_only,
             allow_other,
             no_allow_other: false,
-            no_passthrough,
+            no_passthrough: no_passthrough.then_some(true),
             net,
             report: false,
         }
@@ -96,7 +103,7 @@ impl MountArgs {
             read_only: self.read_only,
             allow_other: self.allow_other
                 || (!self.no_allow_other && config.mount.allow_other.unwrap_or(false)),
-            no_passthrough: self.no_passthrough,
+            no_passthrough: self.no_passthrough.unwrap_or(!config.mount.passthrough.unwrap_or(true)),
         }))
     }
 
@@ -106,7 +113,7 @@ impl MountArgs {
         let mut args: Vec<OsString> = ["mount", "--foreground", "--report"].map(OsString::from).into();
         args.extend(self.read_only.then(|| "--read-only".into()));
         args.push(if request.allow_other { "--allow-other" } else { "--no-allow-other" }.into());
-        args.extend(self.no_passthrough.then(|| "--no-passthrough".into()));
+        args.push(format!("--no-passthrough={}", request.no_passthrough).into());
         args.extend(self.net.flags());
         args.push("--".into());
         args.extend(request.store.clone().map(OsString::from));
@@ -138,7 +145,13 @@ async fn mount(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Resul
             Some(daemon) if args.foreground => attend(&daemon, request).await.map(|()| None),
             Some(daemon) => add(&daemon, request).await.map(Some),
             None if args.foreground => {
-                let ran = daemon::run(&ctx.paths, Some(request), args.net.config(), Ready::Terminal).await;
+                let ran = daemon::run(
+                    &ctx.paths,
+                    Some(request),
+                    args.net.config(&ctx.config.network),
+                    Ready::Terminal,
+                )
+                .await;
                 return Ok(ran.map(|()| None)?);
             }
             None => return start(ctx, args, request).await.map(Some),
@@ -203,7 +216,7 @@ async fn start(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Resul
 /// As the background process: its parent is told how it went.
 async fn report(ctx: &Context, request: &MountRequest, net: &NetArgs) -> Result<()> {
     daemon::detach();
-    match daemon::run(&ctx.paths, Some(request), net.config(), Ready::Parent).await {
+    match daemon::run(&ctx.paths, Some(request), net.config(&ctx.config.network), Ready::Parent).await {
         Ok(()) => Ok(()),
         Err(e) => {
             let e = Error::from(e);

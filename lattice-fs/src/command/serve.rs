@@ -56,7 +56,9 @@ pub async fn run(ctx: &Context, args: ServeArgs) -> Result<()> {
             );
             return Err(Error::Daemon { message, code: exit::LOCKED });
         }
-        return Ok(daemon::run(&ctx.paths, None, args.net.config(), Ready::Terminal).await?);
+        return Ok(
+            daemon::run(&ctx.paths, None, args.net.config(&ctx.config.network), Ready::Terminal).await?
+        );
     }
     let started = start(ctx, &args.net).await?;
     let doc = serde_json::json!({ "pid": started.0, "started": started.1 });
@@ -108,7 +110,7 @@ pub fn runs(pid: u32) -> bool {
 }
 
 async fn report(ctx: &Context, args: &ServeArgs) -> Result<()> {
-    match daemon::run(&ctx.paths, None, args.net.config(), Ready::Parent).await {
+    match daemon::run(&ctx.paths, None, args.net.config(&ctx.config.network), Ready::Parent).await {
         Ok(()) => Ok(()),
         Err(e) => {
             let e = Error::from(e);
