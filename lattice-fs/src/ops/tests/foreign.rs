@@ -213,3 +213,26 @@ fn a_conflict_of_a_file_and_a_directory_is_settled_for_the_directory_in_the_moun
     assert_eq!(rig.live_heads("q"), 1);
     assert_eq!(rig.names(rig.ino(ROOT, "q")), ["x"]);
 }
+
+/// The kernel has one size for an inode, and cuts or fills what is read by it.
+#[test]
+fn a_text_of_the_control_directory_keeps_the_size_that_it_was_looked_up_with() {
+    let rig = Rig::new();
+    let control = rig.ino(ROOT, ".lattice");
+    let (old, before) = rig.find(control, "status.json").expect("there");
+    assert_eq!(rig.ino(control, "status.json"), old, "as long as nothing happens");
+    let handle = rig.fs.open(old, libc::O_RDONLY).expect("opened").handle;
+    for n in 0..12 {
+        rig.write(ROOT, &format!("f{n}"), b"x");
+    }
+    let (new, after) = rig.find(control, "status.json").expect("there");
+    assert_ne!((new, after.size), (old, before.size), "another text");
+    let late = rig.fs.open(old, libc::O_RDONLY).expect("opened after it had changed").handle;
+    for (ino, handle, size) in [(old, handle, before.size), (old, late, before.size)] {
+        assert_eq!(rig.fs.getattr(ino).expect("attributes").0.size, size);
+        let mut bytes = vec![0; 2 * size as usize];
+        let n = rig.fs.read(ino, handle, 0, &mut bytes).expect("read");
+        assert_eq!(n as u64, size);
+        serde_json::from_slice::<serde_json::Value>(&bytes[..n]).expect("whole");
+    }
+}
