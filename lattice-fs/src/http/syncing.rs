@@ -85,3 +85,39 @@ pub async fn sync(
         connected: net.connected(),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use lattice_engine::entry::{Attrs, Content, Node as FileNode, Value};
+    use lattice_engine::id::FileId;
+    use lattice_engine::key::Key;
+    use lattice_engine::node::Node;
+    use lattice_engine::store::Cites;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_was_closed_is_waited_for_until_it_is_an_entry() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let data = dir.path().join("data");
+        Node::init(&data).expect("initialised");
+        let node = Node::open(&data).expect("opened");
+        let store = node.create_store("home").expect("a store");
+        closed_files(&store, Duration::ZERO).await.expect("nothing to wait for");
+        let staged = store.staging_path().expect("a place");
+        std::fs::write(&staged, "large").expect("staged");
+        let file = FileNode {
+            file_id: FileId([1; 16]),
+            value: Value::File(Content::EMPTY),
+            attrs: Attrs::default(),
+        };
+        let key = Key::parse(b"f").expect("a key");
+        let closed = store.stage(staged, key, file, Cites::All, 5).expect("closed");
+        let late = closed_files(&store, Duration::from_millis(20)).await.expect_err("it is not an entry yet");
+        assert_eq!(late.code, Code::TimedOut);
+        let task = store.clone();
+        let waiting = tokio::spawn(async move { closed_files(&task, Duration::from_secs(20)).await });
+        store.promote(&closed).expect("an entry");
+        waiting.await.expect("no panic").expect("in time");
+    }
+}

@@ -242,3 +242,32 @@ fn in_the_foreground_beside_a_daemon_it_stays_until_its_mount_ends() {
     assert_eq!(mounts_at(&second).expect("mounts"), 0, "it took its mount along");
     assert_eq!(fs::read(mounted.join("f")).expect("the daemon works on"), b"x");
 }
+
+/// A daemon of `lattice serve`, which stays when nothing is mounted; stopped whatever happens.
+struct Serving<'a>(&'a Mounted);
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        // Where it never ran there is nothing to stop.
+        let _ = self.0.lattice(["serve", "--stop"]).run();
+    }
+}
+
+#[test]
+fn unmount_waits_for_no_daemon_that_stays() {
+    let Some(mut mounted) = lattice_home() else {
+        return;
+    };
+    mounted.stop().expect("a clean stop");
+    let dir = mounted.dir().to_str().expect("UTF-8").to_owned();
+    mounted.lattice(["serve"]).ok().expect("a daemon without a mount");
+    let serving = Serving(&mounted);
+    mounted.lattice(["mount", "home", &dir]).ok().expect("mounted by it");
+    // A daemon that is about to end is waited for half a minute, and then it is an error.
+    let done = mounted.lattice(["unmount", &dir]).succeed().expect("unmounted");
+    assert!(done.took < Duration::from_secs(15), "it took {:?}", done.took);
+    assert_eq!(mounts_at(mounted.dir()).expect("mounts"), 0);
+    let status = mounted.lattice(["status"]).ok().expect("the daemon answers");
+    assert!(status.contains("daemon ") && !status.contains("no daemon"), "{status}");
+    drop(serving);
+}

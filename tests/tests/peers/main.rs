@@ -52,6 +52,20 @@ fn an_edit_on_one_machine_is_read_on_the_other_within_milliseconds() {
     assert!(began.elapsed() < Duration::from_secs(10), "at once, not after a minute: {:?}", began.elapsed());
 }
 
+/// They are cut into chunks, and so become entries, after their close has returned.
+#[test]
+fn a_sync_right_behind_the_close_of_a_large_file_takes_it_along() {
+    let Some((a, b)) = two() else { return };
+    let bytes: Vec<u8> = (0..30_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    for name in ["one", "two", "three"] {
+        a.write(name, &bytes).expect("written");
+        a.lattice(["sync", "home", "--wait-peers", "1"]).ok().expect("synced");
+        b.lattice(["ls", &format!("home:{name}")])
+            .ok()
+            .expect("its entry is there when the sync has returned");
+    }
+}
+
 #[test]
 fn large_files_and_trees_come_whole() {
     let Some((a, b)) = two() else { return };
