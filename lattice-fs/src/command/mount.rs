@@ -172,6 +172,10 @@ async fn add(daemon: &Client, request: &MountRequest) -> Result<MountDoc> {
 /// In the foreground beside a daemon that runs: the mount is its, and this process stays for as long as that stands. A
 /// signal unmounts, as it would if this were the daemon.
 async fn attend(daemon: &Client, request: &MountRequest) -> Result<()> {
+    if std::env::var_os("NOTIFY_SOCKET").is_some() {
+        let message = "a daemon runs already, and a service manager can't watch that one: stop it first (`lattice serve --stop`)";
+        return Err(Error::Daemon { message: message.into(), code: exit::LOCKED });
+    }
     let stop = CancellationToken::new();
     signals::watch(stop.clone())?;
     let mounted = add(daemon, request).await?;

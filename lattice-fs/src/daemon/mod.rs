@@ -156,7 +156,9 @@ async fn idle(mounts: &Mounts, stop: &CancellationToken) {
 
 /// A machine without a network mounts all the same; what is wrong is logged and shown by `status`.
 async fn start_net(node: &Node, config: Option<net::Config>) -> std::result::Result<Net, String> {
-    let Some(config) = config else { return Err("it was started with --offline".into()) };
+    let Some(config) = config else {
+        return Err("it was started offline (--offline, LATTICE_OFFLINE, or config.toml)".into());
+    };
     if node.read_only() {
         return Err("the data directory can't be written".into());
     }
