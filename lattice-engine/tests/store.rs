@@ -267,20 +267,3 @@ fn times_follow_what_happens_in_a_directory() {
     assert!(time() > grown);
     n.close().expect("close");
 }
-
-/// redb's file is locked while anything holds it, the store's own thread included.
-#[test]
-fn what_was_closed_can_be_opened_at_once() {
-    let home = tempfile::tempdir().expect("tempdir");
-    let dir = home.path().join("data");
-    Node::init(&dir).expect("init");
-    Node::open(&dir).expect("open").create_store("home").expect("create");
-    for round in 0..40 {
-        let node = Node::open(&dir).unwrap_or_else(|e| panic!("round {round}: {e}"));
-        let store = node.find("home").unwrap_or_else(|e| panic!("round {round}: {e}"));
-        for n in 0..20 {
-            store.commit(vec![put(&format!("k{n}"), "v")]).expect("put");
-        }
-        node.close().expect("close");
-    }
-}
