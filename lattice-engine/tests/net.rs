@@ -10,7 +10,7 @@ use lattice_engine::access::Ticket;
 use lattice_engine::entry::{Attrs, Content, Node as Held, Value};
 use lattice_engine::id::FileId;
 use lattice_engine::key::Key;
-use lattice_engine::net::{ALPN, Config, JOIN_ALPN, Net, PeerState, join};
+use lattice_engine::net::{ALPN, Config, JOIN_ALPN, Net, PeerState, join, revoked_by};
 use lattice_engine::node::Node;
 use lattice_engine::store::{Change, Cites, Expect, Handle};
 use tempfile::TempDir;
@@ -328,5 +328,24 @@ async fn what_peers_hold_durably_is_known() {
     let net = a.net.clone();
     let tips = tokio::task::spawn_blocking(move || net.publish(id)).await.expect("no panic").expect("tips");
     assert!(!a.net.wait_held(id, &tips, 1, Duration::from_millis(200)).await);
+    a.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_node_is_told_by_who_cuts_it_off_and_remembers() {
+    let a = Machine::founder().await;
+    let b = a.invite().await;
+    b.connected(&a).await;
+    a.node.revoke_member(b.node.id()).expect("revoked");
+    let by = a.node.id();
+    until("the word", || b.net.revoked_by().contains(&by).then_some(())).await;
+    assert_eq!(b.net.peer_status(&by).expect("a peer").state, PeerState::Refuses);
+    // Whoever dials again hears it again: a node that was away while it happened.
+    let dir = b.stop().await;
+    assert!(revoked_by(&data(&dir)).contains(&by), "kept for when no network runs");
+    std::fs::remove_file(data(&dir).join("net/revoked-by")).expect("forgotten");
+    let b = Machine::start(dir).await;
+    until("the word", || b.net.revoked_by().contains(&by).then_some(())).await;
+    b.stop().await;
     a.stop().await;
 }

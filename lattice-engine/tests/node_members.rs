@@ -58,6 +58,28 @@ fn refused<T: std::fmt::Debug>(result: Result<T, NodeError>) -> String {
 }
 
 #[test]
+fn no_two_members_have_one_name() {
+    let home = tempfile::tempdir().expect("tempdir");
+    let (node, _) = fresh(home.path());
+    for n in 2..=4 {
+        node.add_member(id(n), "debian").expect("add");
+    }
+    let names = || -> Vec<Option<String>> {
+        let members = node.members().expect("members");
+        (2..=4).map(|n| members.get(&id(n)).and_then(|m| m.name.clone())).collect()
+    };
+    let expected = ["debian", "debian-2", "debian-3"].map(|n| Some(n.to_owned()));
+    assert_eq!(names(), expected);
+    node.add_member(id(3), "debian-2").expect("its own name is free");
+    let taken = node.name_member(id(4), "debian").expect_err("taken");
+    assert!(matches!(&taken, NodeError::NodeNameTaken { by, .. } if *by == id(2)), "{taken}");
+    node.name_member(id(3), "debian-2").expect("the name that it has");
+    assert_eq!(names(), expected);
+    node.revoke_member(id(2)).expect("revoked");
+    node.name_member(id(4), "debian").expect("free again");
+}
+
+#[test]
 fn a_new_data_directory_has_one_member_and_works_as_before() {
     let home = tempfile::tempdir().expect("tempdir");
     let (node, _) = fresh(home.path());

@@ -225,7 +225,7 @@ async fn dispatch(ctx: &Context, command: Command) -> Result<()> {
 struct Prompt;
 
 impl shell::Runner for Prompt {
-    async fn run(&self, ctx: &Context, words: Vec<String>) {
+    async fn run(&self, ctx: &Context, words: Vec<String>) -> u8 {
         let words = std::iter::once("lattice".to_owned()).chain(words);
         let (json, done) = match Cli::try_parse_from(words) {
             Ok(cli) => {
@@ -234,11 +234,16 @@ impl shell::Runner for Prompt {
             }
             Err(e) => {
                 usage(&e);
-                return;
+                return usage_code(&e);
             }
         };
-        if let Err(e) = done {
-            failed(&e, json);
+        match done {
+            Ok(()) => 0,
+            Err(e) if e.is_closed_pipe() => 0,
+            Err(e) => {
+                failed(&e, json);
+                e.exit_code()
+            }
         }
     }
 
@@ -251,7 +256,11 @@ impl shell::Runner for Prompt {
 fn usage(e: &clap::Error) -> ExitCode {
     // A closed terminal: nobody to tell.
     let _ = e.print();
-    if e.use_stderr() { ExitCode::from(exit::USAGE) } else { ExitCode::SUCCESS }
+    ExitCode::from(usage_code(e))
+}
+
+fn usage_code(e: &clap::Error) -> u8 {
+    if e.use_stderr() { exit::USAGE } else { 0 }
 }
 
 /// Says what went wrong, on stderr; as JSON where stdout is.

@@ -8,12 +8,22 @@
 //!
 //! [mount]
 //! allow_other = false     # let other users in (--allow-other, --no-allow-other)
+//! passthrough = true      # let the kernel read large files by itself where it can (--no-passthrough[=false])
+//!
+//! [network]               # of the daemon, and for joining
+//! listen = ["0.0.0.0", "[::]:7000"] # addresses, with a port where it is not to be the one chosen once (--listen)
+//! mdns = true             # find members on the local network, and be found (--no-mdns[=false], LATTICE_NO_MDNS)
+//! relay = "off"           # "public" or "https://..." (--relay, LATTICE_RELAY)
+//! dns = false             # publish and look up addresses in the DNS (--dns[=false], LATTICE_DNS)
+//! offline = false         # no network at all (--offline[=false], LATTICE_OFFLINE)
 //! ```
 //!
 //! It refuses what it doesn't know: a mistyped key would otherwise be a setting that silently doesn't hold.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use lattice_engine::net::Relay;
 use toml_edit::{Document, Item, TableLike};
 
 /// What the file sets; `None`: nothing.
@@ -23,12 +33,25 @@ pub struct Config {
     pub log_format: Option<LogFormat>,
     pub timeout: Option<u64>,
     pub mount: MountConfig,
+    pub network: NetworkConfig,
+}
+
+/// `[network]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// With port 0 where none is given.
+    pub listen: Option<Vec<SocketAddr>>,
+    pub mdns: Option<bool>,
+    pub relay: Option<Relay>,
+    pub dns: Option<bool>,
+    pub offline: Option<bool>,
 }
 
 /// `[mount]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MountConfig {
     pub allow_other: Option<bool>,
+    pub passthrough: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +99,8 @@ impl Config {
                 "log_format" => config.log_format = Some(value.log_format()?),
                 "timeout" => config.timeout = Some(value.seconds()?),
                 "mount" => config.mount = value.mount()?,
-                _ => return Err(value.unknown("log, log_format, timeout and [mount]")),
+                "network" => config.network = value.network()?,
+                _ => return Err(value.unknown("log, log_format, timeout, [mount] and [network]")),
             }
         }
         Ok(config)
@@ -141,11 +165,57 @@ impl Value<'_> {
             let value = Value { table, prefix: "mount.", key, item };
             match key {
                 "allow_other" => mount.allow_other = Some(value.flag()?),
-                _ => return Err(value.unknown("allow_other")),
+                "passthrough" => mount.passthrough = Some(value.flag()?),
+                _ => return Err(value.unknown("allow_other and passthrough")),
             }
         }
         Ok(mount)
     }
+
+    fn network(&self) -> Result<NetworkConfig, Wrong> {
+        let table = self.item.as_table_like().ok_or_else(|| self.wrong("it is a table: [network]"))?;
+        let mut network = NetworkConfig::default();
+        for (key, item) in table.iter() {
+            let value = Value { table, prefix: "network.", key, item };
+            match key {
+                "listen" => network.listen = Some(value.addresses()?),
+                "mdns" => network.mdns = Some(value.flag()?),
+                "relay" => network.relay = Some(value.relay()?),
+                "dns" => network.dns = Some(value.flag()?),
+                "offline" => network.offline = Some(value.flag()?),
+                _ => return Err(value.unknown("listen, mdns, relay, dns and offline")),
+            }
+        }
+        Ok(network)
+    }
+
+    fn addresses(&self) -> Result<Vec<SocketAddr>, Wrong> {
+        let texts: Option<Vec<&str>> = match (self.item.as_str(), self.item.as_array()) {
+            (Some(one), _) => Some(vec![one]),
+            (None, Some(list)) if !list.is_empty() => list.iter().map(toml_edit::Value::as_str).collect(),
+            _ => None,
+        };
+        let texts =
+            texts.ok_or_else(|| self.wrong("it takes an address, as \"0.0.0.0\", or a list of them"))?;
+        texts.into_iter().map(|text| address(text).map_err(|why| self.wrong(&why))).collect()
+    }
+
+    fn relay(&self) -> Result<Relay, Wrong> {
+        let text = self
+            .item
+            .as_str()
+            .ok_or_else(|| self.wrong("it is \"off\", \"public\" or an https:// address"))?;
+        text.parse().map_err(|e: String| self.wrong(&e))
+    }
+}
+
+/// An address to listen at, with a port or with port 0.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(at) = text.parse::<SocketAddr>() {
+        return Ok(at);
+    }
+    let ip = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    ip.map(|ip| SocketAddr::new(ip, 0)).map_err(|_| format!("{text:?} is no IP address"))
 }
 
 #[cfg(test)]
@@ -161,16 +231,28 @@ mod tests {
 
     #[test]
     fn what_it_sets_is_set_and_the_rest_is_not() {
-        let all =
-            "log = \"lattice_fs=debug\"\nlog_format = \"json\"\ntimeout = 0\n[mount]\nallow_other = true\n";
+        let all = "log = \"lattice_fs=debug\"\nlog_format = \"json\"\ntimeout = 0\n[mount]\nallow_other = true\npassthrough = false\n\
+             [network]\nlisten = [\"10.0.0.1\", \"[::1]:9\"]\nmdns = false\nrelay = \"public\"\ndns = true\noffline = false\n";
         let want = Config {
             log: Some("lattice_fs=debug".into()),
             log_format: Some(LogFormat::Json),
             timeout: Some(0),
-            mount: MountConfig { allow_other: Some(true) },
+            mount: MountConfig { allow_other: Some(true), passthrough: Some(false) },
+            network: NetworkConfig {
+                listen: Some(vec![
+                    "10.0.0.1:0".parse().expect("an address"),
+                    "[::1]:9".parse().expect("one"),
+                ]),
+                mdns: Some(false),
+                relay: Some(Relay::Public),
+                dns: Some(true),
+                offline: Some(false),
+            },
         };
         assert_eq!(load(all), Ok(want));
         assert_eq!(load("mount.allow_other = false").expect("dotted").mount.allow_other, Some(false));
+        let one = load("network.listen = \"::1\"").expect("one address").network.listen;
+        assert_eq!(one, Some(vec!["[::1]:0".parse().expect("an address")]));
         assert_eq!(load("# nothing\n"), Ok(Config::default()));
         let nowhere = Config::load(Path::new("/nowhere/at/all/config.toml"));
         assert_eq!(nowhere.expect("no file is no error"), Config::default());
@@ -188,6 +270,10 @@ mod tests {
             ("mount = true", 1, "mount: it is a table"),
             ("log = \"info\"\n[mount]\nallow_other = 1\n", 3, "mount.allow_other: it is true or false"),
             ("[mount]\nallow_others = true\n", 2, "mount.allow_others: there is no such key"),
+            ("[network]\nport = 1\n", 2, "network.port: there is no such key"),
+            ("[network]\nlisten = \"here\"\n", 2, "network.listen: \"here\" is no IP address"),
+            ("[network]\nlisten = []\n", 2, "network.listen: it takes an address"),
+            ("[network]\nrelay = \"relay.example\"\n", 2, "network.relay: "),
             ("timeout = 1\ntimeout = 2\n", 2, "it is not TOML"),
             ("a\nb = ", 1, "it is not TOML"),
         ] {

@@ -1,6 +1,6 @@
 //! Lattice's faces: what `lattice-engine` holds, shown as a mounted tree, over HTTP and on the command line.
 //!
-//! Modules import downwards in this order only: `view` < `ops` < `fuse` < `paths socket mounts` < `http` <
+//! Modules import downwards in this order only: `view` < `ops` < `fuse` < `paths patience socket mounts` < `http` <
 //! `client daemon` < `command` < `cli`.
 
 pub mod cli;
@@ -15,5 +15,6 @@ pub mod logging;
 pub mod mounts;
 pub mod ops;
 pub mod paths;
+pub mod patience;
 pub mod socket;
 pub mod view;

@@ -74,6 +74,8 @@ impl Mounts {
             tracing::info!(dir = %wanted.dir.display(), "cleared a dead mount");
         }
         let (what, name) = shown(node, wanted.store)?;
+        // What the data directory doesn't take the mount doesn't offer.
+        let read_only = wanted.read_only || node.read_only();
         // Held while mounting: two requests for one directory must not both find it free.
         let mut table = self.0.lock();
         if table.closed {
@@ -84,10 +86,10 @@ impl Mounts {
             dir: wanted.dir,
             what,
             allow_other: wanted.allow_other,
-            read_only: wanted.read_only,
+            read_only,
             passthrough: wanted.passthrough,
         })?;
-        let (read_only, passthrough) = (wanted.read_only, mount.has_passthrough());
+        let passthrough = mount.has_passthrough();
         let what = Mounted { dir: mount.dir().into(), store: name, read_only, passthrough };
         table.live.push(Live { what: what.clone(), mount });
         Ok(what)

@@ -3,6 +3,7 @@
 //! Nothing here makes a directory; whoever first writes into one does, with mode 0700.
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -82,6 +83,27 @@ impl Paths {
         }
     }
 
+    /// Where the daemon's socket may be, the first that can be made being the one: [`Self::socket`], and where that can't be
+    /// written (a data directory on a read-only disk) one named after the data directory, in a runtime directory or a
+    /// private one for temporary files.
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        let data = std::fs::canonicalize(&self.data).unwrap_or_else(|_| self.data.clone());
+        let hash = blake3::hash(data.as_os_str().as_bytes()).to_hex();
+        let name = format!("{}.sock", &hash[..16]);
+        let xdg = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|d| d.is_absolute());
+        let runtime = [xdg, run_user()].into_iter().flatten().map(|d| d.join("lattice"));
+        let uid = rustix::process::geteuid().as_raw();
+        let temporary = std::env::temp_dir().join(format!("lattice-{uid}"));
+        let others = runtime.chain([temporary]).map(|dir| dir.join(&name));
+        let mut found = vec![self.socket.clone()];
+        for socket in others {
+            if !found.contains(&socket) {
+                found.push(socket);
+            }
+        }
+        found
+    }
+
     /// Each place with its name, in the order that `lattice paths` prints.
     pub fn named(&self) -> [(&'static str, &Path); 9] {
         [
@@ -104,6 +126,23 @@ fn run_user() -> Option<PathBuf> {
     let dir = PathBuf::from(format!("/run/user/{uid}"));
     let meta = std::fs::metadata(&dir).ok()?;
     (meta.is_dir() && meta.uid() == uid).then_some(dir)
+}
+
+/// Makes `dir` and its parents, and refuses one that isn't this user's own: in a directory that everybody may write in,
+/// somebody else could have made it first.
+pub fn make_own_dir(dir: &Path) -> std::io::Result<()> {
+    make_private_dir(dir).and_then(|()| own_dir(dir))
+}
+
+/// Whether `dir` is a directory, no link to one, of this user's, that nobody else can write in.
+pub fn own_dir(dir: &Path) -> std::io::Result<()> {
+    let meta = std::fs::symlink_metadata(dir)?;
+    let us = rustix::process::geteuid().as_raw();
+    if meta.is_dir() && meta.uid() == us && meta.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    let why = format!("{} is not a private directory of uid {us}", dir.display());
+    Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, why))
 }
 
 /// Makes `dir` and its parents; `dir` itself gets mode 0700.
@@ -148,6 +187,28 @@ mod tests {
         std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("loosened");
         make_private_dir(&dir).expect("made private");
         assert_eq!(std::fs::metadata(&dir).expect("there").mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_socket_has_a_place_besides_the_data_and_each_data_directory_its_own() {
+        let of = |home: &str| Paths::resolve(Some(Path::new(home))).expect("absolute").sockets();
+        let (x, y) = (of("/x"), of("/y"));
+        assert_eq!(x[0], Path::new("/x/run/lattice.sock"));
+        assert!(x.len() > 1 && x[1..].iter().all(|s| !s.starts_with("/x") && !y.contains(s)), "{x:?}");
+        assert_eq!(x, of("/x"));
+    }
+
+    #[test]
+    fn somebody_else_s_directory_is_not_trusted() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let tmp = tempfile::tempdir().expect("tempdir");
+        let dir = tmp.path().join("own");
+        make_own_dir(&dir).expect("made");
+        own_dir(&dir).expect("ours");
+        symlink(&dir, tmp.path().join("link")).expect("a link");
+        own_dir(&tmp.path().join("link")).expect_err("a link can be led elsewhere");
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o777)).expect("loosened");
+        own_dir(&dir).expect_err("others may write in it");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The binary itself, without a mount: exit codes, what goes to which stream, `LATTICE_HOME`, files and pipes.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -75,7 +76,7 @@ fn exit_codes_tell_what_went_wrong() {
     home.fails(["rm", "home:x"], 20, "x");
     home.ok(["rm", "-f", "home:x"]);
     home.fails(["init"], 1, "already");
-    home.fails(["watch", "home", "--since", "noon"], 1, "noon");
+    home.fails(["watch", "home", "--since", "noon"], 2, "noon");
     home.fails(["gc", "--keep-history", "some"], 2, "keep-history");
     assert_eq!(home.run(["--help"]).status.code(), Some(0));
 }
@@ -150,6 +151,8 @@ fn a_conflict_is_shown_compared_and_settled() {
     let loser = heads[1]["entry"].as_str().expect("an id").to_owned();
     let diff = a.ok(["diff", "home:k"]);
     assert!(diff.contains("-TWO a") && diff.contains("+TWO b") && diff.contains("@@"), "{diff}");
+    let json = a.json(["diff", "--json", "home:k"]);
+    assert_eq!((json["key"].as_str(), json["from"].as_str()), (Some("k"), Some(loser.as_str())), "{json}");
     assert!(a.ok(["ls", "home"]).contains("in conflict"));
     let text = a.ok(["get", "home:k", "--version", &loser[..8]]);
     assert_eq!(text, "one\nTWO a\n");
@@ -163,6 +166,36 @@ fn a_conflict_is_shown_compared_and_settled() {
     b.ok(["restore", "home:k", "--version", &loser]);
     assert_eq!(b.ok(["get", "home:k"]), text);
     assert_eq!(b.json(["history", "--json", "home:k"])["versions"].as_array().map(Vec::len), Some(5));
+}
+
+#[test]
+fn a_file_beside_a_directory_is_told_and_settled() {
+    let (a, b) = (Home::new(), Home::empty());
+    b.ok(["init"]);
+    let carry = |from: &Home, to: &Home| {
+        let bundle = from.path("bundle").display().to_string();
+        from.ok(["store", "export", "home", &bundle]);
+        to.ok(["store", "import", &bundle]);
+        std::fs::remove_file(bundle).expect("it was there");
+    };
+    carry(&a, &b);
+    a.ok(["put", "home:q", "file"]);
+    b.ok(["put", "home:q/x", "below"]);
+    carry(&b, &a);
+    let listed = a.ok(["conflicts"]);
+    assert!(listed.contains("home:q\n    dir       what stands below it  shown\n"), "{listed}");
+    let doc = &a.json(["conflicts", "--json"])["stores"][0]["conflicts"][0];
+    assert_eq!(doc["directory"], true, "{doc}");
+    let file = doc["heads"][0]["entry"].as_str().expect("an id").to_owned();
+    assert_eq!(a.ok(["get", "home:q", "--version", &file]), "file");
+    let merged = a.path("merged");
+    std::fs::write(&merged, "both").expect("written");
+    a.fails(["resolve", "home:q", "--pick", &file[..8]], 1, "picking `dir`");
+    a.fails(["resolve", "home:q", "--with", &merged.display().to_string()], 1, "picking `dir`");
+    assert_eq!(a.run(["conflicts", "--exit-code"]).status.code(), Some(22));
+    a.ok(["resolve", "home:q", "--pick", "dir"]);
+    assert_eq!(a.run(["conflicts", "--exit-code"]).status.code(), Some(0));
+    assert_eq!(a.ok(["get", "home:q/x"]), "below");
 }
 
 #[test]
@@ -233,23 +266,9 @@ fn documents_about_itself() {
 }
 
 #[test]
-fn the_shell_runs_the_same_commands() {
-    let home = Home::new();
-    let script = home.path("script");
-    std::fs::write(&script, "put home:a 'x y'\nlattice get home:a\nget home:b\nls 'home\nexit\n")
-        .expect("written");
-    let input = std::fs::File::open(&script).expect("there");
-    let done = home.command(["shell"]).stdin(input).output().expect("it runs");
-    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    assert!(done.status.success(), "{err}");
-    assert!(out.contains("x y"), "{out}");
-    assert!(err.contains("no such key") && err.contains("not closed"), "{err}");
-}
-
-#[test]
 fn a_node_has_a_name() {
     let named = Home::empty();
-    named.fails(["init", "--name", " "], 1, "can't be a node's name");
+    named.fails(["init", "--name", " "], 2, "can't be a node's name");
     assert!(!named.path("h/data").exists(), "nothing was made");
     let said = named.ok(["init", "--name", "Ada's laptop"]);
     assert!(said.starts_with("node Ada's laptop ("), "{said}");
@@ -297,4 +316,84 @@ fn flags_count_before_the_environment_and_that_before_config_toml() {
     assert!(config["detail"].as_str().expect("text").contains("line 4"), "{config}");
     assert!(home.ok(["paths"]).contains("config.toml"), "what shows the way to the file works");
     home.ok(["version"]);
+}
+
+#[test]
+fn a_script_ends_at_its_first_failure_with_that_exit_code() {
+    let home = Home::new();
+    let script = |text: &str| {
+        let mut child = home
+            .command(["shell"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("written");
+        child.wait_with_output().expect("it ends")
+    };
+    let good = script("# a remark\nput home:a 'x y'\n\nlattice get home:a\n");
+    assert_eq!(good.status.code(), Some(0), "{}", String::from_utf8_lossy(&good.stderr));
+    assert!(String::from_utf8_lossy(&good.stdout).ends_with("x y"));
+    for (bad, code, says) in [
+        ("get home:nothing", 20, "no such key"),
+        ("frobnicate", 2, "frobnicate"),
+        ("get 'home:a", 2, "not closed"),
+    ] {
+        let done = script(&format!("put home:before 1\n{bad}\nput home:after 1\n"));
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(code), "{bad}: {said}");
+        assert!(said.contains("line 2") && said.contains(says), "{said}");
+        home.ok(["get", "home:before"]);
+        home.fails(["get", "home:after"], 20, "after");
+    }
+    assert_eq!(script("exit\nfrobnicate\n").status.code(), Some(0));
+}
+
+#[test]
+fn what_can_t_be_a_key_a_cursor_or_a_name_is_usage() {
+    let home = Home::new();
+    home.fails(["put", "home:../x", "v"], 2, "../x");
+    home.fails(["put", "home:a//b", "v"], 2, "a//b");
+    home.fails(["put", "home:a/", "v"], 2, "empty segment");
+    home.fails(["get", "home:.lattice/x"], 2, "control directory");
+    home.fails(["watch", "home", "--since", "garbage"], 2, "\"garbage\" is not a cursor");
+    home.fails(["log", "home", "--since", "garbage"], 2, "\"garbage\" is not a cursor");
+    home.fails(["store", "create", "bad/name"], 2, "bad/name");
+    home.fails(["store", "rename", "home", ""], 2, "empty");
+    home.ok(["put", "home:k", "v"]);
+    home.fails(["get", "home:k", "--version", "xyz"], 2, "is not an entry id");
+    home.fails(["resolve", "home:k", "--pick", "xyz"], 2, "is not an entry id");
+}
+
+#[test]
+fn a_slash_at_the_end_lists_the_directory() {
+    let home = Home::new();
+    home.ok(["put", "home:d/a", "1"]);
+    home.ok(["put", "home:d/b/c", "1"]);
+    assert_eq!(home.ok(["ls", "home:d/"]), "a\nb/\n");
+    assert_eq!(home.ok(["ls", "home:d/b/"]), home.ok(["ls", "home:d/b"]));
+    home.fails(["ls", "home:d/a/"], 1, "home:d/a is not a directory");
+    home.fails(["ls", "home:e/"], 20, "home:e");
+}
+
+#[test]
+fn a_directory_is_removed_by_rm_r_and_the_message_says_so() {
+    let home = Home::new();
+    home.ok(["put", "home:d/a", "1"]);
+    home.fails(["rm", "home:d"], 1, "home:d is a directory: `lattice rm -r`");
+    home.ok(["rm", "-r", "home:d/"]);
+    assert_eq!(home.ok(["ls", "home"]), "");
+}
+
+#[test]
+fn a_deleted_key_comes_back_without_naming_a_version() {
+    let home = Home::new();
+    home.ok(["put", "home:k", "one"]);
+    home.ok(["put", "home:k", "two"]);
+    home.fails(["restore", "home:k"], 2, "--version");
+    home.ok(["rm", "home:k"]);
+    home.ok(["restore", "home:k"]);
+    assert_eq!(home.ok(["get", "home:k"]), "two");
+    home.fails(["restore", "home:never"], 20, "never");
 }

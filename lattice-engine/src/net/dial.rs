@@ -66,7 +66,10 @@ async fn dial(shared: &Shared, peer: &Peer) -> Result<Connection> {
     let connecting = shared.endpoint.connect(addr, ALPN);
     match tokio::time::timeout(ATTEMPT, connecting).await {
         Ok(Ok(conn)) => Ok(conn),
-        Ok(Err(e)) => Err(failed(super::endpoint::why(&e))),
+        Ok(Err(e)) => {
+            shared.told.hear_error(&peer.id, &e);
+            Err(failed(super::endpoint::why(&e)))
+        }
         Err(_) => Err(failed(format!("no answer within {} s", ATTEMPT.as_secs()))),
     }
 }

@@ -8,26 +8,38 @@ use iroh::endpoint::{AfterHandshakeOutcome, Connection, EndpointHooks};
 use parking_lot::RwLock;
 
 use super::{ALPN, JOIN_ALPN, code};
+use crate::access::Membership;
 use crate::id::NodeId;
 
 /// The active members other than this node. Cheap to clone; clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Gate(Arc<RwLock<BTreeSet<NodeId>>>);
+pub(super) struct Gate(Arc<RwLock<Who>>);
+
+#[derive(Debug, Default)]
+struct Who {
+    members: BTreeSet<NodeId>,
+    /// Tells who was one.
+    membership: Option<Arc<Membership>>,
+}
 
 impl Gate {
     pub fn admits(&self, node: &NodeId) -> bool {
-        self.0.read().contains(node)
+        self.0.read().members.contains(node)
+    }
+
+    fn has_revoked(&self, node: &NodeId) -> bool {
+        self.0.read().membership.as_ref().is_some_and(|m| m.has_revoked(node))
     }
 
     pub fn members(&self) -> BTreeSet<NodeId> {
-        self.0.read().clone()
+        self.0.read().members.clone()
     }
 
     /// Replaces them. Gives those who were members and are no longer.
-    pub fn set(&self, members: BTreeSet<NodeId>) -> Vec<NodeId> {
+    pub fn set(&self, members: BTreeSet<NodeId>, membership: Arc<Membership>) -> Vec<NodeId> {
         let mut now = self.0.write();
-        let gone = now.difference(&members).copied().collect();
-        *now = members;
+        let gone = now.members.difference(&members).copied().collect();
+        *now = Who { members, membership: Some(membership) };
         gone
     }
 }
@@ -46,7 +58,11 @@ impl EndpointHooks for Hooks {
         if may {
             return AfterHandshakeOutcome::Accept;
         }
-        tracing::info!(peer = %peer.short(), "refused: not a member");
-        AfterHandshakeOutcome::Reject { error_code: code::NOT_A_MEMBER, reason: b"not a member".to_vec() }
+        let (error_code, reason) = match self.0.has_revoked(&peer) {
+            true => (code::REVOKED, "revoked"),
+            false => (code::NOT_A_MEMBER, "not a member"),
+        };
+        tracing::info!(peer = %peer.short(), "refused: {reason}");
+        AfterHandshakeOutcome::Reject { error_code, reason: reason.into() }
     }
 }

@@ -18,7 +18,7 @@ use super::book::{Address, Book};
 use super::config::Config;
 use super::error::{NetError, Result};
 use super::gate::Gate;
-use super::{JOIN_ALPN, Shared, code, endpoint, files, frame, genesis, link, members};
+use super::{DIR, JOIN_ALPN, Shared, code, endpoint, files, frame, genesis, link, members};
 use crate::access::{Proof, Ticket};
 use crate::entry::Entry;
 use crate::id::{NodeId, StoreId};
@@ -32,8 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long the inviter may take to write the new member down.
 const ANSWER: Duration = Duration::from_secs(20);
-/// And the joiner with closing, once it has been answered.
-const GOODBYE: Duration = Duration::from_secs(2);
+/// And the joiner with closing, once it has been answered. A busy machine is slow to read; closing takes away what it hasn't.
+const GOODBYE: Duration = Duration::from_secs(10);
 const MAX_REQUEST: usize = 1024;
 /// A genesis and 64 peers' addresses.
 const MAX_ANSWER: usize = 256 << 10;
@@ -53,7 +53,7 @@ pub struct Joined {
 pub async fn join(dir: &Path, ticket: &Ticket, config: &Config) -> Result<Joined> {
     let place = dir.to_owned();
     let identity = blocking(move || Node::prepare_to_join(&place)).await??;
-    let net = dir.join("net");
+    let net = dir.join(DIR);
     let bound = endpoint::bind(&net, &identity, config, Gate::default()).await?;
     let asked = ask(&bound.endpoint, ticket, identity.node_id(), config).await;
     bound.endpoint.close().await;
@@ -111,17 +111,29 @@ async fn ask(
         Address::Relay(url) => TransportAddr::Relay(url),
     });
     let addr = EndpointAddr::from_parts(id, addrs);
-    let conn = reach(endpoint, &addr, ticket.inviter).await?;
     let request = v1::JoinRequest {
         version: link::VERSION,
         root_store: Bytes::copy_from_slice(ticket.root().as_bytes()),
         proof: Bytes::copy_from_slice(&ticket.secret.prove(&ticket.root(), &me, &ticket.inviter).to_bytes()),
         name: config.name.clone(),
     };
-    let answered = tokio::time::timeout(ANSWER, question(&conn, &request)).await;
-    conn.close(code::DONE, b"thank you");
     let no_answer = || NetError::NoAnswer { peer: ticket.inviter, seconds: ANSWER.as_secs() };
-    match answered.map_err(|_| no_answer())??.kind {
+    let began = Instant::now();
+    let answer = loop {
+        let conn = reach(endpoint, &addr, ticket.inviter).await?;
+        let answered = tokio::time::timeout(ANSWER, question(&conn, &request)).await;
+        let lost = conn.close_reason().is_some();
+        conn.close(code::DONE, b"thank you");
+        match answered.map_err(|_| no_answer())? {
+            // A lost answer is given again, and that uses nothing up: the inviter may have admitted us already.
+            Err(e) if lost && began.elapsed() < PATIENCE => {
+                tracing::debug!("{e}; it is asked again");
+                tokio::time::sleep(PAUSE).await;
+            }
+            answered => break answered?,
+        }
+    };
+    match answer.kind {
         Some(Answer::Admitted(admitted)) => Ok(admitted),
         Some(Answer::Refused(refused)) => {
             let why: String = refused.why.chars().filter(|c| !c.is_control()).take(300).collect();
@@ -213,4 +225,62 @@ fn admit(shared: &Arc<Shared>, joiner: NodeId, request: &v1::JoinRequest) -> Res
     shared.node.admit(joiner, &proof, &request.name)?;
     members::refresh(shared);
     Ok(root.genesis_entry()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use iroh::Watcher;
+
+    use super::*;
+    use crate::access::Secret;
+    use crate::id::EntryId;
+    use crate::identity::Identity;
+
+    /// Reads a joiner's request.
+    async fn asked(inviter: &iroh::Endpoint) -> (Connection, iroh::endpoint::SendStream) {
+        let incoming = inviter.accept().await.expect("a connection");
+        let conn = incoming.await.expect("a handshake");
+        let (send, mut recv) = conn.accept_bi().await.expect("a stream");
+        let _: v1::JoinRequest = frame::read(&mut recv, MAX_REQUEST).await.expect("a request");
+        (conn, send)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_answer_that_was_lost_is_asked_for_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = Config::loopback();
+        let [inviter, joiner] = [1, 2].map(|seed| Identity::from_seed([seed; 32]));
+        let bind = async |name: &str, who: &Identity| {
+            endpoint::bind(&dir.path().join(name), who, &config, Gate::default())
+                .await
+                .expect("bound")
+                .endpoint
+        };
+        let (there, here) = (bind("there", &inviter).await, bind("here", &joiner).await);
+        let ticket = Ticket {
+            genesis: EntryId([3; 32]),
+            secret: Secret::new([4; 32]),
+            expires_ms: u64::MAX,
+            inviter: inviter.node_id(),
+            addresses: there.watch_addr().get().addrs.iter().filter_map(Address::of).map(text).collect(),
+        };
+        let serve = async {
+            let (conn, _) = asked(&there).await;
+            conn.close(code::CLOSED, b"it stops");
+            let (conn, mut send) = asked(&there).await;
+            let refused = v1::JoinRefused { why: "the second time".into() };
+            frame::write(&mut send, &v1::JoinAnswer { kind: Some(Answer::Refused(refused)) })
+                .await
+                .expect("said");
+            send.finish().expect("said");
+            conn.closed().await;
+        };
+        let (answer, ()) = tokio::join!(ask(&here, &ticket, joiner.node_id(), &config), serve);
+        let why = answer.expect_err("refused").to_string();
+        assert!(why.contains("the second time"), "{why}");
+    }
+
+    fn text(address: Address) -> Bytes {
+        address.to_string().into()
+    }
 }

@@ -48,9 +48,9 @@ pub(super) fn refresh(shared: &Arc<Shared>) {
         members.extend(join::introducers(&shared.dir));
         members.remove(&shared.me);
     }
-    for gone in shared.gate.set(members.clone()) {
+    for gone in shared.gate.set(members.clone(), membership.clone()) {
         tracing::info!(peer = %gone.short(), "no longer a member: it is cut off");
-        shared.peers.remove(&gone);
+        shared.peers.remove(&gone, membership.has_revoked(&gone));
         shared.book.forget(&gone);
     }
     for id in members {

@@ -9,6 +9,7 @@
 //! - [`publish`] makes commits durable and tells sessions of them.
 //! - [`members`] follows who the members are, [`stores`] which stores there are, [`genesis`] fetches the beginnings of new
 //!   ones, [`content`] the bytes of large files; [`asked`] is what stores ask of all this.
+//! - [`revoked`]: what this node hears when it was revoked itself.
 //! - [`mod@join`] admits a node that shows a ticket.
 //!
 //! It refuses strangers, peers of another mesh, and frames over their limits. A peer that misbehaves or vanishes costs
@@ -34,6 +35,7 @@ mod members;
 mod peer;
 mod peers;
 mod publish;
+mod revoked;
 mod shared;
 mod status;
 mod stores;
@@ -49,6 +51,7 @@ use crate::node::Node;
 pub use config::{Config, Relay};
 pub use error::{NetError, Result};
 pub use join::{Joined, join};
+pub use revoked::revoked_by;
 pub use status::{PeerState, PeerStatus, StoreSync};
 
 use shared::Shared;
@@ -57,6 +60,9 @@ use shared::Shared;
 pub const ALPN: &[u8] = b"lattice/1";
 /// What a node speaks that wants to become one.
 pub const JOIN_ALPN: &[u8] = b"lattice-join/1";
+
+/// In the data directory: what the network keeps for itself.
+const DIR: &str = "net";
 
 /// Why a connection was closed, as the other side sees it.
 mod code {
@@ -69,6 +75,7 @@ mod code {
     pub const PROTOCOL: VarInt = VarInt::from_u32(4);
     pub const OTHER_MESH: VarInt = VarInt::from_u32(5);
     pub const DONE: VarInt = VarInt::from_u32(6);
+    pub const REVOKED: VarInt = VarInt::from_u32(7);
 }
 
 /// How long peers may take with what was written last before a stop.

@@ -18,6 +18,7 @@ pub(super) async fn run(shared: Arc<Shared>, conn: Connection, dialled: bool) ->
     let greeted = match link::greet(&shared, conn.clone(), dialled).await {
         Ok(greeted) => greeted,
         Err(e) => {
+            shared.told.hear(&conn);
             let code =
                 if matches!(e, NetError::OtherMesh { .. }) { code::OTHER_MESH } else { code::PROTOCOL };
             conn.close(code, e.to_string().as_bytes());
@@ -33,12 +34,14 @@ pub(super) async fn run(shared: Arc<Shared>, conn: Connection, dialled: bool) ->
         return NetError::lost(link.peer, "both sides had dialled; the other connection stays");
     }
     shared.reached(&link);
+    shared.told.forget(&link.peer);
     shared.count_link(true);
     tracing::info!(peer = %link.peer.short(), dialled, "connected");
     let tasks = TaskTracker::new();
     guard(&tasks, &link, streams(shared.clone(), link.clone(), tasks.clone()));
     guard(&tasks, &link, exchange::keep_open(shared.clone(), link.clone()));
     let ended = greeted.run(&shared).await;
+    shared.told.hear(&link.conn);
     link.close(code::CLOSED, &ended.to_string());
     peer.record.lock().seen_ms = Some(shared.now_ms());
     shared.count_link(false);

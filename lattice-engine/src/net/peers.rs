@@ -72,14 +72,16 @@ impl Peers {
         (peer, true)
     }
 
-    /// Cuts a peer off: its connection closes now.
-    pub fn remove(&self, id: &NodeId) {
+    /// Cuts a peer off: its connection closes now, with the reason.
+    pub fn remove(&self, id: &NodeId, revoked: bool) {
         let removed = self.0.lock().remove(id);
         if let Some(peer) = removed {
-            peer.stop.cancel();
+            // First, or the tasks that end with it close it without the reason.
             if let Some(link) = peer.link() {
-                link.close(code::NOT_A_MEMBER, "no longer a member");
+                let code = if revoked { code::REVOKED } else { code::NOT_A_MEMBER };
+                link.close(code, "no longer a member");
             }
+            peer.stop.cancel();
         }
     }
 

@@ -22,8 +22,9 @@ use super::error::{NetError, Result};
 use super::gate::Gate;
 use super::link::Link;
 use super::peers::Peers;
+use super::revoked::Told;
 use super::stores::{self, Stores};
-use super::{accept, members, wake};
+use super::{DIR, accept, members, wake};
 use crate::id::{NodeId, StoreId};
 use crate::identity::random_bytes;
 use crate::node::Node;
@@ -44,6 +45,7 @@ pub(super) struct Shared {
     pub book: Book,
     pub gate: Gate,
     pub peers: Peers,
+    pub told: Told,
     pub stores: Stores,
     /// Of this process: peers tell by it that older connections are dead.
     pub instance: u64,
@@ -61,9 +63,10 @@ pub(super) struct Shared {
 
 impl Shared {
     pub async fn bind(node: Node, config: Config) -> Result<Arc<Self>> {
-        let dir = node.data_dir().join("net");
+        let dir = node.data_dir().join(DIR);
         let gate = Gate::default();
         let bound = endpoint::bind(&dir, node.identity(), &config, gate.clone()).await?;
+        let told = Told::load(&dir);
         let stop = CancellationToken::new();
         let instance = random_bytes::<8>().map_err(|e| NetError::Join(e.to_string()))?;
         Ok(Arc::new(Self {
@@ -76,6 +79,7 @@ impl Shared {
             dir,
             gate,
             peers: Peers::default(),
+            told,
             instance: u64::from_le_bytes(instance),
             stop,
             started: Instant::now(),

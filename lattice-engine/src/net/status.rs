@@ -1,6 +1,6 @@
 //! What is told of the network: peers, how far each is behind, who holds what durably; and waiting for that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ pub enum PeerState {
     Connected,
     /// It is being dialled, or will be shortly.
     Away,
+    /// It says that this node was revoked.
+    Refuses,
 }
 
 /// One other member, seen from this node.
@@ -67,7 +69,11 @@ impl Net {
         let stores = self.0.stores.all();
         Ok(PeerStatus {
             id: *id,
-            state: if link.is_some() { PeerState::Connected } else { PeerState::Away },
+            state: match link {
+                Some(_) => PeerState::Connected,
+                None if self.0.told.by().contains(id) => PeerState::Refuses,
+                None => PeerState::Away,
+            },
             calls_itself: link.as_ref().map(|l| l.name.clone()),
             connected: link.as_ref().map(|l| l.since.elapsed()),
             rtt: link.as_ref().and_then(|l| l.rtt()),
@@ -80,6 +86,11 @@ impl Net {
             last_error: record.last_error.filter(|_| link.is_none()),
             stores: stores.values().filter_map(|local| local.with(id)).collect(),
         })
+    }
+
+    /// Members that have told this node that it was revoked.
+    pub fn revoked_by(&self) -> BTreeSet<NodeId> {
+        self.0.told.by()
     }
 
     /// How many peers are connected.

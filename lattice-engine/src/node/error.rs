@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::id::StoreId;
+use crate::id::{NodeId, StoreId};
 use crate::identity::KeyFileError;
 use crate::store::StoreError;
 
@@ -28,6 +28,8 @@ pub enum NodeError {
     BadName { name: String, why: &'static str },
     #[error("{name:?} can't be a node's name: {why}")]
     BadNodeName { name: String, why: &'static str },
+    #[error("another member, {by}, is called {name:?} already: choose another name")]
+    NodeNameTaken { name: String, by: NodeId },
     #[error("store {id} can't be opened: {why}")]
     Broken { id: StoreId, why: String },
     #[error(transparent)]

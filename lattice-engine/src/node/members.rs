@@ -70,7 +70,7 @@ impl Node {
             changes.push(put(key(&format!("nodes/{id}/added"))?, &access::act::added_value(invite))?);
         }
         if let Some(name) = clean_name(name) {
-            changes.push(put(key(&format!("nodes/{id}/name"))?, &name)?);
+            changes.push(put(key(&format!("nodes/{id}/name"))?, &self.free_name(id, name)?)?);
         }
         self.act(changes)
     }
@@ -81,7 +81,33 @@ impl Node {
         let name = clean_name(name).ok_or_else(|| {
             NodeError::Refused(format!("{name:?} can't be a name: nothing of it can be shown"))
         })?;
+        let _one_by_one = self.0.naming.lock();
+        if let Some(other) = self.named(&name)?.filter(|other| *other != id) {
+            return Err(NodeError::NodeNameTaken { name, by: other });
+        }
         self.act(vec![put(key(&format!("nodes/{id}/name"))?, &name)?])
+    }
+
+    /// The member of this name.
+    fn named(&self, name: &str) -> Result<Option<NodeId>> {
+        let members = self.members()?;
+        Ok(members.iter().find(|m| m.is_active() && m.name.as_deref() == Some(name)).map(|m| m.id))
+    }
+
+    /// The name, or the first of "name-2", "name-3" that no other member has: two laptops that are both called after their
+    /// maker must still be told apart.
+    fn free_name(&self, id: NodeId, name: String) -> Result<String> {
+        let members = self.members()?;
+        let others = members.iter().filter(|m| m.is_active() && m.id != id);
+        let taken: BTreeSet<&str> = others.filter_map(|m| m.name.as_deref()).collect();
+        let mut free = name.clone();
+        for n in 2.. {
+            if !taken.contains(free.as_str()) {
+                break;
+            }
+            free = format!("{name}-{n}");
+        }
+        Ok(free)
     }
 
     /// Ends a membership, for good. What the node has written and is here counts; what comes later doesn't, on any replica.

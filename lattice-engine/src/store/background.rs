@@ -157,3 +157,32 @@ impl From<crate::content::ContentError> for StoreError {
         Self::Content(e)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::disk::RealDisk;
+    use crate::identity::Identity;
+    use crate::store::{Authority, OpenOptions, create};
+
+    /// redb's file is locked for as long as the thread holds the store: who opens it next would be refused.
+    #[test]
+    fn nothing_holds_a_store_any_more_when_close_has_returned() {
+        let home = tempfile::tempdir().expect("a directory");
+        let options = OpenOptions {
+            disk: Arc::new(RealDisk),
+            identity: Arc::new(Identity::from_seed([1; 32])),
+            clock: Arc::new(SystemClock),
+            background: true,
+            authority: Authority::Itself,
+        };
+        for round in 0..20 {
+            let handle = create(home.path(), &options).expect("a store");
+            // A frozen one has nothing to save: its close takes less time than the thread to wake up.
+            handle.store.freeze("for the test");
+            handle.close().expect("closed");
+            assert_eq!(Arc::strong_count(&handle.store), 1, "round {round}");
+        }
+    }
+}

@@ -19,6 +19,9 @@ pub enum Cites {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
     Anything,
+    /// Nothing: the file was opened before, so what became of its name meanwhile doesn't take away what was written. A
+    /// directory that others made there, or a file above, stays beside it, as a conflict. For puts.
+    Beside,
     /// Nothing live and nothing below: else `Exists`.
     Absent,
     /// Live, or something below: else `NotFound`.
@@ -41,8 +44,8 @@ pub enum RenameHow {
 /// [`Change::Attr`] beside another change. [`Change::CiteAll`] names none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Beyond `expect`: `NotADirectory` when the parent is a live file, `IsADirectory` when something other than a
-    /// directory would hide what stands below the key.
+    /// Beyond `expect`, unless that is [`Expect::Beside`]: `NotADirectory` when the parent is a live file, `IsADirectory`
+    /// when something other than a directory would hide what stands below the key.
     Put {
         key: Key,
         node: Node,

@@ -87,7 +87,7 @@ impl Handle {
             key: intent.key.clone(),
             node,
             cites: intent.cites.clone(),
-            expect: Expect::Anything,
+            expect: Expect::Beside,
         }])?;
         drop(pin);
         self.finish(intent)?;

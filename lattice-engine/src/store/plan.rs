@@ -56,10 +56,12 @@ impl Plan {
             Change::Put { key, node, cites, expect } => {
                 let record = self.record(view, &key)?;
                 check(&key, &record, &expect)?;
-                if !matches!(node.value, Value::Dir) && record.below.children > 0 {
-                    return Err(StoreError::IsADirectory(key));
+                if expect != Expect::Beside {
+                    if !matches!(node.value, Value::Dir) && record.below.children > 0 {
+                        return Err(StoreError::IsADirectory(key));
+                    }
+                    self.check_parent(view, &key)?;
                 }
-                self.check_parent(view, &key)?;
                 let parents = cited(view, &key, &record, cites)?;
                 self.put(key, node, !record.exists(), parents);
             }

@@ -18,12 +18,9 @@ pub use request::{Request, Response};
 
 use crate::http::problem::blocking;
 use crate::http::{App, router};
-use crate::paths::Paths;
+use crate::paths::{Paths, own_dir};
+use crate::patience::{POLL, Patience};
 use crate::socket;
-
-/// How long a command waits for another one, without a daemon, to let go of the data directory.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-const LOCK_POLL: Duration = Duration::from_millis(25);
 
 /// A way to the router.
 #[derive(Debug)]
@@ -41,19 +38,23 @@ enum Transport {
 impl Client {
     /// The daemon, if one runs.
     pub async fn daemon(paths: &Paths, timeout: Option<Duration>) -> Result<Option<Self>> {
-        let socket = paths.socket.clone();
-        match socket::connect(&socket).await {
-            Ok(_) => Ok(Some(Self { transport: Transport::Socket(socket), timeout })),
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-                Ok(None)
+        for (n, socket) in paths.sockets().into_iter().enumerate() {
+            // Where others may write it could be anybody's.
+            if n > 0 && socket.parent().is_none_or(|dir| own_dir(dir).is_err()) {
+                continue;
             }
-            Err(source) => Err(ClientError::Unreachable { socket, source }),
+            match socket::connect(&socket).await {
+                Ok(_) => return Ok(Some(Self { transport: Transport::Socket(socket), timeout })),
+                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
+                Err(source) => return Err(ClientError::Unreachable { socket, source }),
+            }
         }
+        Ok(None)
     }
 
     /// The daemon, or the data directory itself. Another command that has it open is waited for.
     pub async fn open(paths: &Paths, timeout: Option<Duration>) -> Result<Self> {
-        let started = Instant::now();
+        let mut patience = Patience::new(Instant::now());
         loop {
             if let Some(client) = Self::daemon(paths, timeout).await? {
                 return Ok(client);
@@ -63,8 +64,8 @@ impl Client {
                     let router = router(App::in_process(node.clone()));
                     return Ok(Self { transport: Transport::InProcess { router, node }, timeout: None });
                 }
-                Err(NodeError::Locked { .. }) if started.elapsed() < LOCK_PATIENCE => {
-                    tokio::time::sleep(LOCK_POLL).await;
+                Err(NodeError::Locked { pid, .. }) if patience.goes_on(pid, Instant::now()) => {
+                    tokio::time::sleep(POLL).await;
                 }
                 Err(e) => return Err(e.into()),
             }

@@ -30,7 +30,7 @@ struct StoreConflicts {
 pub async fn run(ctx: &Context, args: ConflictsArgs) -> Result<()> {
     let client = ctx.client().await?;
     let targets = match &args.target {
-        Some(target) => vec![Target::any(target)?],
+        Some(target) => vec![Target::listed(target)?.0],
         None => {
             let list: StoreList = client.get("/stores").send().await?.json().await?;
             let open = list.stores.into_iter().filter(|s| s.broken.is_none());
@@ -57,6 +57,9 @@ pub async fn run(ctx: &Context, args: ConflictsArgs) -> Result<()> {
 
 fn print(ctx: &Context, store: &str, c: &ConflictDoc) -> Result<()> {
     ctx.out.line(ctx.out.paint(Paint::Bold, &format!("{store}:{}", safe(&c.key.key))))?;
+    if c.directory {
+        ctx.out.line("    dir       what stands below it  shown")?;
+    }
     c.heads.iter().try_for_each(|h| {
         let size = if h.kind == "file" { bytes(h.size) } else { h.kind.clone() };
         let shown = if h.winner { "  shown" } else { "" };

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 use clap::Args;
+use serde::Serialize;
 use similar::TextDiff;
 
 use super::context::Context;
@@ -12,6 +13,7 @@ use super::error::{Error, Result};
 use super::output::{bytes, short};
 use super::target::Target;
 use crate::client::Client;
+use crate::http::key_text::KeyText;
 use crate::http::model::{History, VersionDoc};
 
 /// Texts up to this size are compared line by line.
@@ -33,6 +35,21 @@ pub struct DiffArgs {
     context: usize,
 }
 
+/// What `--json` prints: `key`, and `key_base64` where that isn't UTF-8; `from` and `to` are the entries' ids, null where the
+/// key wasn't there yet; `diff` is null where the bytes are equal or no text.
+#[derive(Debug, Serialize)]
+struct DiffDoc<'a> {
+    #[serde(flatten)]
+    key: &'a KeyText,
+    from: Option<String>,
+    to: Option<String>,
+    equal: bool,
+    binary: bool,
+    from_size: u64,
+    to_size: u64,
+    diff: Option<String>,
+}
+
 pub async fn run(ctx: &Context, args: DiffArgs) -> Result<()> {
     let target = Target::key(&args.key)?;
     let client = ctx.client().await?;
@@ -43,11 +60,16 @@ pub async fn run(ctx: &Context, args: DiffArgs) -> Result<()> {
     let equal = old.bytes == new.bytes && old.too_large == new.too_large && !old.too_large;
     let text = (!equal).then(|| old.text().zip(new.text())).flatten();
     if ctx.out.json {
-        return ctx.out.doc(&serde_json::json!({
-            "key": history.key, "from": old.id, "to": new.id, "equal": equal, "binary": !equal && text.is_none(),
-            "from_size": old.size, "to_size": new.size,
-            "diff": text.map(|(a, b)| unified(a, b, &old.name, &new.name, args.context)),
-        }));
+        return ctx.out.doc(&DiffDoc {
+            key: &history.key,
+            equal,
+            binary: !equal && text.is_none(),
+            from_size: old.size,
+            to_size: new.size,
+            diff: text.map(|(a, b)| unified(a, b, &old.name, &new.name, args.context)),
+            from: old.id,
+            to: new.id,
+        });
     }
     match (equal, text) {
         (true, _) => {

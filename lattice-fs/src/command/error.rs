@@ -50,6 +50,9 @@ pub enum Error {
     TimedOut(String),
     #[error("{0}")]
     NotAuthorised(String),
+    /// A line of a script failed, and has said why.
+    #[error("line {line} failed: what comes after it was not run")]
+    Stopped { line: u64, code: u8 },
     /// What the daemon's start failed with, as it said itself.
     #[error("{message}")]
     Daemon { message: String, code: u8 },
@@ -72,7 +75,7 @@ impl Error {
             Self::Conflicts(_) => exit::CONFLICTS,
             Self::TimedOut(_) => exit::TIMED_OUT,
             Self::NotAuthorised(_) => exit::NOT_AUTHORISED,
-            Self::Daemon { code, .. } => *code,
+            Self::Daemon { code, .. } | Self::Stopped { code, .. } => *code,
             Self::Mount(MountError::NotOurs(_)) => exit::NOT_FOUND,
             Self::Paths(_) | Self::Mount(_) | Self::File { .. } | Self::Output(_) | Self::Failed(_) => {
                 exit::ERROR
@@ -87,6 +90,9 @@ impl Error {
             other => match other.exit_code() {
                 exit::USAGE => "usage",
                 exit::PARTLY => "partly-done",
+                exit::NOT_INITIALISED => "not-initialised",
+                exit::LOCKED => "locked",
+                exit::PRECONDITION => "precondition-failed",
                 exit::NOT_FOUND => "not-found",
                 exit::CONFLICTS => "conflicts",
                 exit::UNREACHABLE => "unreachable",
@@ -112,6 +118,7 @@ fn client_exit_code(e: &ClientError) -> u8 {
 
 pub fn problem_exit_code(p: &Problem) -> u8 {
     match p.code {
+        Code::BadKey | Code::BadName | Code::BadCursor | Code::BadVersion => exit::USAGE,
         Code::NotInitialised => exit::NOT_INITIALISED,
         Code::Locked => exit::LOCKED,
         Code::NotAuthorised => exit::NOT_AUTHORISED,
@@ -144,6 +151,7 @@ mod tests {
     #[test]
     fn exit_codes_are_the_documented_ones() {
         let of = |code| Error::from(Problem::new(code, "")).exit_code();
+        assert_eq!(of(Code::BadKey), 2);
         assert_eq!(of(Code::NotInitialised), 10);
         assert_eq!(of(Code::Locked), 11);
         assert_eq!(of(Code::NotAuthorised), 12);

@@ -4,19 +4,19 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use lattice_engine::access::{Ticket, TicketError};
+use lattice_engine::access::{Ticket, TicketError, clean_name};
 use lattice_engine::net::{self, NetError};
 use lattice_engine::node::NodeError;
 use serde::Serialize;
 use tokio::io::AsyncReadExt;
 
 use super::context::Context;
-use super::error::{Error, Result, problem_exit_code};
+use super::error::{Error, Result, exit, problem_exit_code};
 use super::net_args::NetArgs;
 use super::output::{safe, short};
 use super::{progress, serve};
 use crate::client::Client;
-use crate::http::model::{StoreDoc, StoreList};
+use crate::http::model::{StatusDoc, StoreDoc, StoreList};
 use crate::http::net_model::{PeerDoc, PeerList};
 use crate::http::problem::Problem;
 use crate::paths::make_private_dir;
@@ -32,6 +32,9 @@ const MAX_INPUT: u64 = 64 << 10;
 pub struct JoinArgs {
     /// The ticket, or `-` to read it from standard input, where other users of this machine can't see it.
     ticket: String,
+    /// What this node is to be called; the machine's name without it. One that is taken gets a number.
+    #[arg(long)]
+    name: Option<String>,
     #[command(flatten)]
     net: NetArgs,
 }
@@ -50,16 +53,15 @@ pub async fn run(ctx: &Context, args: JoinArgs) -> Result<()> {
         text => text.to_owned(),
     };
     let ticket = Ticket::parse_at(&text, now_ms()).map_err(bad_ticket)?;
-    let Some(config) = args.net.config() else {
+    let Some(mut config) = args.net.config(&ctx.config.network) else {
         return Err(Error::Usage("a node can't join with --offline".into()));
     };
-    if ctx.daemon().await?.is_some() {
-        return Err(Error::Failed(
-            "a daemon runs here already, with a data directory of its own: join with another one (--home DIR), or stop it \
-             with `lattice serve --stop` if it holds nothing"
-                .into(),
-        ));
+    if let Some(name) = args.name {
+        config.name = clean_name(&name).filter(|clean| *clean == name).ok_or_else(|| {
+            Error::Usage(format!("{name:?} can't be a node's name: it is empty, too long or can't be shown"))
+        })?;
     }
+    may_join(ctx, &ticket).await?;
     ctx.release().await?;
     let data = ctx.paths.data.clone();
     if let Some(parent) = data.parent().filter(|p| !p.exists()) {
@@ -90,6 +92,38 @@ pub async fn run(ctx: &Context, args: JoinArgs) -> Result<()> {
     }
     ctx.out.note("Next: lattice mount DIR");
     Ok(())
+}
+
+/// Whether this data directory can become the member of a mesh. One that has stores of its own is refused by the engine.
+async fn may_join(ctx: &Context, ticket: &Ticket) -> Result<()> {
+    let client = match ctx.client().await {
+        Ok(client) => client,
+        Err(e) if e.exit_code() == exit::NOT_INITIALISED => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    let status: StatusDoc = client.get("/status").send().await?.json().await?;
+    let others = status.peers.iter().filter(|p| !matches!(p.state.as_str(), "this" | "revoked")).count();
+    let another = "use another data directory (lattice --home DIR join TICKET)";
+    let why = if let Some(revoked) = status.revoked {
+        revoked
+    } else if status.root_store == ticket.root().to_string() {
+        format!(
+            "this node is a member of that mesh already, with {others} others: `lattice peer list` shows them"
+        )
+    } else if others > 0 {
+        format!(
+            "this node is a member of a mesh already, with {others} others (`lattice peer list`), and a node is of one \
+             mesh. To join another, {another}"
+        )
+    } else if client.is_daemon() {
+        format!(
+            "a daemon runs here already, with a data directory of its own: {another}, or stop it with `lattice serve \
+             --stop` if it holds nothing"
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::Failed(why))
 }
 
 async fn stdin() -> Result<String> {

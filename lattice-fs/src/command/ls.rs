@@ -28,13 +28,14 @@ pub struct LsArgs {
 }
 
 pub async fn run(ctx: &Context, args: LsArgs) -> Result<()> {
-    let target = Target::any(&args.target)?;
+    let (target, as_dir) = Target::listed(&args.target)?;
     let client = ctx.client().await?;
     if target.key.is_empty() {
         return below(ctx, &client, &target, &args).await;
     }
     match exact(&client, &target).await? {
         Some(doc) if doc.kind == "dir" => below(ctx, &client, &target, &args).await,
+        Some(_) if as_dir => Err(Error::Failed(format!("{} is not a directory", target.name()))),
         Some(doc) => print(ctx, &[doc], 0, args.long),
         None => Err(Error::NotFound(format!("{}: no such key", target.name()))),
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::error::{Error, Result, exit, problem_exit_code};
@@ -14,7 +15,7 @@ use super::output::Table;
 use super::target::{Target, absolute_dir};
 use crate::client::Client;
 use crate::config::Config;
-use crate::daemon::{self, DaemonError, Ready, Report};
+use crate::daemon::{self, DaemonError, Ready, Report, signals};
 use crate::fuse::clear_dead_mount;
 use crate::http::encode;
 use crate::http::model::{MountDoc, MountList, MountRequest};
@@ -23,6 +24,8 @@ use crate::mounts::{MountError, kernel_mounts};
 /// How long a daemon that is about to end is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
+/// How soon a foreground command notices that the mount it stays for has ended.
+const ATTEND: Duration = Duration::from_millis(250);
 
 /// Mount all stores, or one, on a directory; without arguments list the mounts.
 #[derive(Debug, Args)]
@@ -30,7 +33,7 @@ pub struct MountArgs {
     /// The directory, after a store where only that one is to be mounted.
     #[arg(value_name = "[STORE] DIR", num_args = 0..=2)]
     what: Vec<OsString>,
-    /// Stay in the foreground; Ctrl-C flushes and unmounts.
+    /// Stay in the foreground until the mount ends, also where a daemon runs already; Ctrl-C flushes and unmounts.
     #[arg(short, long)]
     foreground: bool,
     /// No writing through this mount.
@@ -43,8 +46,15 @@ pub struct MountArgs {
     #[arg(long, conflicts_with = "allow_other")]
     no_allow_other: bool,
     /// Everything goes through the daemon, also where the kernel could read large files by itself.
-    #[arg(long)]
-    no_passthrough: bool,
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
+    no_passthrough: Option<bool>,
     #[command(flatten)]
     net: NetArgs,
     /// Say on stdout when it is ready (how the background process is started).
@@ -69,7 +79,7 @@ impl MountArgs {
             read_only,
             allow_other,
             no_allow_other: false,
-            no_passthrough,
+            no_passthrough: no_passthrough.then_some(true),
             net,
             report: false,
         }
@@ -93,7 +103,7 @@ impl MountArgs {
             read_only: self.read_only,
             allow_other: self.allow_other
                 || (!self.no_allow_other && config.mount.allow_other.unwrap_or(false)),
-            no_passthrough: self.no_passthrough,
+            no_passthrough: self.no_passthrough.unwrap_or(!config.mount.passthrough.unwrap_or(true)),
         }))
     }
 
@@ -103,7 +113,7 @@ impl MountArgs {
         let mut args: Vec<OsString> = ["mount", "--foreground", "--report"].map(OsString::from).into();
         args.extend(self.read_only.then(|| "--read-only".into()));
         args.push(if request.allow_other { "--allow-other" } else { "--no-allow-other" }.into());
-        args.extend(self.no_passthrough.then(|| "--no-passthrough".into()));
+        args.push(format!("--no-passthrough={}", request.no_passthrough).into());
         args.extend(self.net.flags());
         args.push("--".into());
         args.extend(request.store.clone().map(OsString::from));
@@ -126,14 +136,22 @@ pub async fn run(ctx: &Context, args: MountArgs) -> Result<()> {
     ctx.out.line(format!("{} on {}", mounted.source, mounted.dir))
 }
 
-/// Through the daemon that runs, or a new one; `None` where this process was it. One that is about to end is waited for.
+/// Through the daemon that runs, or a new one; `None` where this process stayed until the mount had ended. A daemon that is
+/// about to end is waited for.
 async fn mount(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Result<Option<MountDoc>> {
     let started = Instant::now();
     loop {
         let tried = match ctx.daemon().await? {
+            Some(daemon) if args.foreground => attend(&daemon, request).await.map(|()| None),
             Some(daemon) => add(&daemon, request).await.map(Some),
             None if args.foreground => {
-                let ran = daemon::run(&ctx.paths, Some(request), args.net.config(), Ready::Terminal).await;
+                let ran = daemon::run(
+                    &ctx.paths,
+                    Some(request),
+                    args.net.config(&ctx.config.network),
+                    Ready::Terminal,
+                )
+                .await;
                 return Ok(ran.map(|()| None)?);
             }
             None => return start(ctx, args, request).await.map(Some),
@@ -149,6 +167,36 @@ async fn mount(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Resul
 
 async fn add(daemon: &Client, request: &MountRequest) -> Result<MountDoc> {
     Ok(daemon.post("/mounts").json(request)?.patient().send().await?.json().await?)
+}
+
+/// In the foreground beside a daemon that runs: the mount is its, and this process stays for as long as that stands. A
+/// signal unmounts, as it would if this were the daemon.
+async fn attend(daemon: &Client, request: &MountRequest) -> Result<()> {
+    if std::env::var_os("NOTIFY_SOCKET").is_some() {
+        let message = "a daemon runs already, and a service manager can't watch that one: stop it first (`lattice serve --stop`)";
+        return Err(Error::Daemon { message: message.into(), code: exit::LOCKED });
+    }
+    let stop = CancellationToken::new();
+    signals::watch(stop.clone())?;
+    let mounted = add(daemon, request).await?;
+    Ready::Terminal.tell(&Report::Ready { mount: Some(mounted.clone()), pid: std::process::id() });
+    while stands(daemon, &mounted.dir).await {
+        tokio::select! {
+            () = stop.cancelled() => {
+                let dir = crate::http::key_text::decode(&request.dir);
+                let asked = daemon.delete("/mounts").query_bytes("dir", &dir).query("force", "true");
+                asked.patient().send().await?;
+            }
+            () = tokio::time::sleep(ATTEND) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Not so where the daemon has gone, and with it the mount.
+async fn stands(daemon: &Client, dir: &str) -> bool {
+    let Ok(answer) = daemon.get("/mounts").send().await else { return false };
+    answer.json::<MountList>().await.is_ok_and(|list| list.mounts.iter().any(|m| m.dir == dir))
 }
 
 /// Starts the daemon. One that another command has just started meanwhile takes the mount instead.
@@ -172,7 +220,7 @@ async fn start(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Resul
 /// As the background process: its parent is told how it went.
 async fn report(ctx: &Context, request: &MountRequest, net: &NetArgs) -> Result<()> {
     daemon::detach();
-    match daemon::run(&ctx.paths, Some(request), net.config(), Ready::Parent).await {
+    match daemon::run(&ctx.paths, Some(request), net.config(&ctx.config.network), Ready::Parent).await {
         Ok(()) => Ok(()),
         Err(e) => {
             let e = Error::from(e);

@@ -1,10 +1,12 @@
-//! How a daemon is to run its network, as flags and environment say. Flags go before the environment.
+//! How a daemon is to run its network: flags go before the environment, that before config.toml.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use clap::Args;
 use lattice_engine::net::{Config, Relay};
+
+use crate::config::{NetworkConfig, address};
 
 /// The network of the daemon that is started here; one that runs keeps the settings that it has.
 #[derive(Debug, Clone, Default, Args)]
@@ -16,54 +18,64 @@ pub struct NetArgs {
         env = "LATTICE_LISTEN",
         value_name = "ADDR[:PORT]",
         value_delimiter = ',',
+        value_parser = address,
         hide_env_values = true
     )]
-    listen: Vec<Listen>,
+    listen: Vec<SocketAddr>,
     /// Don't look for members on the local network, and don't be found.
-    #[arg(long, env = "LATTICE_NO_MDNS", value_parser = clap::builder::FalseyValueParser::new(), hide_env_values = true)]
-    no_mdns: bool,
+    #[arg(
+        long,
+        env = "LATTICE_NO_MDNS",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = clap::builder::FalseyValueParser::new(),
+        hide_env_values = true
+    )]
+    no_mdns: Option<bool>,
     /// Servers for nodes that can't reach each other: off, public, or one's own https:// address.
     #[arg(long, env = "LATTICE_RELAY", value_name = "off|public|URL", hide_env_values = true)]
     relay: Option<Relay>,
     /// Publish this node's addresses in the DNS, and look members up there.
-    #[arg(long, env = "LATTICE_DNS", value_parser = clap::builder::FalseyValueParser::new(), hide_env_values = true)]
-    dns: bool,
+    #[arg(
+        long,
+        env = "LATTICE_DNS",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = clap::builder::FalseyValueParser::new(),
+        hide_env_values = true
+    )]
+    dns: Option<bool>,
     /// No network at all.
-    #[arg(long, env = "LATTICE_OFFLINE", value_parser = clap::builder::FalseyValueParser::new(), hide_env_values = true)]
-    offline: bool,
-}
-
-/// An address with a port, or port 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Listen(SocketAddr);
-
-impl std::str::FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(at) = text.parse::<SocketAddr>() {
-            return Ok(Self(at));
-        }
-        let ip = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        ip.map(|ip| Self(SocketAddr::new(ip, 0))).map_err(|_| format!("{text:?} is no IP address"))
-    }
+    #[arg(
+        long,
+        env = "LATTICE_OFFLINE",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = clap::builder::FalseyValueParser::new(),
+        hide_env_values = true
+    )]
+    offline: Option<bool>,
 }
 
 impl NetArgs {
     /// `None`: no network.
-    pub fn config(&self) -> Option<Config> {
-        if self.offline {
+    pub fn config(&self, file: &NetworkConfig) -> Option<Config> {
+        if self.offline.or(file.offline).unwrap_or(false) {
             return None;
         }
         let base = Config::default();
+        let listen = Some(self.listen.clone()).filter(|listen| !listen.is_empty());
         Some(Config {
-            listen: match &self.listen[..] {
-                [] => base.listen,
-                listen => listen.iter().map(|l| l.0).collect(),
-            },
-            mdns: !self.no_mdns,
-            relay: self.relay.clone().unwrap_or_default(),
-            dns: self.dns,
+            listen: listen.or_else(|| file.listen.clone()).unwrap_or(base.listen),
+            mdns: self.no_mdns.map(|no| !no).or(file.mdns).unwrap_or(base.mdns),
+            relay: self.relay.clone().or_else(|| file.relay.clone()).unwrap_or(base.relay),
+            dns: self.dns.or(file.dns).unwrap_or(base.dns),
             name: base.name,
         })
     }
@@ -71,12 +83,12 @@ impl NetArgs {
     /// The flags that say the same to a background process; the environment it inherits.
     pub fn flags(&self) -> Vec<OsString> {
         let mut flags: Vec<OsString> = Vec::new();
-        for Listen(at) in &self.listen {
+        for at in &self.listen {
             flags.extend(["--listen".into(), at.to_string().into()]);
         }
-        flags.extend(self.no_mdns.then(|| "--no-mdns".into()));
-        flags.extend(self.dns.then(|| "--dns".into()));
-        flags.extend(self.offline.then(|| "--offline".into()));
+        for (flag, value) in [("--no-mdns", self.no_mdns), ("--dns", self.dns), ("--offline", self.offline)] {
+            flags.extend(value.map(|value| format!("{flag}={value}").into()));
+        }
         match &self.relay {
             None => {}
             Some(Relay::Off) => flags.extend(["--relay".into(), "off".into()]),
@@ -103,7 +115,8 @@ mod tests {
     fn flags_say_what_the_config_is_and_come_out_as_they_went_in() {
         let words = ["x", "--listen", "127.0.0.1", "--listen", "[::1]:9", "--no-mdns", "--relay", "public"];
         let net = Line::try_parse_from(words).expect("flags").net;
-        let config = net.config().expect("a network");
+        let none = NetworkConfig::default();
+        let config = net.config(&none).expect("a network");
         assert_eq!(
             config.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["127.0.0.1:0", "[::1]:9"]
@@ -111,7 +124,38 @@ mod tests {
         assert_eq!((config.mdns, config.relay), (false, Relay::Public));
         let words = std::iter::once("x".into()).chain(net.flags());
         let again = Line::try_parse_from(words).expect("the same flags").net;
-        assert_eq!(again.config(), net.config());
-        assert_eq!(Line::try_parse_from(["x", "--offline"]).expect("flags").net.config(), None);
+        assert_eq!(again.config(&none), net.config(&none));
+        assert_eq!(Line::try_parse_from(["x", "--offline"]).expect("flags").net.config(&none), None);
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
+        let file = NetworkConfig {
+            listen: Some(vec!["10.0.0.1:7".parse().expect("an address")]),
+            mdns: Some(false),
+            relay: Some(Relay::Public),
+            dns: Some(true),
+            offline: Some(true),
+        };
+        let of = |words: &[&str], file: &NetworkConfig| {
+            let net = Line::try_parse_from(std::iter::once(&"x").chain(words)).expect("flags").net;
+            // As the background process sees it.
+            let flags = std::iter::once("x".into()).chain(net.flags());
+            let there = Line::try_parse_from(flags).expect("the same flags").net.config(file);
+            assert_eq!(there, net.config(file));
+            there
+        };
+        assert_eq!(of(&[], &file), None);
+        let on = NetworkConfig { offline: None, ..file.clone() };
+        let said = of(&[], &on).expect("a network");
+        assert_eq!(
+            (&said.listen, said.mdns, &said.relay, said.dns),
+            (on.listen.as_ref().expect("one"), false, &Relay::Public, true)
+        );
+        let flags =
+            ["--offline=false", "--no-mdns=false", "--dns=false", "--relay", "off", "--listen", "::1"];
+        let said = of(&flags, &file).expect("a network");
+        assert_eq!((said.mdns, said.relay, said.dns), (true, Relay::Off, false));
+        assert_eq!(said.listen, ["[::1]:0".parse().expect("an address")]);
     }
 }

@@ -14,6 +14,14 @@ pub struct Output {
     colour: bool,
 }
 
+/// A document as a line of JSON Lines.
+#[derive(Debug, Serialize)]
+pub struct Line<'a, T> {
+    pub r#type: &'static str,
+    #[serde(flatten)]
+    pub doc: &'a T,
+}
+
 /// The few ways in which text stands out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paint {

@@ -76,7 +76,13 @@ async fn list(ctx: &Context) -> Result<()> {
     if ctx.out.json {
         return ctx.out.doc(&doc);
     }
-    ctx.out.table(&table(&doc.peers))
+    ctx.out.table(&table(&doc.peers))?;
+    tell_revoked(ctx, doc.revoked.as_deref())
+}
+
+/// A line that can't be overlooked.
+pub fn tell_revoked(ctx: &Context, revoked: Option<&str>) -> Result<()> {
+    revoked.map_or(Ok(()), |why| ctx.out.line(ctx.out.paint(Paint::Bad, &safe(why))))
 }
 
 /// A line per member.

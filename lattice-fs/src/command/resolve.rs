@@ -5,14 +5,17 @@ use std::path::PathBuf;
 
 use axum::http::header;
 use clap::Args;
+use lattice_engine::key::Key;
 
 use super::bundle::{open, upload};
 use super::context::Context;
-use super::error::Result;
+use super::error::{Error, Result};
 use super::output::short;
 use super::progress;
 use super::target::Target;
 use crate::http::model::{ConflictDoc, Resolve, Written};
+use crate::http::problem::Problem;
+use crate::view::resolve::ResolveError;
 
 /// Settle a conflict.
 #[derive(Debug, Args)]
@@ -26,7 +29,7 @@ pub struct ResolveArgs {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct How {
-    /// Keep this version: its id or a unique prefix, see `lattice conflicts`.
+    /// Keep this version: its id or a unique prefix, or `dir` for a directory beside a file, see `lattice conflicts`.
     #[arg(long, value_name = "ID")]
     pick: Option<String>,
     /// Replace all versions by this file's bytes (- is stdin).
@@ -44,6 +47,10 @@ pub async fn run(ctx: &Context, args: ResolveArgs) -> Result<()> {
         (None, with) => {
             // The tag of what was looked at: a version that arrives meanwhile is not overwritten unseen.
             let seen: ConflictDoc = client.get(target.route("conflicts")).send().await?.json().await?;
+            if seen.directory {
+                let key = Key::parse(&target.key).map_err(Problem::from)?;
+                return Err(Error::Failed(ResolveError::HasChildren(key).to_string()));
+            }
             let (source, size) = open(&with.unwrap_or_else(|| "-".into()))?;
             let body = upload(source, progress::bytes(size, "resolve"));
             let request = client.put(target.route("keys")).header(header::IF_MATCH, &seen.etag).body(body);

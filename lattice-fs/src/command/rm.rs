@@ -9,7 +9,9 @@ use super::context::Context;
 use super::error::{Error, Result};
 use super::put::quoted;
 use super::target::Target;
+use crate::client::ClientError;
 use crate::http::model::Written;
+use crate::http::problem::{Code, Problem};
 
 /// Remove keys. Their history stays until `lattice gc` is told otherwise.
 #[derive(Debug, Args)]
@@ -56,7 +58,7 @@ pub async fn run(ctx: &Context, args: RmArgs) -> Result<()> {
 }
 
 async fn one(ctx: &Context, key: &OsString, args: &RmArgs) -> Result<Written> {
-    let target = Target::key(key)?;
+    let target = if args.recursive { Target::listed(key)?.0.with_key(key)? } else { Target::key(key)? };
     let client = ctx.client().await?;
     let mut request = client.delete(target.route("keys"));
     if args.recursive {
@@ -65,5 +67,13 @@ async fn one(ctx: &Context, key: &OsString, args: &RmArgs) -> Result<Written> {
     if let Some(tag) = &args.if_match {
         request = request.header(header::IF_MATCH, &quoted(tag));
     }
-    Ok(request.send().await?.json().await?)
+    match request.send().await {
+        // What to do about it is not what the API would say.
+        Err(ClientError::Problem(p)) if p.code == Code::IsADirectory => {
+            let detail =
+                format!("{} is a directory: `lattice rm -r` removes it with all below it", target.name());
+            Err(Problem::new(Code::IsADirectory, detail).into())
+        }
+        sent => Ok(sent?.json().await?),
+    }
 }

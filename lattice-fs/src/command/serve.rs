@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::context::Context;
-use super::error::{Error, Result};
+use super::error::{Error, Result, exit};
 use super::net_args::NetArgs;
 use crate::daemon::{self, Ready, Report};
 use crate::http::model::StatusDoc;
@@ -48,7 +48,17 @@ pub async fn run(ctx: &Context, args: ServeArgs) -> Result<()> {
         return stop(ctx).await;
     }
     if args.foreground {
-        return Ok(daemon::run(&ctx.paths, None, args.net.config(), Ready::Terminal).await?);
+        if let Some(daemon) = ctx.daemon().await? {
+            let status: StatusDoc = daemon.get("/status").send().await?.json().await?;
+            let message = format!(
+                "a daemon runs already, as process {}: stop that one first (`lattice serve --stop`)",
+                status.daemon_pid.unwrap_or(0)
+            );
+            return Err(Error::Daemon { message, code: exit::LOCKED });
+        }
+        return Ok(
+            daemon::run(&ctx.paths, None, args.net.config(&ctx.config.network), Ready::Terminal).await?
+        );
     }
     let started = start(ctx, &args.net).await?;
     let doc = serde_json::json!({ "pid": started.0, "started": started.1 });
@@ -93,14 +103,14 @@ async fn stop(ctx: &Context) -> Result<()> {
 }
 
 /// Whether a process is there that has not ended; one that nobody has waited for yet has.
-fn runs(pid: u32) -> bool {
+pub fn runs(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
     state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
 async fn report(ctx: &Context, args: &ServeArgs) -> Result<()> {
-    match daemon::run(&ctx.paths, None, args.net.config(), Ready::Parent).await {
+    match daemon::run(&ctx.paths, None, args.net.config(&ctx.config.network), Ready::Parent).await {
         Ok(()) => Ok(()),
         Err(e) => {
             let e = Error::from(e);

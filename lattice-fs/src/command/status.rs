@@ -4,11 +4,10 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::Args;
-use serde::Serialize;
 
 use super::context::Context;
 use super::error::Result;
-use super::output::{Paint, Table, bytes, short};
+use super::output::{Line, Paint, Table, bytes, short};
 use super::peer;
 use super::target::{Target, store_route};
 use crate::http::model::{OpenDoc, StatusDoc, StoreStatusDoc};
@@ -24,13 +23,6 @@ pub struct StatusArgs {
     /// Seconds between two looks.
     #[arg(long, default_value_t = 2.0, requires = "watch")]
     interval: f64,
-}
-
-#[derive(Debug, Serialize)]
-struct Line<'a, T> {
-    r#type: &'static str,
-    #[serde(flatten)]
-    doc: &'a T,
 }
 
 pub async fn run(ctx: &Context, args: StatusArgs) -> Result<()> {
@@ -74,6 +66,7 @@ async fn node(ctx: &Context, again: bool) -> Result<()> {
     if let Some(why) = &doc.network {
         ctx.out.line(ctx.out.paint(Paint::Warn, &format!("no network: {why}")))?;
     }
+    peer::tell_revoked(ctx, doc.revoked.as_deref())?;
     if doc.peers.len() > 1 {
         ctx.out.table(&peer::table(&doc.peers))?;
     }

@@ -82,7 +82,11 @@ pub async fn list(ctx: &Context, _: ListArgs) -> Result<()> {
     }
     let mut table = Table::new(["NAME", "ID", "CREATED", "STATE"]);
     for s in doc.stores {
-        let state = s.broken.map_or_else(|| "ok".into(), |why| format!("broken: {why}"));
+        let state = match (&s.broken, &s.read_only) {
+            (Some(why), _) => format!("broken: {why}"),
+            (None, Some(why)) => format!("read-only: {why}"),
+            (None, None) => "ok".into(),
+        };
         table.row([safe(&s.name), s.id, s.created, state]);
     }
     if table.is_empty() {

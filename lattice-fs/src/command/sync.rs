@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::context::Context;
 use super::error::{Error, Result};
-use super::output::{safe, short};
+use super::output::{Line, safe, short};
 use super::target::store_route;
 use super::task;
 use crate::http::net_model::{SyncDoc, SyncRequest};
@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct SyncArgs {
     /// Without it, every store.
     store: Option<OsString>,
-    /// Wait until so many other members hold everything durably. `--timeout` bounds it.
+    /// Wait until so many other members hold everything durably. `--timeout` bounds it. More than there are is an error at
+    /// once (exit code 1).
     #[arg(long, value_name = "N")]
     wait_peers: Option<usize>,
 }
@@ -34,7 +35,7 @@ pub async fn run(ctx: &Context, args: SyncArgs) -> Result<()> {
         let sent = client.post(store_route(&store, "sync")).json(&request)?.patient().send().await?;
         let doc: SyncDoc = sent.json().await?;
         if ctx.out.json {
-            ctx.out.doc(&doc)?;
+            ctx.out.doc(&Line { r#type: "synced", doc: &doc })?;
         } else {
             let who: Vec<&str> = doc.held_by.iter().map(|id| short(id)).collect();
             ctx.out.line(format!(

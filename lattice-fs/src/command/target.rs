@@ -24,12 +24,16 @@ pub struct Target {
 impl Target {
     /// `STORE:KEY` or a path; there must be a key.
     pub fn key(arg: &OsStr) -> Result<Self> {
-        let target = Self::any(arg)?;
-        if target.key.is_empty() {
+        Self::any(arg)?.with_key(arg)
+    }
+
+    /// Itself, if it is a key; `arg` is what named it.
+    pub fn with_key(self, arg: &OsStr) -> Result<Self> {
+        if self.key.is_empty() {
             let detail = format!("{} names a store and no key in it", arg.display());
             return Err(Error::Usage(detail));
         }
-        Ok(target)
+        Ok(self)
     }
 
     /// As [`key`](Self::key), or a whole store (`STORE`, `STORE:`).
@@ -46,6 +50,16 @@ impl Target {
             None if bytes.contains(&b'/') || in_mount(Path::new(arg)) => at_path(Path::new(arg)),
             None => Ok(Self { store: text(bytes)?, key: Vec::new() }),
         }
+    }
+
+    /// As [`any`](Self::any), for what lists: a `/` at the end says that it is to be a directory.
+    pub fn listed(arg: &OsStr) -> Result<(Self, bool)> {
+        let mut target = Self::any(arg)?;
+        let dir = target.key.ends_with(b"/");
+        if dir {
+            target.key.pop();
+        }
+        Ok((target, dir))
     }
 
     /// A store, by name or by a path in it.

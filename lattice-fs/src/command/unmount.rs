@@ -9,9 +9,10 @@ use clap::Args;
 use super::context::Context;
 use super::error::{Error, Result};
 use super::mount::{clear_dead, is_dead};
+use super::serve::runs;
 use super::target::absolute_dir;
 use crate::client::{Client, ClientError};
-use crate::http::model::MountList;
+use crate::http::model::{MountList, StatusDoc};
 use crate::http::problem::Code;
 use crate::mounts::{MountError, kernel_mounts};
 
@@ -35,12 +36,16 @@ pub struct UnmountArgs {
 
 pub async fn run(ctx: &Context, args: UnmountArgs) -> Result<()> {
     let daemon = ctx.daemon().await?;
+    let pid = match &daemon {
+        Some(daemon) => daemon.get("/status").send().await?.json::<StatusDoc>().await?.daemon_pid,
+        None => None,
+    };
     let gone = match args.dir {
         Some(dir) => one(daemon.as_ref(), &dir, args.force).await?,
         None => all(daemon.as_ref(), args.force).await?,
     };
     if let Some(daemon) = daemon {
-        wait_for_end(ctx, &daemon).await?;
+        wait_for_end(ctx, &daemon, pid).await?;
     }
     if ctx.out.json {
         return ctx.out.doc(&serde_json::json!({ "unmounted": gone }));
@@ -84,8 +89,9 @@ fn dirs(list: MountList) -> Vec<String> {
     list.mounts.into_iter().map(|m| m.dir).collect()
 }
 
-/// When nothing is mounted any more the daemon closes its stores, unless it is one that stays; what comes after this command must find them closed.
-async fn wait_for_end(ctx: &Context, daemon: &Client) -> Result<()> {
+/// When nothing is mounted any more the daemon closes its stores and ends, unless it is one that stays; what comes after this
+/// command must find them closed.
+async fn wait_for_end(ctx: &Context, daemon: &Client, pid: Option<u32>) -> Result<()> {
     let ends = match daemon.get("/mounts").send().await {
         Ok(answer) => {
             answer.json::<MountList>().await.map(|l| l.mounts.is_empty() && !l.stays).unwrap_or(true)
@@ -93,7 +99,7 @@ async fn wait_for_end(ctx: &Context, daemon: &Client) -> Result<()> {
         Err(_) => true,
     };
     let started = Instant::now();
-    while ends && ctx.daemon().await?.is_some() {
+    while ends && (pid.is_some_and(runs) || ctx.daemon().await?.is_some()) {
         if started.elapsed() > PATIENCE {
             let detail =
                 "the daemon has unmounted but is still closing its stores: see its log (`lattice paths`)";

@@ -1,7 +1,7 @@
 //! The socket: only this user and root get in, by the credentials that the kernel vouches for.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use axum::Router;
 use hyper_util::rt::TokioIo;
@@ -10,28 +10,36 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{DaemonError, Result, private_dir};
+use super::{DaemonError, Result};
 use crate::http::problem::{Code, Problem};
+use crate::paths::{make_own_dir, make_private_dir};
 use crate::socket;
 
-/// [`bind`]; `None` where the place for the socket can't be written: what is mounted is served all the same, but other
-/// commands don't find this process.
-pub async fn bind_where_possible(dir: &Path, path: &Path) -> Result<Option<UnixListener>> {
-    match bind(dir, path).await {
-        Err(DaemonError::Io { source, .. }) if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-            tracing::warn!(
-                "{} can't be made, so no other command reaches this one: {source}",
-                path.display()
-            );
-            Ok(None)
+/// Listens at the first of these places that can be written. `None` where none can: what is mounted is served all the same,
+/// but other commands don't find this process.
+pub async fn bind_where_possible(places: Vec<PathBuf>) -> Result<Option<(UnixListener, PathBuf)>> {
+    for (n, path) in places.into_iter().enumerate() {
+        match bind(&path, n > 0).await {
+            Err(DaemonError::Io { source, .. }) if cannot_write(&source) => {
+                tracing::info!("there can't be a socket at {}: {source}", path.display());
+            }
+            bound => return bound.map(|listener| Some((listener, path))),
         }
-        bound => bound.map(Some),
     }
+    tracing::warn!("no socket can be made anywhere, so no other command reaches this one");
+    Ok(None)
 }
 
-/// Listens at `path`. A socket that nobody answers on is left from a process that was killed, and is cleared.
-async fn bind(dir: &Path, path: &Path) -> Result<UnixListener> {
-    private_dir(dir)?;
+fn cannot_write(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+}
+
+/// Listens at `path`. A socket that nobody answers on is left from a process that was killed, and is cleared. `shared`:
+/// others may write above its directory.
+async fn bind(path: &Path, shared: bool) -> Result<UnixListener> {
+    let dir = path.parent().unwrap_or(path);
+    let made = if shared { make_own_dir(dir) } else { make_private_dir(dir) };
+    made.map_err(|source| DaemonError::Io { what: "cannot make", path: dir.into(), source })?;
     let failed = |what| move |source| DaemonError::Io { what, path: path.into(), source };
     match socket::connect(path).await {
         Ok(_) => return Err(DaemonError::SocketTaken(path.into())),

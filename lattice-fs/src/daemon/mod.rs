@@ -5,7 +5,7 @@ mod background;
 mod listen;
 mod manager;
 mod ready;
-mod signals;
+pub mod signals;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,11 +23,9 @@ use crate::http::model::{MountDoc, MountRequest};
 use crate::http::problem::{Problem, blocking};
 use crate::http::{App, router};
 use crate::mounts::Mounts;
-use crate::paths::{Paths, make_private_dir};
+use crate::paths::Paths;
+use crate::patience::{POLL, Patience};
 
-/// How long a start waits for a command that has the data directory open.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-const LOCK_POLL: Duration = Duration::from_millis(25);
 /// How soon it is noticed that the last mount was unmounted from outside.
 const IDLE_POLL: Duration = Duration::from_millis(500);
 /// How long connections get to end.
@@ -102,11 +100,11 @@ async fn serve(
     ready: Ready,
     stop: &CancellationToken,
 ) -> Result<()> {
-    let socket = &paths.socket;
-    let listener = listen::bind_where_possible(&paths.runtime, socket).await?;
-    let listens = listener.is_some();
+    let listener = listen::bind_where_possible(paths.sockets()).await?;
     let tasks = TaskTracker::new();
-    if let Some(listener) = listener {
+    let mut socket = None;
+    if let Some((listener, path)) = listener {
+        socket = Some(path);
         tasks.spawn(listen::serve(listener, router(app.clone()), stop.clone(), tasks.clone()));
     }
     let mounted = match request {
@@ -125,7 +123,9 @@ async fn serve(
     }
     stop.cancel();
     // Gone before the mounts are, so that nobody new comes in while they are flushed.
-    if listens && let Err(e) = std::fs::remove_file(socket) {
+    if let Some(socket) = socket
+        && let Err(e) = std::fs::remove_file(&socket)
+    {
         tracing::warn!("{} can't be removed: {e}", socket.display());
     }
     tasks.close();
@@ -156,7 +156,9 @@ async fn idle(mounts: &Mounts, stop: &CancellationToken) {
 
 /// A machine without a network mounts all the same; what is wrong is logged and shown by `status`.
 async fn start_net(node: &Node, config: Option<net::Config>) -> std::result::Result<Net, String> {
-    let Some(config) = config else { return Err("it was started with --offline".into()) };
+    let Some(config) = config else {
+        return Err("it was started offline (--offline, LATTICE_OFFLINE, or config.toml)".into());
+    };
     if node.read_only() {
         return Err("the data directory can't be written".into());
     }
@@ -178,19 +180,15 @@ fn close_mounts(mounts: &Mounts) {
 }
 
 async fn open(data: &Path) -> Result<Node> {
-    let started = Instant::now();
+    let mut patience = Patience::new(Instant::now());
     loop {
         let dir = data.to_owned();
         match blocking(move || Ok(Node::open(&dir))).await? {
             Ok(node) => return Ok(node),
-            Err(NodeError::Locked { .. }) if started.elapsed() < LOCK_PATIENCE => {
-                tokio::time::sleep(LOCK_POLL).await;
+            Err(NodeError::Locked { pid, .. }) if patience.goes_on(pid, Instant::now()) => {
+                tokio::time::sleep(POLL).await;
             }
             Err(e) => return Err(e.into()),
         }
     }
-}
-
-fn private_dir(dir: &Path) -> Result<()> {
-    make_private_dir(dir).map_err(|source| DaemonError::Io { what: "cannot make", path: dir.into(), source })
 }

@@ -45,9 +45,10 @@ impl From<ResolveError> for Problem {
         let code = match e {
             ResolveError::Store(e) => return e.into(),
             ResolveError::NotFound(_) => Code::NotFound,
-            ResolveError::BadId(_) => Code::BadRequest,
+            ResolveError::BadId(_) => Code::BadVersion,
             ResolveError::NoSuchVersion { .. } => Code::NoSuchVersion,
             ResolveError::Ambiguous { .. } => Code::Ambiguous,
+            ResolveError::HasChildren(_) => Code::IsADirectory,
             ResolveError::OnlyVersion(_) | ResolveError::Deletion { .. } => Code::Refused,
         };
         Self::new(code, e.to_string())

@@ -26,10 +26,12 @@ pub async fn status(State(app): State<App>) -> Result<Json<StatusDoc>> {
             node: app.node.id().to_string(),
             name: app.node.name()?,
             version: env!("CARGO_PKG_VERSION").into(),
+            root_store: app.node.root().id().to_string(),
             data_dir: app.node.data_dir().display().to_string(),
             daemon_pid: mounts.map(|_| std::process::id()),
             mounts: mounts.map(docs).unwrap_or_default(),
             network: mounts.and_then(|_| app.control.net.as_ref().err().cloned()),
+            revoked: peers::revoked(&app)?,
             addresses: app.control.net.as_ref().map(Net::addresses).unwrap_or_default(),
             peers: peers::docs(&app)?,
             stores: app

@@ -10,7 +10,7 @@ use lattice_engine::store::{Event, StoreStatus, Version};
 use super::etag::etag;
 use super::key_text::KeyText;
 use super::model::{ConflictDoc, EntryDoc, HeadDoc, KeyDoc, OpDoc, OpenDoc, StoreDoc, VersionDoc, Written};
-use crate::view::effective::{differing, ranked_heads, shown, shown_head};
+use crate::view::effective::{differing, is_dir, ranked_heads, shown, shown_head};
 use crate::view::{Defaults, Kind};
 
 /// Unix milliseconds as RFC 3339 in UTC.
@@ -33,6 +33,7 @@ pub fn store(info: &StoreInfo) -> StoreDoc {
         id: info.id.to_string(),
         name: info.name.clone(),
         created: time_ms(info.created_ms),
+        read_only: None,
         broken: info.broken.clone(),
     }
 }
@@ -123,6 +124,7 @@ pub fn conflict(key: &Key, record: &Record) -> ConflictDoc {
     let winner = shown_head(record).map(|h| h.entry.id);
     ConflictDoc {
         key: key.into(),
+        directory: winner.is_none() && is_dir(key, record),
         etag: etag(record).unwrap_or_default(),
         heads: ranked_heads(record).into_iter().map(|h| head(h, Some(h.entry.id) == winner)).collect(),
     }

@@ -68,7 +68,10 @@ pub async fn entries(
 }
 
 pub fn parse_cursor(text: &str) -> Result<Cursor> {
-    text.parse().map_err(|_| Problem::new(Code::BadRequest, format!("{text:?} is not a cursor")))
+    text.parse().map_err(|_| {
+        let detail = format!("{text:?} is not a cursor: 0.0 is the beginning, and every entry has its own");
+        Problem::new(Code::BadCursor, detail)
+    })
 }
 
 fn oldest(store: &Handle, mut since: Cursor, limit: usize, prefix: &[u8]) -> Result<EntryList> {

@@ -65,5 +65,5 @@ pub async fn list(
 
 fn decode_cursor(text: &str) -> Result<Vec<u8>> {
     let bytes = BASE64URL_NOPAD.decode(text.as_bytes());
-    bytes.map_err(|_| Problem::new(Code::BadRequest, format!("{text:?} is not a cursor of a listing")))
+    bytes.map_err(|_| Problem::new(Code::BadCursor, format!("{text:?} is not a cursor of a listing")))
 }

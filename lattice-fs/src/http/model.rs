@@ -17,6 +17,9 @@ pub struct StoreDoc {
     /// Why it can't be opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<String>,
+    /// Why it takes no writes, in a list of stores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -65,6 +68,9 @@ pub struct StatusDoc {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     pub version: String,
+    /// Of the mesh: all its members have the same.
+    #[serde(default)]
+    pub root_store: String,
     pub data_dir: String,
     /// The daemon's process, absent where none runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,6 +79,9 @@ pub struct StatusDoc {
     /// Why the daemon has no network, where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
+    /// That this node was revoked, as far as it knows, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<String>,
     /// Where this node can be reached.
     #[serde(default)]
     pub addresses: Vec<String>,
@@ -167,6 +176,8 @@ pub struct ConflictDoc {
     #[serde(flatten)]
     pub key: KeyText,
     pub etag: String,
+    /// The key is a directory, because of what is below it, and no head is that directory: none is the winner.
+    pub directory: bool,
     pub heads: Vec<HeadDoc>,
 }
 
@@ -186,7 +197,7 @@ pub struct ConflictList {
     pub conflicts: Vec<ConflictDoc>,
 }
 
-/// What resolves a conflict: one of its heads, by id or unique prefix.
+/// What resolves a conflict: one of its heads, by id or unique prefix, or `dir`, the directory that is shown.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resolve {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 pub struct PeerDoc {
     pub id: String,
     pub name: String,
-    /// `this` node, `connected`, `away`, `revoked`, or `unknown` where no daemon runs that could tell.
+    /// `this` node, `connected`, `away`, `refuses` where it says that this node was revoked, `revoked`, or `unknown` where no
+    /// daemon runs that could tell.
     pub state: String,
     /// Round trip in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +53,9 @@ pub struct PeerStoreDoc {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PeerList {
+    /// That this node was revoked, as far as it knows, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<String>,
     pub peers: Vec<PeerDoc>,
 }
 

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use lattice_engine::access::{Member, MemberState};
 use lattice_engine::id::NodeId;
-use lattice_engine::net::{NetError, PeerState, PeerStatus};
+use lattice_engine::net::{self, NetError, PeerState, PeerStatus};
 
 use super::app::App;
 use super::describe;
@@ -20,7 +20,36 @@ use super::problem::{Code, Problem, Result, blocking};
 const PING: Duration = Duration::from_secs(5);
 
 pub async fn list(State(app): State<App>) -> Result<Json<PeerList>> {
-    blocking(move || Ok(Json(PeerList { peers: docs(&app)? }))).await
+    blocking(move || Ok(Json(PeerList { revoked: revoked(&app)?, peers: docs(&app)? }))).await
+}
+
+/// What a node is told that was revoked: by the root store where that has come, else by the members that cut it off.
+pub fn revoked(app: &App) -> Result<Option<String>> {
+    let next = "It exchanges nothing with them any more. What is here can be read; to be a member again, join with another \
+                data directory (lattice --home DIR join TICKET)";
+    if app.node.membership().has_revoked(&app.node.id()) {
+        return Ok(Some(format!(
+            "this node was revoked: the other members have ended its membership. {next}"
+        )));
+    }
+    let by = match &app.control.net {
+        Ok(net) if net.connected() > 0 => return Ok(None),
+        Ok(net) => net.revoked_by(),
+        Err(_) => net::revoked_by(app.node.data_dir()),
+    };
+    if by.is_empty() {
+        return Ok(None);
+    }
+    let members = app.node.members()?;
+    let name =
+        |id: &NodeId| members.get(id).and_then(|m| m.name.clone()).unwrap_or_else(|| id.short().to_string());
+    let who = by.iter().map(name).collect::<Vec<_>>().join(", ");
+    Ok(Some(format!("this node was revoked: so say the members that cut it off ({who}). {next}")))
+}
+
+/// Refuses what a revoked node can't have.
+pub fn not_revoked(app: &App) -> Result<()> {
+    revoked(app)?.map_or(Ok(()), |why| Err(Problem::new(Code::NotAuthorised, why)))
 }
 
 /// Every member, this node first, then by name.
@@ -62,7 +91,16 @@ pub async fn ping(State(app): State<App>, Path(peer): Path<String>) -> Result<Js
     app.net()?;
     let task = app.clone();
     let member = blocking(move || find(&task, &peer)).await?;
-    Ok(Json(PingList { pings: vec![ping_one(&app, member).await?] }))
+    answered(&app, vec![ping_one(&app, member).await?]).await
+}
+
+/// Where nobody answers, that may be because this node was revoked.
+async fn answered(app: &App, pings: Vec<PingDoc>) -> Result<Json<PingList>> {
+    if pings.iter().all(|p| p.error.is_some()) {
+        let app = app.clone();
+        blocking(move || not_revoked(&app)).await?;
+    }
+    Ok(Json(PingList { pings }))
 }
 
 /// All of them side by side: one that is away holds no other up.
@@ -79,7 +117,7 @@ pub async fn ping_all(State(app): State<App>) -> Result<Json<PingList>> {
     for ping in pings.collect::<Vec<_>>() {
         done.push(ping.await.map_err(|_| Problem::new(Code::Internal, "a ping panicked"))??);
     }
-    Ok(Json(PingList { pings: done }))
+    answered(&app, done).await
 }
 
 async fn ping_one(app: &App, member: Member) -> Result<PingDoc> {
@@ -128,6 +166,7 @@ fn doc(app: &App, member: &Member) -> Result<PeerDoc> {
         _ if member.id == app.node.id() => "this",
         (MemberState::Revoked { .. }, _) => "revoked",
         (_, Some(PeerStatus { state: PeerState::Connected, .. })) => "connected",
+        (_, Some(PeerStatus { state: PeerState::Refuses, .. })) => "refuses",
         (_, Some(_)) => "away",
         (_, None) => "unknown",
     };

@@ -33,7 +33,9 @@ macro_rules! codes {
 codes! {
     BadRequest = "bad-request", BAD_REQUEST, "The request can't be understood";
     BadKey = "bad-key", BAD_REQUEST, "Not a key";
-    BadName = "bad-name", BAD_REQUEST, "Not a store's name";
+    BadName = "bad-name", BAD_REQUEST, "Not a name";
+    BadCursor = "bad-cursor", BAD_REQUEST, "Not a cursor";
+    BadVersion = "bad-version", BAD_REQUEST, "Not a version's id";
     NotAuthorised = "not-authorised", FORBIDDEN, "Not allowed";
     NotInitialised = "not-initialised", SERVICE_UNAVAILABLE, "No data directory";
     AlreadyInitialised = "already-initialised", CONFLICT, "There is a data directory already";
@@ -164,7 +166,7 @@ impl From<NodeError> for Problem {
             NodeError::Locked { .. } => Code::Locked,
             NodeError::NoSuchStore(_) => Code::NoSuchStore,
             NodeError::Ambiguous { .. } => Code::Ambiguous,
-            NodeError::NameTaken(_) => Code::NameTaken,
+            NodeError::NameTaken(_) | NodeError::NodeNameTaken { .. } => Code::NameTaken,
             NodeError::BadName { .. } | NodeError::BadNodeName { .. } => Code::BadName,
             NodeError::Refused(_) | NodeError::Join(_) => Code::Refused,
             NodeError::Broken { .. } | NodeError::Identity(_) => Code::Damaged,

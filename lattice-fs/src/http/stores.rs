@@ -12,8 +12,14 @@ use super::model::{NameDoc, StoreDoc, StoreList, StoreStatusDoc};
 use super::problem::{Result, blocking};
 
 pub async fn list(State(app): State<App>) -> Result<Json<StoreList>> {
-    blocking(move || Ok(Json(StoreList { stores: app.node.stores()?.iter().map(describe::store).collect() })))
-        .await
+    blocking(move || {
+        let listed = |info: &StoreInfo| {
+            let open = app.node.store(info.id).map(|s| s.status()).transpose()?;
+            Ok(StoreDoc { read_only: open.and_then(|s| s.read_only), ..describe::store(info) })
+        };
+        Ok(Json(StoreList { stores: app.node.stores()?.iter().map(listed).collect::<Result<_>>()? }))
+    })
+    .await
 }
 
 pub async fn create(

@@ -45,15 +45,26 @@ pub async fn sync(
     let timeout = Duration::from_secs_f64(request.timeout_seconds.clamp(0.0, LONGEST));
     let id = store.id();
     let info = app.info(id)?;
+    let task = app.clone();
+    let others = blocking(move || Ok(peers::others(&task)?.len())).await?;
+    if let Some(n) = request.wait_peers.filter(|n| *n > others) {
+        let why = format!(
+            "{n} members are to hold it, and there {}: wait for fewer, or let more in (`lattice invite`)",
+            match others {
+                0 => "is no other one".into(),
+                1 => "is one other".into(),
+                n => format!("are {n} others"),
+            }
+        );
+        return Err(Problem::new(Code::Refused, why));
+    }
     closed_files(&store, timeout).await?;
-    let (task, publisher) = (app.clone(), net.clone());
-    let (tips, others) = blocking(move || Ok((publisher.publish(id)?, peers::others(&task)?.len()))).await?;
+    let publisher = net.clone();
+    let tips = blocking(move || Ok(publisher.publish(id)?)).await?;
     net.dial_now();
+    let task = app.clone();
+    blocking(move || peers::not_revoked(&task)).await?;
     let done = match request.wait_peers {
-        Some(n) if n > others => {
-            let why = format!("{n} peers are to have it, and there are {others} other members");
-            return Err(Problem::new(Code::Refused, why));
-        }
         Some(n) => net.wait_held(id, &tips, n, timeout).await,
         None => net.wait_level(id, timeout).await,
     };
@@ -73,4 +84,40 @@ pub async fn sync(
         members: others,
         connected: net.connected(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use lattice_engine::entry::{Attrs, Content, Node as FileNode, Value};
+    use lattice_engine::id::FileId;
+    use lattice_engine::key::Key;
+    use lattice_engine::node::Node;
+    use lattice_engine::store::Cites;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_was_closed_is_waited_for_until_it_is_an_entry() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let data = dir.path().join("data");
+        Node::init(&data).expect("initialised");
+        let node = Node::open(&data).expect("opened");
+        let store = node.create_store("home").expect("a store");
+        closed_files(&store, Duration::ZERO).await.expect("nothing to wait for");
+        let staged = store.staging_path().expect("a place");
+        std::fs::write(&staged, "large").expect("staged");
+        let file = FileNode {
+            file_id: FileId([1; 16]),
+            value: Value::File(Content::EMPTY),
+            attrs: Attrs::default(),
+        };
+        let key = Key::parse(b"f").expect("a key");
+        let closed = store.stage(staged, key, file, Cites::All, 5).expect("closed");
+        let late = closed_files(&store, Duration::from_millis(20)).await.expect_err("it is not an entry yet");
+        assert_eq!(late.code, Code::TimedOut);
+        let task = store.clone();
+        let waiting = tokio::spawn(async move { closed_files(&task, Duration::from_secs(20)).await });
+        store.promote(&closed).expect("an entry");
+        waiting.await.expect("no panic").expect("in time");
+    }
 }

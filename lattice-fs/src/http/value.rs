@@ -303,9 +303,7 @@ pub async fn delete(
         let changes = match is_dir(&key, &record) {
             true if q.recursive => delete_below(&store, &key, &record)?,
             true => {
-                let detail = format!(
-                    "{key} is a directory: remove it with all below it by `rm -r`, or ?recursive=true"
-                );
+                let detail = format!("{key} is a directory: ?recursive=true removes it with all below it");
                 return Err(Problem::new(Code::IsADirectory, detail));
             }
             false => vec![upload::delete_change(&store, key, &condition)?],

@@ -30,7 +30,7 @@ pub fn find(store: &Handle, key: &Key, prefix: &str) -> Result<Version> {
     let id = prefix.trim().to_ascii_lowercase();
     if id.len() < MIN_PREFIX || id.len() > 64 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
         let detail = format!("{prefix:?} is not an entry id: give at least {MIN_PREFIX} of its hex digits");
-        return Err(Problem::new(Code::BadRequest, detail));
+        return Err(Problem::new(Code::BadVersion, detail));
     }
     let mut found =
         store.history(key, DEPTH)?.into_iter().filter(|v| v.entry.id.to_string().starts_with(&id));

@@ -104,7 +104,7 @@ impl Fs {
         let value = Value::File(content);
         let node = Node { file_id: state.file_id, value: value.clone(), attrs };
         let cites = Cites::Heads(state.cites.clone());
-        let put = Change::Put { key: key.clone(), node, cites, expect: Expect::Anything };
+        let put = Change::Put { key: key.clone(), node, cites, expect: Expect::Beside };
         let entry = self.commit(volume, "write", key, vec![put])?;
         state.value = value;
         state.cites.clear();

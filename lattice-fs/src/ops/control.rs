@@ -1,10 +1,11 @@
 //! `.lattice` in the mount: the view's paths as inodes. Nothing of it is cached by the kernel, because it shows the
-//! store as it is now.
+//! store as it is now. A text that has changed is another inode, as if it had been renamed over the old one: the kernel
+//! has one size for an inode, and whoever has the old text open must neither see it cut nor filled up.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lattice_engine::entry::Value;
+use lattice_engine::entry::{Content, Value};
 use lattice_engine::id::FileId;
 use lattice_engine::key::Key;
 
@@ -28,24 +29,23 @@ impl Fs {
         path: Vec<Bytes>,
         name: &[u8],
     ) -> Result<Option<Arc<Inode>>> {
-        let node = match volume.control.lookup(&path) {
-            Ok(node) => node,
+        let (node, text) = match volume.control.find(&path) {
+            Ok(found) => found,
             Err(ControlError::NotFound) => return Ok(None),
             Err(e) => return Err(of_control(volume, &path, e)),
         };
         let kind = kind_of(&node);
         if let Known::Inode(there) = self.table.child(parent, name, true)? {
-            if there.kind == kind {
+            if there.kind == kind && text_of(&there) == text {
                 return Ok(Some(there));
             }
             self.table.detach(parent, name);
             self.table.forget(there.ino, 1);
         }
         let inode = self.table.insert(parent, name, node.ino, false, |ino| {
-            let value = if kind == Kind::Dir {
-                Value::Dir
-            } else {
-                Value::File(lattice_engine::entry::Content::EMPTY)
+            let value = match kind {
+                Kind::Dir => Value::Dir,
+                _ => Value::File(text.map_or(Content::EMPTY, Content::Inline)),
             };
             let state = State::new(FileId([0; 16]), value, self.control_meta(&node), 0);
             Inode { ino, kind, place: Place::Control(volume.clone(), path), state: state.into() }
@@ -54,6 +54,11 @@ impl Fs {
     }
 
     pub(super) fn control_attr(&self, volume: &Volume, path: &[Bytes], inode: &Inode) -> Result<Attr> {
+        if let Some(text) = text_of(inode) {
+            let (size, meta) = (text.len() as u64, inode.state.lock().meta);
+            let blocks = size.div_ceil(512);
+            return Ok(Attr { ino: inode.ino, kind: Kind::File, size, blocks, nlink: 1, meta });
+        }
         let node = volume.control.lookup(path).map_err(|e| of_control(volume, path, e))?;
         Ok(self.attr_of(inode.ino, &node))
     }
@@ -70,7 +75,10 @@ impl Fs {
         Meta { mode: node.mode, uid: self.uid, gid: self.gid, mtime: time, atime: time, ctime: time }
     }
 
-    pub(super) fn open_control(&self, volume: &Volume, path: &[Bytes]) -> Result<VFile> {
+    pub(super) fn open_control(&self, volume: &Volume, path: &[Bytes], inode: &Inode) -> Result<VFile> {
+        if let Some(text) = text_of(inode) {
+            return Ok(VFile::Text(text));
+        }
         volume.control.open(path).map_err(|e| of_control(volume, path, e))
     }
 
@@ -139,6 +147,14 @@ impl Fs {
     }
 }
 
+/// What a text file's inode was made for.
+fn text_of(inode: &Inode) -> Option<Bytes> {
+    match inode.state.lock().content() {
+        Some(Content::Inline(text)) if !text.is_empty() => Some(text.clone()),
+        _ => None,
+    }
+}
+
 fn kind_of(node: &VNode) -> Kind {
     match node.kind {
         VKind::Dir => Kind::Dir,
@@ -169,6 +185,7 @@ pub(super) fn of_resolve(volume: &Volume, key: &Key, error: &ResolveError) -> Er
         ResolveError::BadId(_) | ResolveError::NoSuchVersion { .. } | ResolveError::Ambiguous { .. } => {
             Errno::INVAL
         }
+        ResolveError::HasChildren(_) => Errno::ISDIR,
         ResolveError::OnlyVersion(_) | ResolveError::Deletion { .. } => Errno::PERM,
     };
     tracing::warn!(store = %volume.id, path = %key, cause = %error, "refused: resolve");

@@ -18,7 +18,7 @@ use super::table::{Known, check_name};
 use super::volume::{Volume, now};
 use super::{Caller, Fs};
 use crate::view::Kind;
-use crate::view::effective::{DIR_MODE, FILE_MODE};
+use crate::view::effective::{DIR_MODE, FILE_MODE, implicit_file_id};
 
 const SGID: u32 = 0o2000;
 /// Bytes in a symlink's target, as `PATH_MAX` less the NUL.
@@ -170,11 +170,13 @@ impl Fs {
     /// The change that keeps a directory which no entry made: it would vanish with the last name in it.
     pub(super) fn keep_dir(&self, volume: &Volume, dir: &Inode, key: &Key) -> Option<Change> {
         let state = dir.state.lock();
-        if key.is_root() || !state.cites.is_empty() {
+        let file_id: FileId = state.file_id;
+        // Deletions that it outlived, or a file beside it, are no entry of its own.
+        let made = !state.cites.is_empty() && file_id != implicit_file_id(volume.id, key);
+        drop(state);
+        if key.is_root() || made {
             return None;
         }
-        let file_id: FileId = state.file_id;
-        drop(state);
         let known = volume.handle.get(key).ok().flatten();
         if known.is_some_and(|r| crate::view::effective::shown_head(&r).is_some()) {
             return None;

@@ -60,7 +60,7 @@ impl Fs {
         let volume = match &inode.place {
             Place::Store(volume) => volume,
             Place::Control(volume, path) => {
-                let text = self.open_control(volume, path)?;
+                let text = self.open_control(volume, path, &inode)?;
                 let handle = self.next_handle.fetch_add(1, Ordering::Relaxed);
                 self.texts.lock().insert(handle, text);
                 let none = Opened::for_flags(libc::O_RDONLY);

@@ -320,7 +320,7 @@ impl Table {
     }
 
     /// Follows a key from the store's root as far as names are known: the last directory, the first name that doesn't
-    /// lead to an inode or the key's last one, whether that is the key's last, and what is known of it.
+    /// lead to a directory or the key's last one, whether that is the key's last, and what is known of it.
     pub fn trace(&self, root: u64, key: &Key) -> Option<Trace> {
         let tree = self.0.lock();
         let mut dir = tree.slots.get(&root)?;
@@ -332,7 +332,7 @@ impl Table {
                 Some(None) => Known::Absent,
                 Some(Some(ino)) => {
                     let child = tree.slots.get(ino)?;
-                    if !last {
+                    if !last && child.inode.is_dir() {
                         dir = child;
                         continue;
                     }

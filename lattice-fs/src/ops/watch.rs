@@ -115,8 +115,10 @@ impl Fs {
     pub fn apply(&self, volume: &Arc<Volume>, event: &Event) {
         volume.count_change();
         for op in event.ops.iter() {
-            if let Some(key) = op.key() {
-                self.apply_op(volume, key, !matches!(op, Op::Attr { .. }));
+            let Some(key) = op.key() else { continue };
+            self.apply_op(volume, key, !matches!(op, Op::Attr { .. }));
+            if matches!(op, Op::Delete { .. }) {
+                self.compare_above(volume, key);
             }
         }
     }
@@ -140,7 +142,8 @@ impl Fs {
         }
         match trace.known {
             Known::Inode(inode) if trace.last => self.compare(volume, key, &trace.dir, &trace.name, &inode),
-            Known::Inode(_) => {}
+            // Something stands below what was a file: it is a directory now, whatever its heads say.
+            Known::Inode(inode) => self.recheck_name(inode.ino),
             Known::Absent | Known::Unknown => {
                 if matches!(trace.known, Known::Absent) && self.is_absent(volume, &trace.dir, &trace.name) {
                     return;
@@ -152,6 +155,29 @@ impl Fs {
                 }
             }
         }
+    }
+
+    /// The directories above a key that is gone: one that was there only because of it is gone, too, or shows the file that
+    /// stood beside it.
+    fn compare_above(&self, volume: &Arc<Volume>, key: &Key) {
+        let mut above = key.parent();
+        while let Some(key) = above.filter(|k| !k.is_root()) {
+            let known = self.table.trace(volume.root, &key).filter(|t| t.last);
+            let Some(Known::Inode(dir)) = known.map(|t| t.known) else { return };
+            if self.table.has_pending(dir.ino) || self.is_shown_as(volume, &key, Kind::Dir) {
+                return;
+            }
+            self.recheck_name(dir.ino);
+            above = key.parent();
+        }
+    }
+
+    fn is_shown_as(&self, volume: &Volume, key: &Key, kind: Kind) -> bool {
+        let record = volume.handle.get(key);
+        // What can't be read is left as it is: the next request says so.
+        record.map_or(true, |r| {
+            r.and_then(|r| shown(key, &r, &volume.defaults)).is_some_and(|s| s.kind == kind)
+        })
     }
 
     /// Looks again at what the name of an inode leads to.

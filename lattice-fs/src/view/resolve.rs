@@ -17,6 +17,8 @@ use super::effective::{
     Defaults, differing, file_id, implicit_file_id, is_dir, ranked_heads, shown, shown_head,
 };
 
+/// What names the directory that stands at a key because of what is below it: no entry made it, so it has no id.
+pub const DIRECTORY: &str = "dir";
 /// Hex digits of an entry id that name a version at the least.
 pub const MIN_PREFIX: usize = 4;
 /// Versions that the search for a common ancestor looks at.
@@ -33,6 +35,13 @@ pub enum ResolveError {
     NoSuchVersion { key: Key, id: String, have: String },
     #[error("{id} names more than one version of {key}: {have}. Give more digits")]
     Ambiguous { key: Key, id: String, have: String },
+    /// A file can't take the place of a directory that isn't empty: that would hide what is in it.
+    #[error(
+        "{0} is a directory, because something stands below it, and a file can't take its place. Keep the directory by \
+         picking `dir` instead of an id. To keep the file, first move or remove what is below, or read the version (`lattice \
+         get --version ID`, `.lattice/conflicts`) and put it under another name"
+    )]
+    HasChildren(Key),
     /// Discarding the only version would delete the key.
     #[error("{0} has one version only, so there is nothing to discard: remove the file to delete it")]
     OnlyVersion(Key),
@@ -46,26 +55,37 @@ pub enum ResolveError {
 pub type Result<T> = std::result::Result<T, ResolveError>;
 
 /// Makes the head that `pick` names (an entry id or a unique prefix) the only version: its content, file id and
-/// attributes. Picking a tombstone deletes the key. Where nothing else is there, nothing is written.
+/// attributes. Picking a tombstone deletes the key. Where nothing else is there, nothing is written. [`DIRECTORY`] picks
+/// the directory that is shown.
 ///
 /// # Errors
-/// A `pick` that names no head or several; what the store refuses, such as a file over a directory that has children.
+/// A `pick` that names no head or several; a file over a directory that has children; what the store refuses.
 pub fn resolve(handle: &Handle, key: &Key, pick: &str) -> Result<EntryRef> {
     let record = record(handle, key)?;
+    let cites = Cites::Heads(record.head_ids());
+    if pick == DIRECTORY && is_dir(key, &record) {
+        let head = shown_head(&record);
+        if let (1, Some(head)) = (record.heads.len(), head) {
+            return Ok(head.entry);
+        }
+        let node = HeadNode { file_id: file_id(key, &record, handle.id()), value: Value::Dir };
+        return commit(handle, key, &record, Some(&node), head.map(|h| h.entry), cites);
+    }
     let head = find_head(key, &record, pick)?;
+    fits(key, &record, head.node.as_ref().map(|n| &n.value))?;
     if record.heads.len() == 1 {
         return Ok(head.entry);
     }
-    let cites = Cites::Heads(record.head_ids());
     commit(handle, key, &record, head.node.as_ref(), Some(head.entry), cites)
 }
 
 /// Makes `content` the only version, in the file that is shown now (its id and attributes).
 ///
 /// # Errors
-/// No such key; what the store refuses.
+/// No such key; a directory that has children; what the store refuses.
 pub fn resolve_with(handle: &Handle, key: &Key, content: Content) -> Result<EntryRef> {
     let record = record(handle, key)?;
+    fits(key, &record, Some(&Value::File(Content::EMPTY)))?;
     let cites = Cites::Heads(record.head_ids());
     let node = HeadNode { file_id: file_id(key, &record, handle.id()), value: Value::File(content) };
     commit(handle, key, &record, Some(&node), None, cites)
@@ -157,6 +177,16 @@ fn record(handle: &Handle, key: &Key) -> Result<Arc<Record>> {
     match handle.get(key)? {
         Some(record) if !key.is_root() && !record.heads.is_empty() => Ok(record),
         _ => Err(ResolveError::NotFound(key.clone())),
+    }
+}
+
+/// Whether this may be all that a key holds.
+fn fits(key: &Key, record: &Record, value: Option<&Value>) -> Result<()> {
+    match value {
+        Some(value) if *value != Value::Dir && record.below.children > 0 => {
+            Err(ResolveError::HasChildren(key.clone()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -176,3 +176,43 @@ fn conflicts_are_found_at_a_key_and_below_it() {
     let at = |k: &str| conflicts_at(&two.a.handle(), &key(k)).expect("conflicts").len();
     assert_eq!((at("d"), at("d/e"), at("d/x"), at("z"), at("nothing")), (2, 1, 1, 1, 0));
 }
+
+/// A wrote the file `q`, B wrote `q/x`.
+fn file_and_directory() -> (Two, EntryId) {
+    let two = Two::new();
+    let file = two.a.write("q", "file");
+    two.b.write("q/x", "below");
+    two.meet();
+    (two, file)
+}
+
+#[test]
+fn a_file_can_t_be_picked_over_a_directory_that_has_something_in_it() {
+    let (two, file) = file_and_directory();
+    let handle = two.a.handle();
+    let content = handle.put_content(b"merged").expect("content");
+    for result in [resolve(&handle, &key("q"), &file.to_string()), resolve_with(&handle, &key("q"), content)]
+    {
+        let error = result.expect_err("a file over what is below");
+        assert!(matches!(error, ResolveError::HasChildren(_)), "{error}");
+    }
+    assert_eq!(differing(&handle.get(&key("q")).expect("get").expect("a record")), 2, "nothing is done");
+}
+
+#[test]
+fn the_directory_can_be_picked_by_name() {
+    let (two, _) = file_and_directory();
+    resolve(&two.b.handle(), &key("q"), "dir").expect("resolve");
+    two.meet();
+    for peer in [&two.a, &two.b] {
+        assert_eq!(peer.tree(), ["q/", "q/x=below"]);
+        let record = peer.handle().get(&key("q")).expect("get").expect("a record");
+        assert_eq!((differing(&record), record.heads.len()), (0, 1));
+    }
+    let entries = two.a.handle().status().expect("status").entries;
+    resolve(&two.a.handle(), &key("q"), "dir").expect("settled already");
+    assert_eq!(two.a.handle().status().expect("status").entries, entries, "nothing is written");
+    two.a.write("f", "x");
+    let error = resolve(&two.a.handle(), &key("f"), "dir").expect_err("a file");
+    assert!(matches!(error, ResolveError::BadId(_)), "{error}");
+}

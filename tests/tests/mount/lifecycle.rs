@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
-use lattice_tests::fixture::{Cmd, Kind, MountOptions, Mounted, binary, mounts_at};
+use lattice_tests::fixture::{Cmd, Kind, MountOptions, Mounted, binary, mounts_at, wait_for_exit};
 
 /// What others do shows in a mount at once, but not before their command returns: the kernel is told from a thread
 /// of its own.
@@ -194,4 +194,80 @@ fn only_the_owner_gets_in_unless_others_are_allowed() {
     open(&mounted);
     let listed = as_nobody(&mounted);
     assert!(listed.status.success(), "{}", listed.stderr);
+}
+
+/// A `lattice mount -f` beside a daemon that runs: killed whatever happens.
+struct Attending(std::process::Child);
+
+impl Attending {
+    fn start(mounted: &Mounted, dir: &std::path::Path) -> Self {
+        let mut command = std::process::Command::new(binary("lattice").expect("the binary"));
+        command.args(["mount", "-f", "home"]).arg(dir).env("LATTICE_HOME", mounted.home());
+        let attending = Self(command.env("LATTICE_OFFLINE", "1").spawn().expect("it runs"));
+        eventually("the second mount", || mounts_at(dir).is_ok_and(|n| n == 1));
+        attending
+    }
+
+    fn ends(mut self) -> std::process::ExitStatus {
+        wait_for_exit(&mut self.0, Duration::from_secs(20)).expect("waited").expect("it ends")
+    }
+}
+
+impl Drop for Attending {
+    fn drop(&mut self) {
+        // It has ended, mostly.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn in_the_foreground_beside_a_daemon_it_stays_until_its_mount_ends() {
+    let Some(mounted) = lattice_home() else {
+        return;
+    };
+    let second = mounted.beside("second");
+    fs::create_dir(&second).expect("a directory");
+    let dir = second.to_str().expect("UTF-8");
+    let mut attending = Attending::start(&mounted, &second);
+    fs::write(second.join("f"), "x").expect("it is the same store");
+    assert_eq!(fs::read(mounted.join("f")).expect("read"), b"x");
+    assert!(attending.0.try_wait().expect("asked").is_none(), "it stays");
+    mounted.lattice(["unmount", dir]).ok().expect("unmounted by another command");
+    assert!(attending.ends().success());
+    let attending = Attending::start(&mounted, &second);
+    let pid = rustix::process::Pid::from_child(&attending.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("SIGTERM");
+    assert!(attending.ends().success());
+    assert_eq!(mounts_at(&second).expect("mounts"), 0, "it took its mount along");
+    assert_eq!(fs::read(mounted.join("f")).expect("the daemon works on"), b"x");
+}
+
+/// A daemon of `lattice serve`, which stays when nothing is mounted; stopped whatever happens.
+struct Serving<'a>(&'a Mounted);
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        // Where it never ran there is nothing to stop.
+        let _ = self.0.lattice(["serve", "--stop"]).run();
+    }
+}
+
+#[test]
+fn unmount_waits_for_no_daemon_that_stays() {
+    let Some(mut mounted) = lattice_home() else {
+        return;
+    };
+    mounted.stop().expect("a clean stop");
+    let dir = mounted.dir().to_str().expect("UTF-8").to_owned();
+    mounted.lattice(["serve"]).ok().expect("a daemon without a mount");
+    let serving = Serving(&mounted);
+    mounted.lattice(["mount", "home", &dir]).ok().expect("mounted by it");
+    // A daemon that is about to end is waited for half a minute, and then it is an error.
+    let done = mounted.lattice(["unmount", &dir]).succeed().expect("unmounted");
+    assert!(done.took < Duration::from_secs(15), "it took {:?}", done.took);
+    assert_eq!(mounts_at(mounted.dir()).expect("mounts"), 0);
+    let status = mounted.lattice(["status"]).ok().expect("the daemon answers");
+    assert!(status.contains("daemon ") && !status.contains("no daemon"), "{status}");
+    drop(serving);
 }

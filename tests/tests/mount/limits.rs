@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
-use lattice_tests::fixture::{Cmd, Kind, MountOptions, Mounted, Scratch};
+use lattice_tests::fixture::{Cmd, Kind, MountOptions, Mounted, Scratch, mounts_at};
 use lattice_tests::random::Random;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_remount, unmount};
 
@@ -95,6 +95,23 @@ fn a_read_only_data_directory_can_be_read() {
     let below = Below(&home);
     mount_remount(&home, MountFlags::BIND | MountFlags::RDONLY, "").expect("read-only");
     mounted.mount().expect("a mount of read-only data");
+    let mounts = fs::read_to_string("/proc/mounts").expect("/proc/mounts");
+    let dir = mounted.dir().to_str().expect("UTF-8");
+    let options =
+        mounts.lines().find(|l| l.contains(dir)).and_then(|l| l.split(' ').nth(3)).expect("our mount");
+    assert!(options.split(',').any(|o| o == "ro"), "{options}");
+    let listed = mounted.lattice(["mount"]).ok().expect("the daemon is found");
+    assert!(listed.contains(dir) && listed.contains(" ro "), "{listed}");
+    for (command, says) in [
+        (&["store", "list"][..], "read-only: the data directory is read-only"),
+        (&["status"], "read-only: the data directory is read-only"),
+        (&["doctor"], "can't be written: stores are opened for reading only"),
+    ] {
+        let said = mounted.lattice(command).ok().unwrap_or_else(|e| panic!("{command:?}: {e:#}"));
+        assert!(said.contains(says), "{command:?}: {said}");
+    }
+    let put = mounted.lattice(["put", "home:x", "1"]).run().expect("it ends");
+    assert!(put.code() == 1 && put.stderr.contains("read-only"), "{}", put.stderr);
     assert_eq!(fs::read(mounted.join("small")).expect("read"), b"kept");
     assert!(fs::read(mounted.join("large")).expect("read") == body(1));
     let refused = [
@@ -106,6 +123,8 @@ fn a_read_only_data_directory_can_be_read() {
     for e in &refused {
         assert_eq!(e.kind(), ErrorKind::ReadOnlyFilesystem, "{refused:?}");
     }
+    mounted.lattice(["unmount", dir]).ok().expect("unmounted by the command");
+    assert_eq!(mounts_at(mounted.dir()).expect("mounts"), 0);
     mounted.kill().expect("stopped");
     mounted.detach();
     drop(below);

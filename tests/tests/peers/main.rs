@@ -45,6 +45,25 @@ fn an_edit_on_one_machine_is_read_on_the_other_within_milliseconds() {
     assert!(p50 < Duration::from_millis(200), "p50 {p50:?}");
     let synced = a.lattice(["sync", "home", "--wait-peers", "1"]).ok().expect("synced");
     assert!(synced.contains("held by 1 of 1"), "{synced}");
+    assert_eq!(a.json(&["sync", "home"]).expect("a line")["type"], "synced");
+    let began = Instant::now();
+    let many = a.try_lattice(&["sync", "home", "--wait-peers", "5"]).expect("it runs");
+    assert!(many.code() == 1 && many.stderr.contains("there is one other"), "{}", many.stderr);
+    assert!(began.elapsed() < Duration::from_secs(10), "at once, not after a minute: {:?}", began.elapsed());
+}
+
+/// They are cut into chunks, and so become entries, after their close has returned.
+#[test]
+fn a_sync_right_behind_the_close_of_a_large_file_takes_it_along() {
+    let Some((a, b)) = two() else { return };
+    let bytes: Vec<u8> = (0..30_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    for name in ["one", "two", "three"] {
+        a.write(name, &bytes).expect("written");
+        a.lattice(["sync", "home", "--wait-peers", "1"]).ok().expect("synced");
+        b.lattice(["ls", &format!("home:{name}")])
+            .ok()
+            .expect("its entry is there when the sync has returned");
+    }
 }
 
 #[test]
@@ -148,10 +167,19 @@ fn peers_are_listed_named_pinged_and_revoked() {
     let Some((a, b)) = two() else { return };
     let node = b.json(&["status"]).expect("status")["node"].as_str().expect("an id").to_owned();
     a.lattice(["peer", "name", &node[..8], "laptop"]).ok().expect("named");
+    let us = a.json(&["status"]).expect("status")["node"].as_str().expect("an id").to_owned();
+    let taken = a.try_lattice(&["peer", "name", &us, "laptop"]).expect("it runs");
+    assert!(taken.code() == 1 && taken.stderr.contains("called \"laptop\" already"), "{}", taken.stderr);
     let listed = a.lattice(["peer", "list"]).ok().expect("a list");
     assert!(listed.contains("laptop") && listed.contains("connected"), "{listed}");
-    let pinged = a.lattice(["peer", "ping", "laptop"]).ok().expect("an answer");
-    assert!(pinged.contains("level") && pinged.contains("127.0.0.1"), "{pinged}");
+    // The name itself is an entry that the other has to get first.
+    let mut pinged = String::new();
+    let level = eventually("a level peer", || {
+        pinged = a.lattice(["peer", "ping", "laptop"]).ok().expect("an answer");
+        pinged.contains("level")
+    });
+    level.unwrap_or_else(|e| panic!("{e:#}: {pinged}"));
+    assert!(pinged.contains("127.0.0.1"), "{pinged}");
     let nobody = a.try_lattice(&["peer", "ping", "nobody"]).expect("it runs");
     assert_eq!(nobody.code(), 20, "{}", nobody.stderr);
     a.write("x", "1").expect("written");
@@ -160,6 +188,20 @@ fn peers_are_listed_named_pinged_and_revoked() {
     a.write("x", "2").expect("written");
     eventually("the end", || a.json(&["peer", "show", &node]).is_ok_and(|p| p["state"] == "revoked"))
         .expect("revoked");
+    // Cut off before it could get the entry that says so, it is told by whoever cuts it off.
+    let told = |args: &[&str]| {
+        let done = b.try_lattice(args).expect("it runs");
+        (done.code(), done.stdout + &done.stderr)
+    };
+    let knows = || told(&["peer", "list"]).1.contains("this node was revoked");
+    eventually("the revoked node's knowing it", knows).expect("told");
+    assert!(b.json(&["peer", "list"]).expect("JSON")["revoked"].is_string());
+    for (args, code) in
+        [(&["peer", "list"][..], 0), (&["status"], 0), (&["sync", "home"], 12), (&["peer", "ping"], 12)]
+    {
+        let (got, said) = told(args);
+        assert!(got == code && said.contains("this node was revoked"), "{args:?}: {got}: {said}");
+    }
     b.write("late", "from the revoked").expect("it may write for itself");
     let until = Instant::now() + Duration::from_secs(2);
     while Instant::now() < until {
@@ -167,6 +209,9 @@ fn peers_are_listed_named_pinged_and_revoked() {
         assert!(!a.path("late").exists(), "and what it writes doesn't count");
         std::thread::sleep(Duration::from_millis(50));
     }
+    // It knows it for good, without a network too.
+    b.stop().expect("stopped");
+    assert!(knows(), "{:?}", told(&["peer", "list"]));
 }
 
 #[test]
@@ -191,12 +236,21 @@ fn a_store_made_on_one_machine_appears_in_the_others_mount() {
 fn joining_refuses_what_it_must() {
     let Some((a, b)) = two() else { return };
     let ticket = a.ticket(1).expect("a ticket");
-    let own = b.lattice(["join", "-"]).input(ticket.as_str()).run().expect("it runs");
-    assert_eq!(own.code(), 1, "{}", own.stderr);
-    assert!(own.stderr.contains("a daemon runs here already"), "{}", own.stderr);
+    let stranger = Machine::founder().expect("another mesh");
+    let elsewhere = stranger.ticket(1).expect("a ticket");
+    let refused = |ticket: &str, says: &str| {
+        let done = b.lattice(["join", "-"]).input(ticket).run().expect("it runs");
+        assert!(done.code() == 1 && done.stderr.contains(says), "{}", done.stderr);
+    };
+    let refused_twice = || {
+        refused(&ticket, "is a member of that mesh already, with 1 others");
+        refused(&elsewhere, "is a member of a mesh already");
+    };
+    refused_twice();
     b.stop().expect("stopped");
-    let own = b.lattice(["join", "-"]).input(ticket.as_str()).run().expect("it runs");
-    assert!(own.code() == 1 && own.stderr.contains("is a member of a mesh"), "{}", own.stderr);
+    refused_twice();
+    let alone = stranger.lattice(["join", "-"]).input(ticket.as_str()).run().expect("it runs");
+    assert!(alone.code() == 1 && alone.stderr.contains("a daemon runs here already"), "{}", alone.stderr);
     let c = Machine::bare().expect("a machine");
     for (text, code) in [("nonsense", 2), (&ticket[..100], 2), ("", 2)] {
         let done = c.lattice(["join", "-"]).input(text).run().expect("it runs");

@@ -154,7 +154,7 @@ async fn earlier_versions_can_be_read_and_come_back() {
     );
     let none = bench.client.get(at(b"k")).query("version", "abcd").send().await;
     assert_eq!(code(none), Code::NoSuchVersion);
-    assert_eq!(code(bench.client.get(at(b"k")).query("version", "zz").send().await), Code::BadRequest);
+    assert_eq!(code(bench.client.get(at(b"k")).query("version", "zz").send().await), Code::BadVersion);
 }
 
 #[tokio::test]

@@ -58,9 +58,9 @@ fn directory(dir: &Path) -> Option<Finding> {
         return Some(warn("directories", detail, format!("chmod 700 {name}")));
     }
     if rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_err() {
-        return Some(fail(
+        return Some(warn(
             "directories",
-            format!("{name} can't be written"),
+            format!("{name} can't be written: stores are opened for reading only, mounts are read-only"),
             "is its disk mounted read-only?",
         ));
     }
@@ -106,10 +106,10 @@ pub fn files() -> Finding {
 
 /// Whether the daemon answers, and is of this version.
 pub async fn socket(ctx: &Context) -> Finding {
-    let path = ctx.paths.socket.display();
-    if !ctx.paths.socket.exists() {
+    let Some(path) = ctx.paths.sockets().into_iter().find(|path| path.exists()) else {
         return ok("daemon", "none runs");
-    }
+    };
+    let path = path.display();
     let answer = match Client::daemon(&ctx.paths, ctx.timeout).await {
         Ok(Some(daemon)) => match daemon.get("/status").send().await {
             Ok(answer) => answer.json::<StatusDoc>().await,

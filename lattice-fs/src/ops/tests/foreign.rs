@@ -1,4 +1,5 @@
 use super::*;
+use crate::view::Kind;
 
 #[test]
 fn a_name_that_was_missing_is_found_once_it_appears() {
@@ -133,4 +134,105 @@ fn the_shown_version_that_is_discarded_in_the_mount_gives_way() {
     rig.fs.unlink(dir, first.as_bytes()).expect("discarded");
     assert!(rig.told.inodes.lock().contains(&(ino, true)));
     assert_eq!(rig.read(rig.ino(ROOT, "a")), other);
+}
+
+#[test]
+fn a_file_that_got_something_below_it_elsewhere_is_a_directory_at_once() {
+    let rig = Rig::new();
+    rig.write(ROOT, "q", b"file");
+    rig.put_below_elsewhere("q/x/y", b"below");
+    let (dir, attr) = rig.find(ROOT, "q").expect("a directory");
+    assert_eq!((attr.kind, rig.names(dir)), (Kind::Dir, vec!["x".to_owned()]));
+    assert_eq!(*rig.told.entries.lock(), [(ROOT, b"q".to_vec())], "nothing is said of names in a file");
+    assert!(rig.told.inodes.lock().contains(&(ROOT, true)));
+    let control = rig.ino(ROOT, ".lattice");
+    let versions = rig.ino(rig.ino(control, "conflicts"), "q");
+    let name = rig.names(versions).into_iter().find(|n| n.starts_with("2-")).expect("the file");
+    let version = rig.ino(versions, &name);
+    let handle = rig.fs.open(version, libc::O_RDONLY).expect("opened").handle;
+    let mut bytes = [0; 8];
+    assert_eq!(rig.fs.read(version, handle, 0, &mut bytes).expect("read"), 4);
+    assert_eq!(&bytes[..4], b"file");
+}
+
+#[test]
+fn a_directory_that_lost_what_was_below_it_elsewhere_shows_the_file_again() {
+    let rig = Rig::new();
+    rig.write(ROOT, "q", b"file");
+    rig.put_below_elsewhere("q/x/y", b"below");
+    let dir = rig.ino(ROOT, "q");
+    rig.ino(rig.ino(dir, "x"), "y");
+    rig.delete_elsewhere("q/x/y");
+    assert!(rig.told.entries.lock().contains(&(ROOT, b"q".to_vec())));
+    assert_eq!(rig.read(rig.ino(ROOT, "q")), b"file");
+}
+
+#[test]
+fn a_directory_that_was_there_because_of_one_key_goes_with_it() {
+    let rig = Rig::new();
+    rig.put_elsewhere("d/e/f", b"x");
+    let d = rig.ino(ROOT, "d");
+    rig.ino(rig.ino(d, "e"), "f");
+    rig.told.entries.lock().clear();
+    rig.delete_elsewhere("d/e/f");
+    assert!(rig.told.entries.lock().contains(&(ROOT, b"d".to_vec())));
+    assert!(rig.find(ROOT, "d").is_none());
+}
+
+/// What was written goes beside what others made of the name meanwhile.
+#[test]
+fn a_file_that_became_a_directory_while_it_was_open_is_saved_beside_it() {
+    let rig = Rig::new();
+    let old = rig.write(ROOT, "old", b"before");
+    rig.fs.open(old, WRITE).expect("opened");
+    rig.fs.write(old, 0, b"edited", false).expect("written");
+    let new = rig.create(ROOT, "new");
+    rig.fs.write(new, 0, b"fresh", false).expect("written");
+    for (ino, name, text) in [(old, "old", &b"edited"[..]), (new, "new", b"fresh")] {
+        rig.put_below_elsewhere(&format!("{name}/x"), b"below");
+        rig.close(ino);
+        rig.fs.work_off();
+        let dir = rig.ino(ROOT, name);
+        assert_eq!(rig.names(dir), ["x"], "{name}");
+        assert_eq!(rig.stored(name).as_deref(), Some(text), "{name} keeps what was written");
+        assert_eq!(rig.fs.getxattr(dir, b"user.lattice.conflict").expect("there"), "1", "{name}");
+    }
+}
+
+#[test]
+fn a_conflict_of_a_file_and_a_directory_is_settled_for_the_directory_in_the_mount() {
+    let rig = Rig::new();
+    rig.write(ROOT, "q", b"file");
+    rig.put_below_elsewhere("q/x", b"below");
+    let dir = rig.ino(ROOT, "q");
+    let heads = rig.fs.getxattr(dir, b"user.lattice.heads").expect("heads");
+    let heads = String::from_utf8_lossy(&heads);
+    let resolve = |pick: &str| rig.fs.setxattr(dir, b"user.lattice.resolve", pick.as_bytes(), SetHow::Either);
+    assert_eq!(resolve(&heads[..12]).expect_err("a file over children"), Errno::ISDIR);
+    resolve("dir").expect("resolved");
+    assert_eq!(rig.live_heads("q"), 1);
+    assert_eq!(rig.names(rig.ino(ROOT, "q")), ["x"]);
+}
+
+/// The kernel has one size for an inode, and cuts or fills what is read by it.
+#[test]
+fn a_text_of_the_control_directory_keeps_the_size_that_it_was_looked_up_with() {
+    let rig = Rig::new();
+    let control = rig.ino(ROOT, ".lattice");
+    let (old, before) = rig.find(control, "status.json").expect("there");
+    assert_eq!(rig.ino(control, "status.json"), old, "as long as nothing happens");
+    let handle = rig.fs.open(old, libc::O_RDONLY).expect("opened").handle;
+    for n in 0..12 {
+        rig.write(ROOT, &format!("f{n}"), b"x");
+    }
+    let (new, after) = rig.find(control, "status.json").expect("there");
+    assert_ne!((new, after.size), (old, before.size), "another text");
+    let late = rig.fs.open(old, libc::O_RDONLY).expect("opened after it had changed").handle;
+    for (ino, handle, size) in [(old, handle, before.size), (old, late, before.size)] {
+        assert_eq!(rig.fs.getattr(ino).expect("attributes").0.size, size);
+        let mut bytes = vec![0; 2 * size as usize];
+        let n = rig.fs.read(ino, handle, 0, &mut bytes).expect("read");
+        assert_eq!(n as u64, size);
+        serde_json::from_slice::<serde_json::Value>(&bytes[..n]).expect("whole");
+    }
 }

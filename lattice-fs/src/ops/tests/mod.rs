@@ -152,6 +152,19 @@ impl Rig {
         self.catch_up();
     }
 
+    /// What a peer wrote that had not seen the file which stands above.
+    fn put_below_elsewhere(&self, path: &str, bytes: &[u8]) {
+        let content = Content::Inline(bytes.to_vec().into());
+        let node = FileNode {
+            file_id: FileId(*b"elsewherebelow_x"),
+            value: Value::File(content),
+            attrs: Attrs::default(),
+        };
+        let put = Change::Put { key: key(path), node, cites: Cites::All, expect: Expect::Beside };
+        self.store.commit(vec![put]).expect("committed");
+        self.catch_up();
+    }
+
     fn delete_elsewhere(&self, path: &str) {
         let delete = Change::Delete { key: key(path), cites: Cites::All, expect: Expect::Exists };
         self.store.commit(vec![delete]).expect("committed");

@@ -140,16 +140,26 @@ impl Control {
     /// # Errors
     /// `NotFound`; `NotADirectory` for a path through a file; what the store says.
     pub fn lookup(&self, path: &[Bytes]) -> Result<VNode> {
-        match place(path)? {
-            Place::Root => Ok(self.dir(path, false)),
+        Ok(self.find(path)?.0)
+    }
+
+    /// [`Control::lookup`], with what a text file reads as: its size is that text's, and the next look-up may find another.
+    ///
+    /// # Errors
+    /// As `lookup`.
+    pub fn find(&self, path: &[Bytes]) -> Result<(VNode, Option<Bytes>)> {
+        let node = match place(path)? {
+            Place::Root => self.dir(path, false),
             Place::Text(text) => {
                 let snapshot = self.text(text, true)?;
-                Ok(self.file(path, snapshot.text.len() as u64, 0o444, snapshot.at))
+                let node = self.file(path, snapshot.text.len() as u64, 0o444, snapshot.at);
+                return Ok((node, Some(snapshot.text)));
             }
-            Place::Ctl => Ok(self.file(path, 0, 0o200, self.born)),
-            Place::Conflicts(rest) => self.conflict_node(path, rest),
-            Place::History(rest) => self.history_node(path, rest),
-        }
+            Place::Ctl => self.file(path, 0, 0o200, self.born),
+            Place::Conflicts(rest) => self.conflict_node(path, rest)?,
+            Place::History(rest) => self.history_node(path, rest)?,
+        };
+        Ok((node, None))
     }
 
     /// What a directory holds, in order: versions before directories, the newest first.
