@@ -6,6 +6,7 @@
 //! - [`dial`] keeps every member connected and [`accept`] takes in who dials us; [`peers`] settles which connection counts.
 //! - [`link`] is a connection that has been greeted, [`peer`] its whole life. One stream is control; one per store drives a
 //!   [`crate::sync::Session`] ([`exchange`]); chunks have streams of their own ([`chunks`]).
+//! - [`first`] holds the first write of a start until peers have said what they hold of this node.
 //! - [`publish`] makes commits durable and tells sessions of them.
 //! - [`members`] follows who the members are, [`stores`] which stores there are, [`genesis`] fetches the beginnings of new
 //!   ones, [`content`] the bytes of large files; [`asked`] is what stores ask of all this.
@@ -25,6 +26,7 @@ mod endpoint;
 mod error;
 mod exchange;
 mod files;
+mod first;
 mod frame;
 mod gate;
 mod genesis;
@@ -84,6 +86,11 @@ impl Net {
     /// Binds the endpoint and begins to dial the members. Wants a tokio runtime around it.
     pub async fn start(node: Node, config: Config) -> Result<Self> {
         let shared = Shared::bind(node, config).await?;
+        // Before anybody can write: the first write is held by what is known of a store here.
+        let known = shared.clone();
+        let looked =
+            tokio::task::spawn_blocking(move || drop(known.stores.refresh(&known.node, &known.stop)));
+        looked.await.map_err(|_| NetError::Stopping)?;
         shared.clone().run();
         Ok(Self(shared))
     }

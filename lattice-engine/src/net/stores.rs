@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::wanted::Wanted;
-use super::{Shared, publish};
+use super::{Shared, first, publish};
 use crate::id::{NodeId, StoreId};
 use crate::node::Node;
-use crate::store::Handle;
+use crate::store::{Handle, HeldWrites};
 use crate::sync::{Mark, Mesh, Session, SharedTips};
 
 /// How long a thread sleeps before it looks whether it should end.
@@ -44,13 +44,15 @@ pub(super) struct Local {
     pub ask: watch::Sender<u64>,
     /// Counts what sessions have learnt.
     pub progress: watch::Sender<u64>,
+    /// The first write waits, until `first` takes this.
+    pub held_writes: Mutex<Option<HeldWrites>>,
     /// Chunks that are to be fetched.
     pub wanted: Wanted,
     pub stop: CancellationToken,
 }
 
 impl Local {
-    fn new(handle: Handle, is_root: bool, stop: CancellationToken) -> Self {
+    fn new(node: &Node, handle: Handle, is_root: bool, stop: CancellationToken) -> Self {
         let tips = watch::Sender::new(handle.published());
         Self {
             is_root,
@@ -60,6 +62,7 @@ impl Local {
             held: Mutex::default(),
             ask: watch::Sender::new(0),
             progress: watch::Sender::new(0),
+            held_writes: Mutex::new(first::hold(node, &handle)),
             wanted: Wanted::default(),
             handle,
             stop,
@@ -75,7 +78,7 @@ impl Local {
 impl Stores {
     /// Starts with the root store alone.
     pub fn new(node: &Node, stop: &CancellationToken) -> Self {
-        let root = Arc::new(Local::new(node.root(), true, stop.child_token()));
+        let root = Arc::new(Local::new(node, node.root(), true, stop.child_token()));
         Self(watch::Sender::new(Arc::new([(root.handle.id(), root)].into())))
     }
 
@@ -113,7 +116,7 @@ impl Stores {
             }
             for handle in handles {
                 next.entry(handle.id()).or_insert_with(|| {
-                    let local = Arc::new(Local::new(handle, false, stop.child_token()));
+                    let local = Arc::new(Local::new(node, handle, false, stop.child_token()));
                     new.push(local.clone());
                     local
                 });
@@ -128,6 +131,9 @@ impl Stores {
 
 /// Starts a store's threads.
 pub(super) fn start(shared: &Arc<Shared>, local: &Arc<Local>) {
+    if let Some(held) = local.held_writes.lock().take() {
+        shared.spawn("first-write", first::wait(shared.clone(), local.clone(), held));
+    }
     let (task, store) = (shared.clone(), local.clone());
     shared.thread("net-publish", move || publish::run(&task, &store));
     if !local.is_root {

@@ -6,6 +6,7 @@
 //!   nothing to do), else `Tips`, `Want`, `Entries` with a `Have` for what has become durable, `Done`. Then it stays: it tells
 //!   what has come, and sends what its own node writes as soon as that is published.
 //! - [`Orphans`] is what came too early and waits in memory, within bounds.
+//! - [`FirstWrite`] is when a node may write for the first time since it has started.
 //! - [`Mesh`] is what the sessions of one store know of each other, so that not every peer is asked for the same.
 //! - [`schedule`] is when which peer is asked, and [`gossip`] the hint that something is new.
 //!
@@ -13,6 +14,7 @@
 //! silent while it is waited for: such a session ends with a [`Reason`]. Times are milliseconds of a clock that only runs
 //! forward; [`Received::Early`] alone is wall time.
 
+mod first_write;
 mod frame;
 pub mod gossip;
 mod mesh;
@@ -23,6 +25,7 @@ pub mod schedule;
 mod session;
 mod tips;
 
+pub use first_write::{ALONE_MS, CONNECTED_MS, FirstWrite, Heard, May, OTHERS_MS, STUCK_MS};
 pub use frame::{
     Announced, ENTRIES_BYTES, Frame, FrameError, MAX_ENTRIES, MAX_FETCH, MAX_FRAME, MAX_MARKS, MAX_RANGES,
     VERSION,

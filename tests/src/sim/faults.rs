@@ -1,6 +1,7 @@
 //! What goes wrong, and how all of it is mended in the end.
 
 use lattice_engine::disk::sim::SimDisk;
+use lattice_engine::id::NodeId;
 use lattice_engine::sync::schedule::Event as Told;
 use lattice_engine::sync::{MAX_PEER, Received};
 use lattice_engine::wire::v1::SignedEntry;
@@ -92,23 +93,23 @@ impl World {
 
     /// Somebody copies the disk, while the node is away or not.
     fn back_up(&mut self, node: usize) {
-        self.nodes[node].backup = Some(self.nodes[node].disk.kill_image(usize::MAX));
+        let published = self.nodes[node].published.clone();
+        self.nodes[node].backup = Some((self.nodes[node].disk.kill_image(usize::MAX), published));
     }
 
-    /// A node comes back on an old disk. What nobody else has of it is lost with the new one.
+    /// A node comes back on an old disk. What nobody else has is lost with the new one.
     fn restore(&mut self, node: usize) {
-        let Some(backup) = self.nodes[node].backup.take() else { return };
-        let id = self.nodes[node].id;
-        let elsewhere = |seq: u64| {
+        let Some((backup, published)) = self.nodes[node].backup.take() else { return };
+        let elsewhere = |author: &NodeId, seq: u64| {
             let others = self.nodes.iter().enumerate().filter(|(n, _)| *n != node);
-            others.map(|(_, other)| other.published.seq(&id)).max().is_some_and(|held| held >= seq)
+            others.map(|(_, other)| other.published.seq(author)).max().is_some_and(|held| held >= seq)
         };
         let lost: Vec<_> =
-            self.acked.keys().filter(|(author, seq)| *author == id && !elsewhere(*seq)).copied().collect();
+            self.acked.keys().filter(|(author, seq)| !elsewhere(author, *seq)).copied().collect();
         for at in lost {
             self.acked.remove(&at);
         }
-        self.nodes[node].holds = self.nodes.iter().map(|n| n.id).filter(|other| *other != id).collect();
+        self.nodes[node].published = published;
         self.gone(node, backup, true);
     }
 

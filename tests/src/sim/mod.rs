@@ -8,12 +8,14 @@
 //! - [`world`]: what happens next
 //! - [`node`]: a store on its disk, with its clock; how it dies and comes back
 //! - [`net`]: streams, each in order and never losing a part: they are late, or cut
+//! - [`first`]: whether a node that has just started may write
 //! - [`work`]: what the nodes write
 //! - [`liar`]: a member that forks, inflates time, floods, forges
 //! - [`faults`]: what goes wrong, and how it is mended
 
 mod check;
 mod faults;
+mod first;
 mod liar;
 mod net;
 mod node;

@@ -1,6 +1,5 @@
 //! One machine: an identity, a disk that can lose its power, a clock that can be wrong, and a store while it runs.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +12,8 @@ use lattice_engine::identity::Identity;
 use lattice_engine::store::{self, Authority, Handle, OpenOptions};
 use lattice_engine::sync::schedule::Schedule;
 use lattice_engine::sync::{Mesh, SharedTips};
+
+use super::first::First;
 
 /// 22 November 2026, about.
 const EPOCH_MS: u64 = 1_795_300_000_000;
@@ -32,13 +33,14 @@ pub struct Node {
     pub schedule: Schedule,
     /// When it looks at its schedule next.
     pub tick: Option<u64>,
-    /// It came back on an old disk, and must not write before these have told it that none of its own entries are missing.
-    /// One that asks fewer may fork itself, which is then shown and not what is simulated here.
-    pub holds: BTreeSet<NodeId>,
+    /// Its first write since it started.
+    pub first: First,
     /// What it last published.
     pub published: SharedTips,
-    /// Its disk as it once was.
-    pub backup: Option<SimDisk>,
+    /// The number of the last entry of its own that it ever published.
+    pub once: u64,
+    /// Its disk as it once was, and what it had published by then.
+    pub backup: Option<(SimDisk, SharedTips)>,
 }
 
 fn stores() -> &'static Path {
@@ -62,8 +64,9 @@ impl Node {
             mesh: Mesh::default(),
             schedule: Schedule::default(),
             tick: None,
-            holds: BTreeSet::new(),
+            first: First::new(0),
             published: SharedTips::default(),
+            once: 0,
             backup: None,
         };
         let store = store::adopt(stores(), genesis, &node.options()).expect("a new store");

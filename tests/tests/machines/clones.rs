@@ -1,4 +1,4 @@
-//! A data directory that was copied: two nodes of one name are noticed.
+//! A data directory that was copied: two nodes of one name are noticed, and a node on an old copy of its own asks first.
 
 use std::fs;
 
@@ -55,6 +55,39 @@ fn a_cloned_data_directory_that_runs_twice_is_noticed_and_shown() -> Result<()> 
     // The others go on.
     a.write("after", "a")?;
     ensure!(fs::read(a.place("before"))? == b"b", "what was written before is lost");
+    cluster.passed();
+    Ok(())
+}
+
+#[test]
+fn an_old_backup_that_was_put_back_does_not_fork_its_node() -> Result<()> {
+    if !networks() {
+        return Ok(());
+    }
+    let mut cluster = Cluster::switch(2, 3)?;
+    cluster.peers[1].write("old", "b")?;
+    cluster.peers[0].awaits("old", "b", SOON)?;
+    cluster.peers[1].stop()?;
+    let backup = Peer::bare(&cluster.machine(1), "backup")?;
+    copy(&cluster.peers[1], &backup)?;
+    cluster.peers[1].mount()?;
+    (0..20).try_for_each(|n| cluster.peers[1].write(&format!("new-{n}"), "b"))?;
+    cluster.peers[0].awaits("new-19", "b", SOON)?;
+    cluster.peers[1].stop()?;
+    fs::remove_dir_all(cluster.peers[1].home().join("data"))?;
+    copy(&backup, &cluster.peers[1])?;
+    cluster.peers[1].mount()?;
+    let [a, b] = &cluster.peers[..] else { unreachable!("two nodes") };
+    // At once: before anything can have come from A, unless the node asks first.
+    b.write("restored", "b")?;
+    a.awaits("restored", "b", SOON).context("what the restored node wrote")?;
+    b.awaits("new-19", "b", SOON).context("what it had written before, and lost")?;
+    for peer in [a, b] {
+        let shown = shown(peer)?.to_lowercase();
+        ensure!(!shown.contains("fork") && !peer.log().to_lowercase().contains("fork"), "{shown}");
+    }
+    let mut backup = backup;
+    backup.passed();
     cluster.passed();
     Ok(())
 }
