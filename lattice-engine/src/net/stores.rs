@@ -14,7 +14,7 @@ use super::{Shared, first, publish};
 use crate::id::{NodeId, StoreId};
 use crate::node::Node;
 use crate::store::{Handle, HeldWrites};
-use crate::sync::{Mark, Mesh, Session, SharedTips};
+use crate::sync::{Mark, Mesh, Session, SharedForks, SharedTips};
 
 /// How long a thread sleeps before it looks whether it should end.
 pub(super) const TICK: Duration = Duration::from_millis(200);
@@ -36,6 +36,8 @@ pub(super) struct Local {
     pub mesh: Mutex<Mesh>,
     /// What is durable here, for the sessions.
     pub tips: watch::Sender<SharedTips>,
+    /// The forks that are known here, for the sessions.
+    pub forks: watch::Sender<SharedForks>,
     /// A session with each peer that has it open.
     pub sessions: Mutex<BTreeMap<NodeId, Arc<Mutex<Session>>>>,
     /// What peers held durably when their sessions ended.
@@ -58,6 +60,7 @@ impl Local {
             is_root,
             mesh: Mutex::default(),
             tips,
+            forks: watch::Sender::new(handle.forks()),
             sessions: Mutex::default(),
             held: Mutex::default(),
             ask: watch::Sender::new(0),

@@ -66,7 +66,7 @@ pub(super) struct Store {
     pub stalled: RwLock<Option<String>>,
     /// Why this node must not write with its identity any more.
     pub forked: RwLock<Option<String>>,
-    pub forks: Mutex<Forks>,
+    pub forks: Forks,
     /// What peers may know.
     pub published: Published,
     /// Whether the first write waits.

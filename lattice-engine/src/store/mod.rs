@@ -55,7 +55,6 @@ pub use bundle::{
 pub use change::{Change, Cites, Expect, ROOT_FILE, RenameHow};
 pub use error::{Result, StoreError};
 pub use event::{Change as LiveChange, Cursor, Event, ParseCursorError};
-pub use forks::Fork;
 pub use fsck::FsckReport;
 pub(crate) use fsck::check_closed;
 pub use gc::{GcReport, KeepHistory};

@@ -22,6 +22,7 @@ use crate::sync::Mark;
 use super::apply::{Applier, project, unrouted};
 use super::core::Store;
 use super::error::{Result, StoreError};
+use super::forks::{Forks, forked_by};
 use super::govern::{Authority, Governed};
 use super::handle::Handle;
 use super::intent;
@@ -122,6 +123,8 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
     let stalled = replayed.stalled;
     // The high-water mark of our clock is our chain's tip: nothing of ours is later.
     writer.clock = HlcClock::starting_at(writer.tip().hlc);
+    let forks = Forks::load(&**disk, dir, id);
+    let forked = forks.of(&author).map(|proof| forked_by(proof.seq));
     let store = Arc::new(Store {
         id,
         genesis: genesis.id,
@@ -145,8 +148,8 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
         reading_only: AtomicBool::new(false),
         thread: Mutex::default(),
         stalled: RwLock::new(stalled),
-        forked: RwLock::default(),
-        forks: Mutex::default(),
+        forked: RwLock::new(forked),
+        forks,
         published: Default::default(),
         hold: Default::default(),
         made_here,

@@ -14,6 +14,10 @@
 //! silent while it is waited for: such a session ends with a [`Reason`]. Times are milliseconds of a clock that only runs
 //! forward; [`Received::Early`] alone is wall time.
 
+use std::sync::Arc;
+
+use crate::entry::ForkProof;
+
 mod first_write;
 mod frame;
 pub mod gossip;
@@ -36,6 +40,12 @@ pub use peek::{Peek, peek};
 pub use received::Received;
 pub use session::{Behind, Config, Input, Output, Reason, Session, Wait};
 pub use tips::{Mark, Range, SharedTips, TIPS_DOMAIN, Tips, TipsDigest, lacking};
+
+/// Authors whose forks are told of.
+pub const MAX_FORKS: usize = 1024;
+
+/// The forks that are known, of each author one: shared, and replaced as a whole.
+pub type SharedForks = Arc<[Arc<ForkProof>]>;
 
 /// Milliseconds.
 pub type Millis = u64;

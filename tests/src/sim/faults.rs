@@ -10,15 +10,12 @@ use super::world::{Event, World};
 
 const YEAR_MS: i64 = 365 * 24 * 3600 * 1000;
 
-/// What entries of others than the liar may take while they wait beside its own, at the very most.
-const HONEST: usize = 1 << 20;
-
 impl World {
     /// One thing goes wrong.
     pub fn fault(&mut self) {
         self.faults += 1;
         let node = self.random.index(self.nodes.len());
-        let kind = self.random.below(16);
+        let kind = self.random.below(18);
         self.note("fault", kind, node as u64);
         match kind {
             0 | 1 => self.kill(node),
@@ -39,6 +36,7 @@ impl World {
             }
             9 => self.back_up(node),
             10 => self.restore(node),
+            11 | 12 => self.revoke(node),
             _ => self.lie(node),
         }
     }
@@ -137,9 +135,9 @@ impl World {
                 let count = 50 + self.random.below(400);
                 let flood = self.liar.flood(wall, count, from);
                 self.lied(node, flood, false);
-                let bytes = store.waiting().1;
-                if bytes > MAX_PEER + HONEST {
-                    self.violated(format!("{bytes} bytes wait in the memory of node {node}"));
+                let bytes = store.waiting_of(&self.liar.id());
+                if bytes > MAX_PEER {
+                    self.violated(format!("{bytes} bytes of one peer wait in the memory of node {node}"));
                 }
             }
             5 => {

@@ -67,7 +67,7 @@ impl World {
     fn heard(&self, node: usize) -> BTreeMap<NodeId, Heard> {
         let id = self.nodes[node].id;
         let mut heard = BTreeMap::new();
-        for peer in self.nodes.iter().map(|n| n.id).filter(|peer| *peer != id) {
+        for peer in self.peers_of(node) {
             let away = self.nodes[node].first.failed.contains(&peer);
             heard.insert(peer, if away { Heard::Away } else { Heard::Dialled });
         }
@@ -85,12 +85,12 @@ impl World {
 
     /// Whether `other` was there before `node` started, and nothing is between them.
     fn is_near(&self, node: usize, other: usize) -> bool {
-        let free = |from, to| !self.blocked.contains_key(&(from, to));
         self.nodes[other].store.is_some()
             && self.nodes[other].first.since <= self.nodes[node].first.since
             && !self.nodes[node].first.failed.contains(&self.nodes[other].id)
-            && free(node, other)
-            && free(other, node)
+            && self.is_free(node, other)
+            && self.peers_of(node).contains(&self.nodes[other].id)
+            && self.peers_of(other).contains(&self.nodes[node].id)
     }
 }
 

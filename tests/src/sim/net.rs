@@ -1,8 +1,10 @@
 //! Connections: one stream each, between two nodes. What is sent arrives in order and whole, late, or the connection is cut.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use lattice_engine::entry::ForkProof;
 use lattice_engine::sync::schedule::Event as Told;
 use lattice_engine::sync::{Announced, Config, Frame, Input, Output, Reason, Received, Session};
 use lattice_engine::wire::v1::SignedEntry;
@@ -74,7 +76,8 @@ impl World {
 
     pub fn connected(&mut self, from: usize, to: usize) {
         let peer = self.nodes[to].id;
-        if self.nodes[to].store.is_none() {
+        let admits = |a: usize, b: usize| self.peers_of(a).contains(&self.nodes[b].id);
+        if self.nodes[to].store.is_none() || !admits(to, from) || !admits(from, to) {
             return self.told(from, Told::Failed(peer));
         }
         // A connection of which only one side is left is in the way: what is new counts.
@@ -101,6 +104,9 @@ impl World {
         self.conns.insert(conn, Connection { sides });
         for side in 0..2 {
             self.input(conn, side, Input::Opened);
+            let node = if side == 0 { from } else { to };
+            let forks = self.nodes[node].forks.clone();
+            self.input(conn, side, Input::Forks(forks));
         }
         self.told(from, Told::Reached(peer));
         let caller = self.nodes[from].id;
@@ -143,6 +149,7 @@ impl World {
                     let wait = self.random.below(20);
                     self.after(wait, Event::Take { conn, side, batch, entries });
                 }
+                Output::Forked(proof) => self.fork_told(node, &proof),
                 Output::SetTimer(at) => {
                     if let Some(c) = self.conns.get_mut(&conn) {
                         c.sides[side].timer = Some(at);
@@ -200,6 +207,28 @@ impl World {
                 let durable = store.published();
                 self.input(conn, side, Input::Received { batch, results, durable });
             }
+        }
+    }
+
+    /// A peer tells of a fork.
+    fn fork_told(&mut self, node: usize, proof: &ForkProof) {
+        match self.writing(node, |store| store.receive_fork(proof.clone())) {
+            Some(Err(e)) => self.violated(format!("node {node} doesn't believe an honest peer: {e}")),
+            Some(Ok(_)) => self.tell_forks(node),
+            None => {}
+        }
+    }
+
+    /// Its sessions learn of the forks that it knows.
+    pub fn tell_forks(&mut self, node: usize) {
+        let Some(forks) = self.nodes[node].store.as_ref().map(|store| store.forks()) else { return };
+        if Arc::ptr_eq(&forks, &self.nodes[node].forks) {
+            return;
+        }
+        self.nodes[node].forks = forks.clone();
+        self.note("forks", node as u64, forks.len() as u64);
+        for (conn, side) in self.sides_of(node) {
+            self.input(conn, side, Input::Forks(forks.clone()));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lattice_engine::access::Membership;
 use lattice_engine::clock::ManualClock;
 use lattice_engine::disk::Disk;
 use lattice_engine::disk::sim::SimDisk;
@@ -11,7 +12,7 @@ use lattice_engine::id::{NodeId, StoreId};
 use lattice_engine::identity::Identity;
 use lattice_engine::store::{self, Authority, Handle, OpenOptions};
 use lattice_engine::sync::schedule::Schedule;
-use lattice_engine::sync::{Mesh, SharedTips};
+use lattice_engine::sync::{Mesh, SharedForks, SharedTips};
 
 use super::first::First;
 
@@ -23,6 +24,7 @@ pub struct Node {
     identity: Arc<Identity>,
     pub disk: SimDisk,
     clock: Arc<ManualClock>,
+    authority: Authority,
     /// How far its clock is off, in milliseconds.
     pub off: i64,
     /// While it runs.
@@ -35,6 +37,10 @@ pub struct Node {
     pub tick: Option<u64>,
     /// Its first write since it started.
     pub first: First,
+    /// Whom it was last seen to take for members.
+    pub members: Option<Arc<Membership>>,
+    /// The forks that its sessions know of.
+    pub forks: SharedForks,
     /// What it last published.
     pub published: SharedTips,
     /// The number of the last entry of its own that it ever published.
@@ -49,7 +55,7 @@ fn stores() -> &'static Path {
 
 impl Node {
     /// A machine with an empty store that begins with `genesis`.
-    pub fn new(seed: u8, genesis: &Entry) -> Self {
+    pub fn new(seed: u8, genesis: &Entry, rooted: bool) -> Self {
         let identity = Arc::new(Identity::from_seed([seed; 32]));
         let disk = SimDisk::new();
         disk.create_dir_all(stores()).expect("an empty disk");
@@ -58,6 +64,7 @@ impl Node {
             identity,
             disk,
             clock: Arc::new(ManualClock::at(EPOCH_MS)),
+            authority: if rooted { Authority::Itself } else { Authority::Everyone },
             off: 0,
             store: None,
             life: 0,
@@ -65,6 +72,8 @@ impl Node {
             schedule: Schedule::default(),
             tick: None,
             first: First::new(0),
+            members: None,
+            forks: SharedForks::default(),
             published: SharedTips::default(),
             once: 0,
             backup: None,
@@ -81,7 +90,7 @@ impl Node {
             identity: self.identity.clone(),
             clock: self.clock.clone(),
             background: false,
-            authority: Authority::Everyone,
+            authority: self.authority.clone(),
         }
     }
 
@@ -117,6 +126,7 @@ impl Node {
     pub fn start(&mut self, store: StoreId) -> Result<(), String> {
         let opened = store::open(&Self::dir(store), store, &self.options()).map_err(|e| e.to_string())?;
         self.published = opened.published();
+        self.forks = opened.forks();
         self.store = Some(opened);
         self.schedule = Schedule::default();
         Ok(())

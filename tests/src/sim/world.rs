@@ -11,6 +11,7 @@ use lattice_engine::sync::Input;
 use lattice_engine::sync::schedule::Event as Told;
 use lattice_engine::wire::v1::SignedEntry;
 
+use super::content::{Answer, Question};
 use super::first::First;
 use super::liar::Liar;
 use super::net::{Connection, IDLE_MS};
@@ -81,6 +82,13 @@ pub enum Event {
         node: usize,
         life: u64,
     },
+    /// A node looks for bytes that it lacks.
+    Chunks {
+        node: usize,
+        life: u64,
+    },
+    Wanted(Question),
+    Served(Answer),
     Start {
         node: usize,
         life: u64,
@@ -113,6 +121,10 @@ pub struct World {
     pub faults: u64,
     /// While there is trouble there is work, and faults.
     pub trouble: bool,
+    /// The store says itself who its members are.
+    pub rooted: bool,
+    /// How many were revoked.
+    pub revoked: u64,
     /// A node dies in the middle of the next call that writes to its disk.
     pub doomed: Option<usize>,
 }
@@ -121,8 +133,8 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let genesis = genesis(&mut random);
-        let count = 2 + random.index(4);
-        let nodes = (0..count).map(|n| Node::new(n as u8 + 1, &genesis)).collect();
+        let (count, rooted) = (2 + random.index(4), random.one_in(2));
+        let nodes = (0..count).map(|n| Node::new(n as u8 + 1, &genesis, rooted)).collect();
         let mut world = Self {
             now: 0,
             queue: BTreeMap::new(),
@@ -140,9 +152,14 @@ impl World {
             operations: 0,
             faults: 0,
             trouble: true,
+            rooted,
+            revoked: 0,
             doomed: None,
             random,
         };
+        if rooted {
+            world.found();
+        }
         for node in 0..count {
             world.nodes[node].off = world.random.below(2_000) as i64 - 1_000;
             world.started(node);
@@ -197,7 +214,7 @@ impl World {
         }
     }
 
-    fn lives(&self, node: usize, life: u64) -> bool {
+    pub fn lives(&self, node: usize, life: u64) -> bool {
         self.nodes[node].life == life && self.nodes[node].store.is_some()
     }
 
@@ -266,6 +283,15 @@ impl World {
                     self.after(2_000, Event::Maintain { node, life });
                 }
             }
+            Event::Chunks { node, life } => {
+                if self.lives(node, life) {
+                    self.want_chunks(node);
+                    let wait = 100 + self.random.below(600);
+                    self.after(wait, Event::Chunks { node, life });
+                }
+            }
+            Event::Wanted(question) => self.serve_chunks(question),
+            Event::Served(answer) => self.keep_chunk(answer),
             Event::Start { node, life } => {
                 if self.nodes[node].life == life && self.nodes[node].store.is_none() {
                     self.start(node);
@@ -288,11 +314,12 @@ impl World {
         self.nodes[node].set_clock(self.now);
         self.nodes[node].first = First::new(self.now);
         self.note("start", node as u64, life);
-        let peers = self.nodes.iter().map(|n| n.id).filter(|id| *id != self.nodes[node].id).collect();
+        self.nodes[node].members = None;
         // At once: what it must wait for is `first`'s to know.
         self.after(1, Event::Work { node, life });
         self.after(2_000, Event::Maintain { node, life });
-        self.told(node, Told::Members(peers));
+        self.after(300, Event::Chunks { node, life });
+        self.follow_members(node);
     }
 
     /// Does something that may write to a node's disk; in the midst of it the node may die. `None`: it has.
@@ -329,6 +356,8 @@ impl World {
     /// Lets others know of what has become durable.
     pub fn publish(&mut self, node: usize) {
         let Some(result) = self.writing(node, |store| store.publish()) else { return };
+        self.tell_forks(node);
+        self.follow_members(node);
         match result {
             Ok(tips) => {
                 if tips.generation() == self.nodes[node].published.generation() {

@@ -26,7 +26,7 @@ fn a_cloned_data_directory_that_runs_twice_is_noticed_and_shown() -> Result<()> 
     if !networks() {
         return Ok(());
     }
-    let mut cluster = Cluster::switch(2, 3)?;
+    let mut cluster = Cluster::switch(2, 4)?;
     cluster.peers[1].write("before", "b")?;
     cluster.peers[0].awaits("before", "b", SOON)?;
     cluster.peers[1].stop()?;
@@ -44,17 +44,33 @@ fn a_cloned_data_directory_that_runs_twice_is_noticed_and_shown() -> Result<()> 
         Ok(shown.contains("copied data directory"))
     };
     let all = || -> Result<String> { Ok([shown(a)?, shown(b)?, shown(twin)?].join("\n--\n")) };
-    until("A shows that there are two of B", SOON * 3, || Ok(notices(a)?.then_some(())))
+    // The proof comes to all of them, whichever branch A has: so there are not two branches that grow.
+    for peer in [a, b, twin] {
+        until(&format!("{} shows that there are two of B", peer.name()), SOON * 3, || {
+            Ok(notices(peer)?.then_some(()))
+        })
         .with_context(|| all().unwrap_or_default())?;
-    // The one whose branch came second hears of the other's, and writes no more: so there are not two branches that grow.
-    until("one of the two shows it", SOON * 3, || Ok((notices(b)? || notices(twin)?).then_some(())))
-        .with_context(|| all().unwrap_or_default())?;
-    let stopped = if notices(b)? { b } else { twin };
-    let more = stopped.lattice(["put", "home:more", "x"]).run()?;
-    ensure!(more.code() != 0, "{} goes on writing", stopped.name());
+    }
+    for stopped in [b, twin] {
+        let more = stopped.lattice(["put", "home:more", "x"]).run()?;
+        ensure!(more.code() != 0, "{} goes on writing", stopped.name());
+        ensure!(more.stderr.contains("lattice help join"), "what to do is not said: {}", more.stderr);
+    }
     // The others go on.
     a.write("after", "a")?;
     ensure!(fs::read(a.place("before"))? == b"b", "what was written before is lost");
+    // And so does the twin: as a new node, which keeps what only the old one has.
+    let mut new = Peer::join(&cluster.machine(3), "new", a)?;
+    let [_, _, twin] = &mut cluster.peers[..] else { unreachable!("three nodes") };
+    twin.stop()?;
+    let old = twin.beside("old");
+    fs::create_dir(&old)?;
+    twin.lattice(["mount".as_ref(), "--offline".as_ref(), "home".as_ref(), old.as_os_str()]).ok()?;
+    let only_there = fs::read(old.join("by-twin"));
+    twin.lattice(["unmount".as_ref(), old.as_os_str()]).ok()?;
+    new.write("by-twin", only_there.context("the old directory can't be read")?)?;
+    cluster.peers[0].awaits("by-twin", "twin", SOON)?;
+    new.passed();
     cluster.passed();
     Ok(())
 }
