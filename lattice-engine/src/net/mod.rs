@@ -73,6 +73,22 @@ mod code {
     pub const DONE: VarInt = VarInt::from_u32(6);
 }
 
+/// Takes any bytes for what a peer or a joiner may send in a frame.
+pub(crate) fn decode_any(bytes: &[u8]) {
+    use prost::Message;
+
+    use crate::wire::v1;
+
+    let _ = v1::StreamOpen::decode(bytes);
+    let _ = v1::ControlFrame::decode(bytes);
+    let _ = (v1::ChunkRequest::decode(bytes), v1::ChunkAnswer::decode(bytes));
+    let _ = (v1::JoinRequest::decode(bytes), v1::JoinAnswer::decode(bytes));
+    if let Ok(signed) = v1::SignedEntry::decode(bytes) {
+        let _ = genesis::decode(signed);
+    }
+    let _ = String::from_utf8_lossy(bytes).parse::<book::Address>();
+}
+
 /// How long peers may take with what was written last before a stop.
 const HAND_OVER: Duration = Duration::from_secs(1);
 /// How long the end of connections may take.
