@@ -2,13 +2,14 @@
 //!
 //! This crate knows nothing of FUSE, HTTP or terminals. Modules import downwards in this order only (a test checks it):
 //! `id key clock hlc` < `wire` < `program` < `entry identity` < `chain merge access sync` < `disk` < `content log state` < `store` <
-//! `node` < `net`.
+//! `node` < `net` < `decoders`.
 #![forbid(unsafe_code)]
 
 pub mod access;
 pub mod chain;
 pub mod clock;
 pub mod content;
+pub mod decoders;
 pub mod disk;
 pub mod entry;
 pub mod hlc;

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use lattice_engine::clock::ManualClock;
 use lattice_engine::disk::Disk;
 use lattice_engine::disk::sim::SimDisk;
-use lattice_engine::entry::{Attrs, Content, Decoded, Draft, Entry, Kind, Node, Op, Value, genesis_from};
+use lattice_engine::entry::{
+    Attrs, Content, Decoded, Draft, Entry, ForkProof, Kind, Node, Op, Value, genesis_from,
+};
 use lattice_engine::hlc::{Hlc, MAX_AHEAD_MS};
 use lattice_engine::id::{FileId, NodeId, StoreId};
 use lattice_engine::identity::Identity;
@@ -62,10 +64,13 @@ impl Machine {
     }
 
     fn write(&self, path: &str, bytes: &[u8]) {
+        self.store.commit(vec![self.put(path, bytes)]).expect("commit");
+    }
+
+    fn put(&self, path: &str, bytes: &[u8]) -> Change {
         let content = self.store.put_content(bytes).expect("content");
         let node = Node { file_id: FileId([7; 16]), value: Value::File(content), attrs: Attrs::default() };
-        let put = Change::Put { key: key(path), node, cites: Cites::All, expect: Expect::Anything };
-        self.store.commit(vec![put]).expect("commit");
+        Change::Put { key: key(path), node, cites: Cites::All, expect: Expect::Anything }
     }
 
     fn all(&self) -> Vec<SignedEntry> {
@@ -242,7 +247,10 @@ fn two_entries_of_one_number_are_noticed_with_the_proof_and_others_go_on() {
     assert!(matches!(b.take(vec![later])[..], [Received::Fork { seq: 2, .. }]));
     let forks = b.store.forks();
     assert_eq!((forks.len(), forks[0].author, forks[0].seq), (1, a.id(), 2));
-    assert_eq!(forks[0].header, other.header);
+    assert!(forks[0].headers().iter().any(|signed| signed.header == other.header));
+    assert_eq!(forks[0].verify(), Ok(()));
+    let again = Machine::on(b.disk.kill_image(usize::MAX), 2);
+    assert_eq!(again.store.forks(), forks, "it is known after a restart");
     assert!(b.store.writable().is_ok(), "others' forks are no reason to stop");
     b.write("y", b"on");
     // The author itself stops.
@@ -251,6 +259,57 @@ fn two_entries_of_one_number_are_noticed_with_the_proof_and_others_go_on() {
     assert!(refused.contains("identity"), "{refused}");
     assert!(a.take(b.all()).contains(&Received::New), "it still takes what others wrote");
     assert_eq!(a.reads("y").as_deref(), Some(&b"on"[..]));
+}
+
+#[test]
+fn the_proof_of_a_fork_is_believed_by_whoever_has_neither_entry_and_stops_the_author() {
+    let (a, b, c) = (Machine::new(1), Machine::new(2), Machine::new(3));
+    a.write("x", b"1");
+    c.take(a.all());
+    a.write("x", b"2");
+    b.take(a.all());
+    b.take(vec![forge(1, 2, &a.all()[0], Hlc::new(NOW + 5, 0))]);
+    let proof = (*b.store.forks()[0]).clone();
+    assert!(c.store.receive_fork(proof.clone()).expect("a good one"));
+    assert!(!c.store.receive_fork(proof.clone()).expect("a good one"), "it is no news twice");
+    assert_eq!(c.store.forks(), b.store.forks());
+    assert_eq!(c.store.status().expect("status").forked, [a.id()]);
+    assert!(c.store.writable().is_ok());
+    // Its author, whose own branch everybody holds, has not seen the other entry.
+    assert!(a.store.writable().is_ok());
+    assert!(a.store.receive_fork(proof.clone()).expect("a good one"));
+    assert!(a.store.writable().is_err());
+    let again = Machine::on(a.disk.kill_image(usize::MAX), 1);
+    assert!(again.store.writable().is_err(), "nor does it write after a restart");
+    // Who has nothing of the author leaves it; who gets one that wasn't signed refuses it.
+    let d = Machine::new(4);
+    assert!(!d.store.receive_fork(proof.clone()).expect("a good one"));
+    let [one, mut two] = proof.headers().clone();
+    two.signature[0] ^= 1;
+    let bad = ForkProof::new(one, two).expect("two headers");
+    d.take(vec![a.all()[0].clone()]);
+    assert!(d.store.receive_fork(bad).is_err() && d.store.forks().is_empty());
+    assert!(d.store.receive_fork(proof).expect("a good one"));
+}
+
+#[test]
+fn who_builds_on_the_branch_that_is_not_taken_is_taken_all_the_same() {
+    let (a, b, c) = (Machine::new(1), Machine::new(2), Machine::new(3));
+    a.write("x", b"1");
+    let first = a.all();
+    a.write("x", b"2");
+    let other = forge(1, 2, &first[0], Hlc::new(NOW + 5, 0));
+    b.take(vec![first[0].clone(), other.clone()]);
+    c.take(a.all());
+    // B's entry comes after everything that B has: the branch that C doesn't take.
+    b.store.commit(vec![Change::CiteAll, b.put("y", b"on")]).expect("a commit");
+    let theirs = b.all();
+    let last = theirs.last().expect("B's own").clone();
+    assert!(matches!(c.take(vec![last.clone()])[..], [Received::Missing(_)]), "not known to be a branch yet");
+    assert!(matches!(c.take(vec![other])[..], [Received::Fork { .. }]));
+    assert_eq!(c.take(vec![last]), [Received::Duplicate], "it has waited for nothing else");
+    assert_eq!(c.reads("y").as_deref(), Some(&b"on"[..]));
+    assert!(c.store.fsck(true, &mut |_| {}).expect("fsck").problems.is_empty());
 }
 
 #[test]

@@ -13,6 +13,7 @@ use lattice_engine::key::Key;
 use lattice_engine::net::{ALPN, Config, JOIN_ALPN, Net, PeerState, join, revoked_by};
 use lattice_engine::node::Node;
 use lattice_engine::store::{Change, Cites, Expect, Handle};
+use lattice_engine::sync::ALONE_MS;
 use tempfile::TempDir;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -348,4 +349,68 @@ async fn a_revoked_node_is_told_by_who_cuts_it_off_and_remembers() {
     until("the word", || b.net.revoked_by().contains(&by).then_some(())).await;
     b.stop().await;
     a.stop().await;
+}
+
+/// Makes `to` what the directory `from` is.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        match entry.file_type().expect("a type").is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).expect("a copy")),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_on_an_old_disk_hears_of_its_own_entries_before_it_writes() {
+    let a = Machine::founder().await;
+    let ours = a.node.create_store("s").expect("a store");
+    let b = a.invite().await;
+    put(&b.store("s").await, "old", b"b");
+    arrives(&ours, "old", b"b").await;
+    let dir = b.stop().await;
+    let backup = TempDir::new().expect("a directory");
+    copy(dir.path(), backup.path());
+    let b = Machine::start(dir).await;
+    put(&b.node.find("s").expect("the store"), "new", b"b");
+    arrives(&ours, "new", b"b").await;
+    b.stop().await;
+    let restored = Machine::start(backup).await;
+    let theirs = restored.node.find("s").expect("the store");
+    assert!(content(&theirs, "old").is_some() && content(&theirs, "new").is_none(), "reads don't wait");
+    put(&theirs, "restored", b"b");
+    assert_eq!(get(&theirs, "new").as_deref(), Some(&b"b"[..]), "what it had written came first");
+    arrives(&ours, "restored", b"b").await;
+    for store in [&ours, &theirs] {
+        assert!(store.forks().is_empty() && store.writable().is_ok());
+    }
+    restored.stop().await;
+    a.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_peers_are_away_waits_once_and_not_for_long() {
+    let a = Machine::founder().await;
+    a.node.create_store("s").expect("a store");
+    let b = a.invite().await;
+    b.store("s").await;
+    a.stop().await;
+    let b = Machine::start(b.stop().await).await;
+    let theirs = b.node.find("s").expect("the store");
+    let began = Instant::now();
+    put(&theirs, "x", b"1");
+    let first = began.elapsed();
+    put(&theirs, "x", b"2");
+    let second = began.elapsed() - first;
+    assert!(first < Duration::from_millis(ALONE_MS) + Duration::from_secs(2), "{first:?}");
+    assert!(second < Duration::from_secs(1), "{second:?}");
+    // A store that it makes itself is nobody else's.
+    let made = b.node.create_store("made").expect("a store");
+    let began = Instant::now();
+    put(&made, "x", b"1");
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    b.stop().await;
 }

@@ -16,6 +16,7 @@ const ENGINE: &[&[&str]] = &[
     &["store"],
     &["node"],
     &["net"],
+    &["decoders"],
 ];
 
 /// The two faces of the program: each is a pile of its own on the engine.

@@ -11,6 +11,7 @@ mod codec;
 mod decode;
 mod draft;
 mod error;
+mod fork;
 mod op;
 mod reference;
 
@@ -30,6 +31,7 @@ pub use check::{
 pub use decode::{Decoded, Unreadable};
 pub use draft::{Draft, NONCE_LEN, genesis, genesis_from};
 pub use error::{EntryError, OpError};
+pub use fork::{ForkProof, NoFork, SignedHeader};
 pub use op::{Attrs, Chunk, Content, LogRange, MAX_DIRECT_CHUNKS, MAX_INLINE, Node, Op, Time, Value};
 pub use reference::EntryRef;
 

@@ -56,6 +56,11 @@ pub struct End {
     pub offset: u64,
 }
 
+/// Takes any bytes for the body of a record.
+pub(crate) fn decode_any(kind: u8, body: bytes::Bytes) {
+    let _ = format::decode(kind, body);
+}
+
 /// What went wrong with a log.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {

@@ -51,6 +51,7 @@ async fn keep_dialling(shared: &Arc<Shared>, peer: &Arc<Peer>) {
         }
         tracing::debug!(peer = %peer.id.short(), "{ended}");
         peer.record.lock().last_error = Some(ended.to_string());
+        shared.stores.all().values().for_each(|local| local.progressed());
         let pause = backoff.next(Instant::now());
         tokio::select! {
             () = tokio::time::sleep(pause) => {}

@@ -162,6 +162,9 @@ async fn drive(
     let fresh = local.clone();
     blocking(move || publish::publish(&fresh)).await?;
     let tips = local.tips.subscribe();
+    let mut forks = local.forks.subscribe();
+    // Those that are known already are told as well.
+    forks.mark_changed();
     let config = Config {
         store: local.handle.id(),
         genesis: local.handle.genesis(),
@@ -179,7 +182,7 @@ async fn drive(
         e = write(send, queue, written.clone()) => Err(NetError::lost(link.peer, e)),
         e = read_frames(recv, frames) => Err(NetError::lost(link.peer, e)),
         e = chunks::fetch(shared, link, local), if !local.is_root => Err(e),
-        ended = driver.run(Events { read, done, tips, written, ask: local.ask.subscribe() }) => ended,
+        ended = driver.run(Events { read, done, tips, forks, written, ask: local.ask.subscribe() }) => ended,
         () = local.stop.cancelled() => Ok(()),
     };
     // Another stream may have taken its place.
@@ -199,6 +202,7 @@ struct Events {
     read: mpsc::Receiver<std::result::Result<Frame, FrameError>>,
     done: mpsc::UnboundedReceiver<Input>,
     tips: watch::Receiver<crate::sync::SharedTips>,
+    forks: watch::Receiver<crate::sync::SharedForks>,
     written: Arc<Notify>,
     ask: watch::Receiver<u64>,
 }
@@ -250,6 +254,10 @@ impl Driver<'_> {
                 changed.map_err(|_| over())?;
                 Input::Published(events.tips.borrow_and_update().clone())
             }
+            changed = events.forks.changed() => {
+                changed.map_err(|_| over())?;
+                Input::Forks(events.forks.borrow_and_update().clone())
+            }
             frame = events.read.recv() => match frame.ok_or_else(over)? {
                 Ok(frame) => Input::Frame(frame),
                 Err(e) => Input::BadFrame(e),
@@ -293,6 +301,15 @@ impl Driver<'_> {
                 self.shared.block(move || {
                     let results = receive(&local, entries, peer);
                     drop(work.send(Input::Received { batch, results, durable: handle.published() }));
+                });
+            }
+            Output::Forked(proof) => {
+                let local = self.local.clone();
+                self.shared.block(move || {
+                    if let Err(e) = handle.receive_fork((*proof).clone()) {
+                        tracing::warn!(peer = %peer.short(), "it tells of a fork that is none: {e}");
+                    }
+                    publish::tell(&local);
                 });
             }
             Output::CaughtUp => {

@@ -6,6 +6,7 @@
 //! - [`dial`] keeps every member connected and [`accept`] takes in who dials us; [`peers`] settles which connection counts.
 //! - [`link`] is a connection that has been greeted, [`peer`] its whole life. One stream is control; one per store drives a
 //!   [`crate::sync::Session`] ([`exchange`]); chunks have streams of their own ([`chunks`]).
+//! - [`first`] holds the first write of a start until peers have said what they hold of this node.
 //! - [`publish`] makes commits durable and tells sessions of them.
 //! - [`members`] follows who the members are, [`stores`] which stores there are, [`genesis`] fetches the beginnings of new
 //!   ones, [`content`] the bytes of large files; [`asked`] is what stores ask of all this.
@@ -26,6 +27,7 @@ mod endpoint;
 mod error;
 mod exchange;
 mod files;
+mod first;
 mod frame;
 mod gate;
 mod genesis;
@@ -78,6 +80,22 @@ mod code {
     pub const REVOKED: VarInt = VarInt::from_u32(7);
 }
 
+/// Takes any bytes for what a peer or a joiner may send in a frame.
+pub(crate) fn decode_any(bytes: &[u8]) {
+    use prost::Message;
+
+    use crate::wire::v1;
+
+    let _ = v1::StreamOpen::decode(bytes);
+    let _ = v1::ControlFrame::decode(bytes);
+    let _ = (v1::ChunkRequest::decode(bytes), v1::ChunkAnswer::decode(bytes));
+    let _ = (v1::JoinRequest::decode(bytes), v1::JoinAnswer::decode(bytes));
+    if let Ok(signed) = v1::SignedEntry::decode(bytes) {
+        let _ = genesis::decode(signed);
+    }
+    let _ = String::from_utf8_lossy(bytes).parse::<book::Address>();
+}
+
 /// How long peers may take with what was written last before a stop.
 const HAND_OVER: Duration = Duration::from_secs(1);
 /// How long the end of connections may take.
@@ -91,6 +109,11 @@ impl Net {
     /// Binds the endpoint and begins to dial the members. Wants a tokio runtime around it.
     pub async fn start(node: Node, config: Config) -> Result<Self> {
         let shared = Shared::bind(node, config).await?;
+        // Before anybody can write: the first write is held by what is known of a store here.
+        let known = shared.clone();
+        let looked =
+            tokio::task::spawn_blocking(move || drop(known.stores.refresh(&known.node, &known.stop)));
+        looked.await.map_err(|_| NetError::Stopping)?;
         shared.clone().run();
         Ok(Self(shared))
     }

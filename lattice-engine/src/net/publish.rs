@@ -45,8 +45,16 @@ pub(super) fn publish(local: &Local) {
     tell(local);
 }
 
-/// Tells the sessions what is durable now.
+/// Tells the sessions what is durable now, and which forks are known.
 pub(super) fn tell(local: &Local) {
+    let forks = local.handle.forks();
+    local.forks.send_if_modified(|told| {
+        let news = !Arc::ptr_eq(told, &forks);
+        if news {
+            *told = forks;
+        }
+        news
+    });
     let tips = local.handle.published();
     local.tips.send_if_modified(|told| {
         let newer = !Arc::ptr_eq(told, &tips) && tips.generation() > told.generation();

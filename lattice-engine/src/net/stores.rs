@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::wanted::Wanted;
-use super::{Shared, publish};
+use super::{Shared, first, publish};
 use crate::id::{NodeId, StoreId};
 use crate::node::Node;
-use crate::store::Handle;
-use crate::sync::{Mark, Mesh, Session, SharedTips};
+use crate::store::{Handle, HeldWrites};
+use crate::sync::{Mark, Mesh, Session, SharedForks, SharedTips};
 
 /// How long a thread sleeps before it looks whether it should end.
 pub(super) const TICK: Duration = Duration::from_millis(200);
@@ -36,6 +36,8 @@ pub(super) struct Local {
     pub mesh: Mutex<Mesh>,
     /// What is durable here, for the sessions.
     pub tips: watch::Sender<SharedTips>,
+    /// The forks that are known here, for the sessions.
+    pub forks: watch::Sender<SharedForks>,
     /// A session with each peer that has it open.
     pub sessions: Mutex<BTreeMap<NodeId, Arc<Mutex<Session>>>>,
     /// What peers held durably when their sessions ended.
@@ -44,22 +46,26 @@ pub(super) struct Local {
     pub ask: watch::Sender<u64>,
     /// Counts what sessions have learnt.
     pub progress: watch::Sender<u64>,
+    /// The first write waits, until `first` takes this.
+    pub held_writes: Mutex<Option<HeldWrites>>,
     /// Chunks that are to be fetched.
     pub wanted: Wanted,
     pub stop: CancellationToken,
 }
 
 impl Local {
-    fn new(handle: Handle, is_root: bool, stop: CancellationToken) -> Self {
+    fn new(node: &Node, handle: Handle, is_root: bool, stop: CancellationToken) -> Self {
         let tips = watch::Sender::new(handle.published());
         Self {
             is_root,
             mesh: Mutex::default(),
             tips,
+            forks: watch::Sender::new(handle.forks()),
             sessions: Mutex::default(),
             held: Mutex::default(),
             ask: watch::Sender::new(0),
             progress: watch::Sender::new(0),
+            held_writes: Mutex::new(first::hold(node, &handle)),
             wanted: Wanted::default(),
             handle,
             stop,
@@ -75,7 +81,7 @@ impl Local {
 impl Stores {
     /// Starts with the root store alone.
     pub fn new(node: &Node, stop: &CancellationToken) -> Self {
-        let root = Arc::new(Local::new(node.root(), true, stop.child_token()));
+        let root = Arc::new(Local::new(node, node.root(), true, stop.child_token()));
         Self(watch::Sender::new(Arc::new([(root.handle.id(), root)].into())))
     }
 
@@ -113,7 +119,7 @@ impl Stores {
             }
             for handle in handles {
                 next.entry(handle.id()).or_insert_with(|| {
-                    let local = Arc::new(Local::new(handle, false, stop.child_token()));
+                    let local = Arc::new(Local::new(node, handle, false, stop.child_token()));
                     new.push(local.clone());
                     local
                 });
@@ -128,6 +134,9 @@ impl Stores {
 
 /// Starts a store's threads.
 pub(super) fn start(shared: &Arc<Shared>, local: &Arc<Local>) {
+    if let Some(held) = local.held_writes.lock().take() {
+        shared.spawn("first-write", first::wait(shared.clone(), local.clone(), held));
+    }
     let (task, store) = (shared.clone(), local.clone());
     shared.thread("net-publish", move || publish::run(&task, &store));
     if !local.is_root {

@@ -62,7 +62,7 @@ pub struct Applied {
 }
 
 #[derive(Debug, Default)]
-struct AuthorTable {
+pub(super) struct AuthorTable {
     indexes: HashMap<NodeId, u32>,
     authors: Vec<NodeId>,
 }

@@ -22,3 +22,17 @@ pub use db::{Applied, State, StateError, StateRead};
 pub use overlay::{Dormant, Overlay, Snapshot, TipRow};
 pub use replace::Cut;
 pub use rows::RowKey;
+
+/// Takes any bytes for a row. A record that is read is written and read again as the same.
+pub(crate) fn decode_any(row: &[u8]) {
+    use rows::Authors;
+
+    let mut authors = db::AuthorTable::default();
+    for n in 0..4 {
+        authors.index(&crate::id::NodeId([n; 32]));
+    }
+    if let Some(record) = codec::decode(row, &authors) {
+        let again = codec::encode(&record, &mut authors);
+        assert_eq!(codec::decode(&again, &authors), Some(record));
+    }
+}

@@ -22,6 +22,7 @@ const MAX_ROUND: usize = 256;
 
 impl Store {
     pub(super) fn commit(&self, changes: Vec<Change>, origin: u64) -> Result<EntryRef> {
+        self.wait_held();
         let ticket = Arc::new(Ticket { changes: Mutex::new(changes), origin, done: OnceLock::new() });
         self.queue.lock().push(ticket.clone());
         {

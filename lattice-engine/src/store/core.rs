@@ -26,6 +26,7 @@ use super::error::{Result, StoreError};
 use super::event::{Event, LiveQueue};
 use super::exchange::Published;
 use super::forks::Forks;
+use super::hold::Hold;
 use super::network::Network;
 use super::view::View;
 use super::work::{MAX_OVERLAY, Work};
@@ -65,9 +66,13 @@ pub(super) struct Store {
     pub stalled: RwLock<Option<String>>,
     /// Why this node must not write with its identity any more.
     pub forked: RwLock<Option<String>>,
-    pub forks: Mutex<Forks>,
+    pub forks: Forks,
     /// What peers may know.
     pub published: Published,
+    /// Whether the first write waits.
+    pub hold: Hold,
+    /// Made by this process, and not by an earlier one or another node.
+    pub made_here: bool,
     /// Told when the membership has changed.
     pub members_changed: TellOnChange,
     /// What came too early.

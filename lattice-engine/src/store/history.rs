@@ -3,7 +3,7 @@
 use std::collections::{BinaryHeap, HashSet};
 
 use crate::entry::{Decoded, Entry, Node, Op};
-use crate::id::EntryId;
+use crate::id::{EntryId, NodeId};
 use crate::key::Key;
 use crate::log::{Position, Record as LogRecord};
 use crate::merge::{EntryRef, Record};
@@ -122,7 +122,12 @@ fn parents<'a>(
 
 /// Reads an entry back from the log.
 pub(super) fn load(view: &View, at: &EntryRef) -> Result<Option<Entry>> {
-    let Some((position, _)) = view.entry(&at.author, at.seq)? else { return Ok(None) };
+    held(view, &at.author, at.seq)
+}
+
+/// The entry of an author's chain that is held under a number.
+pub(super) fn held(view: &View, author: &NodeId, seq: u64) -> Result<Option<Entry>> {
+    let Some((position, _)) = view.entry(author, seq)? else { return Ok(None) };
     read(view, position)
 }
 

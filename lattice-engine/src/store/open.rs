@@ -22,6 +22,7 @@ use crate::sync::Mark;
 use super::apply::{Applier, project, unrouted};
 use super::core::Store;
 use super::error::{Result, StoreError};
+use super::forks::{Forks, forked_by};
 use super::govern::{Authority, Governed};
 use super::handle::Handle;
 use super::intent;
@@ -45,11 +46,15 @@ pub struct OpenOptions {
 pub fn create(parent: &Path, options: &OpenOptions) -> Result<Handle> {
     let now = Hlc::new(options.clock.now_ms(), 0);
     let genesis = entry::genesis(&options.identity, now, Vec::new())?;
-    adopt(parent, &genesis, options)
+    begin(parent, &genesis, options, true)
 }
 
 /// Makes the directory of a store that begins with `genesis`: a new one, or one that a bundle or a peer brings.
 pub fn adopt(parent: &Path, genesis: &Entry, options: &OpenOptions) -> Result<Handle> {
+    begin(parent, genesis, options, false)
+}
+
+fn begin(parent: &Path, genesis: &Entry, options: &OpenOptions, made_here: bool) -> Result<Handle> {
     let id = StoreId::of_genesis(&genesis.id);
     let dir = parent.join(id.to_string());
     let failed = |what: &str| StoreError::io(format!("cannot {what} {}", dir.display()));
@@ -66,7 +71,7 @@ pub fn adopt(parent: &Path, genesis: &Entry, options: &OpenOptions) -> Result<Ha
     log.close().map_err(StoreError::Log)?;
     options.disk.sync_dir(&dir).map_err(failed("sync"))?;
     options.disk.sync_dir(parent).map_err(failed("sync"))?;
-    open(&dir, id, options)
+    open_dir(&dir, id, options, made_here)
 }
 
 /// A state that `fsck --rebuild` found to differ: it replaces the old one at the next opening.
@@ -74,6 +79,10 @@ pub(super) const NEXT_STATE: &str = "state.next";
 
 /// Opens the store in `dir`.
 pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
+    open_dir(dir, id, options, false)
+}
+
+fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> Result<Handle> {
     let disk = &options.disk;
     let next = dir.join(NEXT_STATE);
     if disk.exists(&next) {
@@ -114,6 +123,8 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
     let stalled = replayed.stalled;
     // The high-water mark of our clock is our chain's tip: nothing of ours is later.
     writer.clock = HlcClock::starting_at(writer.tip().hlc);
+    let forks = Forks::load(&**disk, dir, id);
+    let forked = forks.of(&author).map(|proof| forked_by(proof.seq));
     let store = Arc::new(Store {
         id,
         genesis: genesis.id,
@@ -137,9 +148,11 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         reading_only: AtomicBool::new(false),
         thread: Mutex::default(),
         stalled: RwLock::new(stalled),
-        forked: RwLock::default(),
-        forks: Mutex::default(),
+        forked: RwLock::new(forked),
+        forks,
         published: Default::default(),
+        hold: Default::default(),
+        made_here,
         members_changed: Default::default(),
         orphans: Mutex::default(),
     });

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::access::Verdict;
 use crate::chain::{self, Outcome, Tip};
-use crate::entry::{Decoded, Entry};
+use crate::entry::{Decoded, Dep, Entry};
 use crate::hlc::{Hlc, MAX_AHEAD_MS};
 use crate::id::{EntryId, NodeId};
 use crate::sync::{Cause, Range, Received};
@@ -54,6 +54,11 @@ impl Handle {
         let orphans = self.store.orphans.lock();
         (orphans.len(), orphans.bytes())
     }
+
+    /// The bytes of those that one peer sent.
+    pub fn waiting_of(&self, peer: &NodeId) -> usize {
+        self.store.orphans.lock().bytes_of(peer)
+    }
 }
 
 fn decode(entry: SignedEntry) -> std::result::Result<Decoded, String> {
@@ -86,6 +91,8 @@ struct Batch {
     tips: HashMap<NodeId, Tip>,
     accepted: Vec<Decoded>,
     ids: HashMap<(NodeId, u64), (EntryId, Hlc)>,
+    /// Authors of whom a fork has become known.
+    forked: BTreeSet<NodeId>,
 }
 
 impl Store {
@@ -100,8 +107,12 @@ impl Store {
         // Signatures are the dear part: before the lock.
         let good = verify(&offered, &news);
         let mut writer = self.writer.lock();
-        let mut batch =
-            Batch { tips: HashMap::new(), accepted: Vec::with_capacity(offered.len()), ids: HashMap::new() };
+        let mut batch = Batch {
+            tips: HashMap::new(),
+            accepted: Vec::with_capacity(offered.len()),
+            ids: HashMap::new(),
+            forked: BTreeSet::new(),
+        };
         let mut results = Vec::with_capacity(offered.len());
         for ((decoded, new), good) in offered.into_iter().zip(news).zip(good) {
             let result = match (new, good) {
@@ -115,10 +126,11 @@ impl Store {
             };
             results.push(result);
         }
-        self.append_batch(&mut writer, batch.accepted)?;
+        self.append_batch(&mut writer, std::mem::take(&mut batch.accepted))?;
         drop(writer);
         self.back_pressure();
         self.refold()?;
+        batch.forked.iter().try_for_each(|author| self.retry_branch(author))?;
         Ok(results)
     }
 
@@ -135,11 +147,8 @@ impl Store {
             Received::Early { until } => Cause::Early(*until),
             Received::Missing(ranges) => Cause::Missing(ranges.clone()),
             Received::NotMember => Cause::NotMember,
-            Received::Fork { seq, existing, other } => {
-                self.forks.lock().note(decoded.entry(), *seq, *existing, *other);
-                if decoded.entry().header.author == writer.author {
-                    self.forked_here(*seq);
-                }
+            Received::Fork { seq, .. } => {
+                self.prove_fork(writer, batch, decoded.entry(), *seq);
                 return result;
             }
             _ => return result,
@@ -147,6 +156,26 @@ impl Store {
         match from {
             Some(from) if !self.orphans.lock().keep(compact(decoded), from, cause, now) => Received::Full,
             _ => result,
+        }
+    }
+
+    /// `other` can't stand beside the entry of its author that is here under `seq`.
+    fn prove_fork(&self, writer: &Writer, batch: &mut Batch, other: &Entry, seq: u64) {
+        let author = other.header.author;
+        let in_batch = batch
+            .accepted
+            .iter()
+            .map(Decoded::entry)
+            .find(|e| (e.header.author, e.header.seq) == (author, seq));
+        let held = match in_batch {
+            Some(held) => Some(held.clone()),
+            None => super::history::held(&self.view, &author, seq).ok().flatten(),
+        };
+        if held.is_some_and(|held| self.forked(&held, other)) {
+            batch.forked.insert(author);
+        }
+        if author == writer.author {
+            self.forked_here(seq);
         }
     }
 
@@ -207,21 +236,30 @@ impl Store {
         }
         match chain::check_deps(entry, |id, author, seq| self.time_of(writer, batch, id, author, seq)) {
             Err(why) => Received::Refused(why.to_string()),
-            Ok(missing) if missing.is_empty() => Received::New,
             Ok(missing) => {
-                let deps = header.deps.iter().filter(|dep| missing.contains(&dep.id));
+                let lacks = |dep: &&Dep| missing.contains(&dep.id) && !self.is_on_a_branch(dep);
+                let deps: Vec<&Dep> = header.deps.iter().filter(lacks).collect();
+                if deps.is_empty() {
+                    return Received::New;
+                }
                 let tip = |author: &NodeId| {
                     let tip = batch.tips.get(author).or_else(|| writer.chains.tips.get(author));
                     tip.map_or(0, |tip| tip.seq)
                 };
-                let range = |dep: &crate::entry::Dep| Range {
+                let range = |dep: &Dep| Range {
                     author: dep.author,
                     from: (tip(&dep.author) + 1).min(dep.seq),
                     to: dep.seq,
                 };
-                Received::Missing(deps.map(range).collect())
+                Received::Missing(deps.into_iter().map(range).collect())
             }
         }
+    }
+
+    /// Whether an entry may be of a branch that isn't taken: its author is proved to have forked before it. Who builds on it
+    /// has done nothing wrong, and its own entries must not wait for ever.
+    fn is_on_a_branch(&self, dep: &Dep) -> bool {
+        self.forks.of(&dep.author).is_some_and(|proof| proof.seq <= dep.seq)
     }
 
     fn time_of(
@@ -311,6 +349,12 @@ impl Store {
     pub(super) fn retry_strangers(&self) -> Result<()> {
         let strangers = self.orphans.lock().strangers();
         self.retry(strangers)
+    }
+
+    /// A fork of an author has become known: what waited in memory for the branch that isn't taken need not wait any more.
+    pub(super) fn retry_branch(&self, author: &NodeId) -> Result<()> {
+        let waiting = self.orphans.lock().reached(*author, u64::MAX);
+        self.retry(waiting)
     }
 
     fn retry(&self, waiting: Vec<(Decoded, NodeId)>) -> Result<()> {

@@ -28,7 +28,7 @@ pub struct StoreStatus {
     /// Why this node can't write here, other than for being stalled.
     pub read_only: Option<String>,
     pub stalled: Option<String>,
-    /// Authors who have signed two entries of one number: a copied data directory or a restored backup.
+    /// Authors who have signed two entries of one number, and are not revoked: a copied data directory or a restored backup.
     pub forked: Vec<NodeId>,
     /// The log's end.
     pub cursor: Cursor,
@@ -70,7 +70,12 @@ impl Handle {
             staged: self.intents()?.len() as u64,
             read_only: store.taken_away(),
             stalled: store.stalled.read().clone(),
-            forked: self.forks().into_iter().map(|fork| fork.author).collect(),
+            forked: self
+                .forks()
+                .iter()
+                .map(|proof| proof.author)
+                .filter(|id| !store.view.members.current().has_revoked(id))
+                .collect(),
             cursor,
         })
     }

@@ -1,10 +1,12 @@
 //! What one side of a session says, and its bytes. Refuses: a frame over the cap of its kind, before anything is allocated
 //! for it; more items than a kind may have; bytes that are not the one encoding of what they say.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::Message;
 
-use crate::entry::{MAX_HEADER, MAX_PAYLOAD};
+use crate::entry::{ForkProof, MAX_HEADER, MAX_PAYLOAD};
 use crate::id::{EntryId, NodeId, StoreId};
 use crate::wire::v1::sync_frame::Kind;
 use crate::wire::{self, WireError, v1};
@@ -40,6 +42,7 @@ pub enum Frame {
     Done,
     Fetch(Vec<(NodeId, Mark)>),
     FetchChain { author: NodeId, of: Mark, from: u64 },
+    Fork(Arc<ForkProof>),
 }
 
 /// Why bytes are not a frame: the peer's mistake, and the end of the session.
@@ -73,6 +76,8 @@ fn cap(kind: u32) -> Result<usize, FrameError> {
         6 => Ok(16),
         7 => Ok(64 << 10),
         8 => Ok(256),
+        // Two headers and their signatures.
+        9 => Ok(2 * MAX_HEADER + 256),
         other => Err(FrameError::UnknownKind(other)),
     }
 }
@@ -170,6 +175,10 @@ impl Frame {
                 }
                 Self::FetchChain { author, of, from: fetch.from }
             }
+            Kind::Fork(proof) => {
+                let proof = ForkProof::try_from(proof).map_err(|_| FrameError::Field("proof"))?;
+                Self::Fork(Arc::new(proof))
+            }
             // Taken apart by `entries`.
             Kind::Entries(_) => return Err(FrameError::Field("kind")),
         })
@@ -205,6 +214,7 @@ impl Frame {
             Self::FetchChain { author, of, from } => {
                 Kind::FetchChain(v1::FetchChain { of: Some(to_mark(author, of)), from: *from })
             }
+            Self::Fork(proof) => Kind::Fork(v1::ForkProof::from(&**proof)),
         };
         v1::SyncFrame { kind: Some(kind) }
     }

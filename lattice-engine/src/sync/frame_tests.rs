@@ -104,15 +104,23 @@ fn a_length_over_the_cap_of_its_kind_is_refused_before_anything_is_allocated() {
         bytes.push(kind << 3 | 2);
         Announced::read(&bytes)
     };
-    for (kind, limit) in
-        [(1u8, 256), (2, MIB), (3, MIB), (4, MAX_FRAME), (5, MIB), (6, 16), (7, 64 << 10), (8, 256)]
-    {
+    for (kind, limit) in [
+        (1u8, 256),
+        (2, MIB),
+        (3, MIB),
+        (4, MAX_FRAME),
+        (5, MIB),
+        (6, 16),
+        (7, 64 << 10),
+        (8, 256),
+        (9, 2 * MAX_HEADER + 256),
+    ] {
         let prefix = prost::length_delimiter_len(limit);
         assert_eq!(announce(limit as u64, kind), Ok(Some(Announced { prefix, len: limit })));
         let len = limit as u64 + 1;
         assert_eq!(announce(len, kind), Err(FrameError::TooLong { kind: kind.into(), len, limit }));
     }
-    assert_eq!(announce(5, 9), Err(FrameError::UnknownKind(9)));
+    assert_eq!(announce(5, 10), Err(FrameError::UnknownKind(10)));
     assert_eq!(Announced::read(&[0, 10]), Err(FrameError::Empty));
     assert_eq!(Announced::read(&[0x80, 0x80, 0x80, 0x80, 1]), Err(FrameError::BadLength));
     assert_eq!(Announced::read(&[0x85, 0x00, 10]), Err(FrameError::BadLength));

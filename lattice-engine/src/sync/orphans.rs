@@ -130,6 +130,11 @@ impl Orphans {
         self.bytes
     }
 
+    /// Bytes that one peer sent.
+    pub fn bytes_of(&self, peer: &NodeId) -> usize {
+        self.peers.get(peer).copied().unwrap_or(0)
+    }
+
     pub fn len(&self) -> usize {
         self.all.len()
     }

@@ -28,6 +28,10 @@ const POLL: Duration = Duration::from_millis(50);
 const MAX_INPUT: u64 = 64 << 10;
 
 /// Become a member of a mesh by a ticket from `lattice invite`.
+///
+/// A node under whose identity somebody else writes too (a copied data directory, a restored backup) writes no more. It goes on
+/// as a new node that keeps its data: `lattice --home NEW join TICKET` with a ticket from another member; then copy what only the
+/// old one has, which `lattice --home OLD mount --offline STORE DIR` shows; then `lattice peer revoke` the old one.
 #[derive(Debug, Args)]
 pub struct JoinArgs {
     /// The ticket, or `-` to read it from standard input, where other users of this machine can't see it.

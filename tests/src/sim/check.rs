@@ -1,6 +1,6 @@
 //! What must hold when all is mended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use lattice_engine::id::NodeId;
@@ -14,8 +14,9 @@ use super::world::World;
 impl World {
     /// All hold the same of everyone but the liar, whose branches may differ.
     pub fn is_equal(&self) -> bool {
-        let marks: Vec<_> = (0..self.nodes.len()).map(|n| self.marks(n)).collect();
-        marks.windows(2).all(|w| w[0] == w[1] && w[0].is_some())
+        let standing = self.standing();
+        let marks: Vec<_> = standing.iter().map(|n| self.marks(*n)).collect();
+        marks.windows(2).all(|w| w[0] == w[1] && w[0].is_some()) && self.has_content(&standing)
     }
 
     fn marks(&self, node: usize) -> Option<BTreeMap<NodeId, Mark>> {
@@ -25,7 +26,9 @@ impl World {
     }
 
     pub fn check(&mut self) {
-        let stores: Vec<Handle> = self.nodes.iter().filter_map(|n| n.store.clone()).collect();
+        let standing = self.standing();
+        let stores: Vec<Handle> = standing.iter().filter_map(|n| self.nodes[*n].store.clone()).collect();
+        let members: BTreeSet<NodeId> = standing.iter().map(|n| self.nodes[*n].id).collect();
         let mut wrong = Vec::new();
         let dumps: Vec<_> = stores.iter().map(dump).collect();
         for (n, dump) in dumps.iter().enumerate().skip(1) {
@@ -38,7 +41,8 @@ impl World {
             }
         }
         for (n, (store, dump)) in stores.iter().zip(&dumps).enumerate() {
-            for ((author, seq), id) in &self.acked {
+            // What a node that was revoked has published may never have left it.
+            for ((author, seq), id) in self.acked.iter().filter(|((author, _), _)| members.contains(author)) {
                 let mark = Mark { seq: *seq, id: *id };
                 if store.fetch(&[(*author, mark)], 1).map_or(0, |found| found.len()) == 0 {
                     wrong.push(format!(
@@ -68,6 +72,14 @@ impl World {
                 wrong.push(format!("{bytes} bytes wait in the memory of node {n}"));
             }
         }
+        let known: Vec<BTreeSet<NodeId>> =
+            stores.iter().map(|store| store.forks().iter().map(|proof| proof.author).collect()).collect();
+        if known.windows(2).any(|pair| pair[0] != pair[1]) {
+            wrong.push(format!("not all know of the same forks: {known:?}"));
+        }
+        if known.iter().flatten().any(|author| *author != self.liar.id()) {
+            wrong.push(format!("an honest node has forked: {known:?}"));
+        }
         for what in wrong {
             self.violated(what);
         }
@@ -95,7 +107,7 @@ fn text(store: &Handle, record: &Record) -> String {
             .node
             .as_ref()
             .and_then(|n| n.content())
-            .map(|content| store.read(content).and_then(|r| r.read_all()).map_err(|e| e.to_string()));
+            .map(|content| store.read(content).and_then(|r| r.read_all()).map_err(|_| "lost"));
         format!("{} {} {:?} {bytes:?}", h.entry.id, h.entry.hlc, h.node.as_ref().map(|n| n.file_id))
     };
     let heads: Vec<_> = record.heads.iter().map(head).collect();

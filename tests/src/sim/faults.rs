@@ -1,6 +1,7 @@
 //! What goes wrong, and how all of it is mended in the end.
 
 use lattice_engine::disk::sim::SimDisk;
+use lattice_engine::id::NodeId;
 use lattice_engine::sync::schedule::Event as Told;
 use lattice_engine::sync::{MAX_PEER, Received};
 use lattice_engine::wire::v1::SignedEntry;
@@ -9,15 +10,12 @@ use super::world::{Event, World};
 
 const YEAR_MS: i64 = 365 * 24 * 3600 * 1000;
 
-/// What entries of others than the liar may take while they wait beside its own, at the very most.
-const HONEST: usize = 1 << 20;
-
 impl World {
     /// One thing goes wrong.
     pub fn fault(&mut self) {
         self.faults += 1;
         let node = self.random.index(self.nodes.len());
-        let kind = self.random.below(16);
+        let kind = self.random.below(18);
         self.note("fault", kind, node as u64);
         match kind {
             0 | 1 => self.kill(node),
@@ -38,6 +36,7 @@ impl World {
             }
             9 => self.back_up(node),
             10 => self.restore(node),
+            11 | 12 => self.revoke(node),
             _ => self.lie(node),
         }
     }
@@ -92,23 +91,23 @@ impl World {
 
     /// Somebody copies the disk, while the node is away or not.
     fn back_up(&mut self, node: usize) {
-        self.nodes[node].backup = Some(self.nodes[node].disk.kill_image(usize::MAX));
+        let published = self.nodes[node].published.clone();
+        self.nodes[node].backup = Some((self.nodes[node].disk.kill_image(usize::MAX), published));
     }
 
-    /// A node comes back on an old disk. What nobody else has of it is lost with the new one.
+    /// A node comes back on an old disk. What nobody else has is lost with the new one.
     fn restore(&mut self, node: usize) {
-        let Some(backup) = self.nodes[node].backup.take() else { return };
-        let id = self.nodes[node].id;
-        let elsewhere = |seq: u64| {
+        let Some((backup, published)) = self.nodes[node].backup.take() else { return };
+        let elsewhere = |author: &NodeId, seq: u64| {
             let others = self.nodes.iter().enumerate().filter(|(n, _)| *n != node);
-            others.map(|(_, other)| other.published.seq(&id)).max().is_some_and(|held| held >= seq)
+            others.map(|(_, other)| other.published.seq(author)).max().is_some_and(|held| held >= seq)
         };
         let lost: Vec<_> =
-            self.acked.keys().filter(|(author, seq)| *author == id && !elsewhere(*seq)).copied().collect();
+            self.acked.keys().filter(|(author, seq)| !elsewhere(author, *seq)).copied().collect();
         for at in lost {
             self.acked.remove(&at);
         }
-        self.nodes[node].holds = self.nodes.iter().map(|n| n.id).filter(|other| *other != id).collect();
+        self.nodes[node].published = published;
         self.gone(node, backup, true);
     }
 
@@ -136,9 +135,9 @@ impl World {
                 let count = 50 + self.random.below(400);
                 let flood = self.liar.flood(wall, count, from);
                 self.lied(node, flood, false);
-                let bytes = store.waiting().1;
-                if bytes > MAX_PEER + HONEST {
-                    self.violated(format!("{bytes} bytes wait in the memory of node {node}"));
+                let bytes = store.waiting_of(&self.liar.id());
+                if bytes > MAX_PEER {
+                    self.violated(format!("{bytes} bytes of one peer wait in the memory of node {node}"));
                 }
             }
             5 => {

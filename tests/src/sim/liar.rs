@@ -2,7 +2,6 @@
 //! store, and entries under others' names. It speaks to the stores directly, as a session of its own would.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use lattice_engine::entry::{Attrs, Content, Draft, Entry, Kind, Node, Op, PAYLOAD_DOMAIN, Value};
@@ -87,14 +86,16 @@ impl Liar {
         sent(&self.next(wall + 2 * YEAR_MS, 3))
     }
 
-    /// Entries that build on nothing, of many authors.
+    /// Entries that build on nothing, of many authors: none of them is over its own bound, and together they are over the
+    /// bound of one peer.
     pub fn flood(&self, wall: u64, count: u64, from: u64) -> Vec<v1::SignedEntry> {
-        let author = Arc::new(Identity::from_seed([200 + (from % 8) as u8; 32]));
+        let authors: Vec<Identity> = (200..208).map(|seed| Identity::from_seed([seed; 32])).collect();
         let flood = |n: u64| {
+            let author = &authors[n as usize % authors.len()];
             let at = (1_000 + from + n, EntryId([9; 32]), Hlc::new(wall, n as u16));
             let payload = Bytes::from(vec![4; 60_000]);
             let op = Op::Instruction { program_id: "flood".into(), payload, parents: Vec::new() };
-            sent(&self.draft(&author, at, op))
+            sent(&self.draft(author, at, op))
         };
         (0..count).map(flood).collect()
     }

@@ -8,13 +8,18 @@
 //! - [`world`]: what happens next
 //! - [`node`]: a store on its disk, with its clock; how it dies and comes back
 //! - [`net`]: streams, each in order and never losing a part: they are late, or cut
+//! - [`first`]: whether a node that has just started may write
+//! - [`content`]: the bytes of large files; [`members`]: who is let in and revoked
 //! - [`work`]: what the nodes write
 //! - [`liar`]: a member that forks, inflates time, floods, forges
 //! - [`faults`]: what goes wrong, and how it is mended
 
 mod check;
+mod content;
 mod faults;
+mod first;
 mod liar;
+mod members;
 mod net;
 mod node;
 mod work;

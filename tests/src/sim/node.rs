@@ -1,9 +1,9 @@
 //! One machine: an identity, a disk that can lose its power, a clock that can be wrong, and a store while it runs.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lattice_engine::access::Membership;
 use lattice_engine::clock::ManualClock;
 use lattice_engine::disk::Disk;
 use lattice_engine::disk::sim::SimDisk;
@@ -12,7 +12,9 @@ use lattice_engine::id::{NodeId, StoreId};
 use lattice_engine::identity::Identity;
 use lattice_engine::store::{self, Authority, Handle, OpenOptions};
 use lattice_engine::sync::schedule::Schedule;
-use lattice_engine::sync::{Mesh, SharedTips};
+use lattice_engine::sync::{Mesh, SharedForks, SharedTips};
+
+use super::first::First;
 
 /// 22 November 2026, about.
 const EPOCH_MS: u64 = 1_795_300_000_000;
@@ -22,6 +24,7 @@ pub struct Node {
     identity: Arc<Identity>,
     pub disk: SimDisk,
     clock: Arc<ManualClock>,
+    authority: Authority,
     /// How far its clock is off, in milliseconds.
     pub off: i64,
     /// While it runs.
@@ -32,13 +35,18 @@ pub struct Node {
     pub schedule: Schedule,
     /// When it looks at its schedule next.
     pub tick: Option<u64>,
-    /// It came back on an old disk, and must not write before these have told it that none of its own entries are missing.
-    /// One that asks fewer may fork itself, which is then shown and not what is simulated here.
-    pub holds: BTreeSet<NodeId>,
+    /// Its first write since it started.
+    pub first: First,
+    /// Whom it was last seen to take for members.
+    pub members: Option<Arc<Membership>>,
+    /// The forks that its sessions know of.
+    pub forks: SharedForks,
     /// What it last published.
     pub published: SharedTips,
-    /// Its disk as it once was.
-    pub backup: Option<SimDisk>,
+    /// The number of the last entry of its own that it ever published.
+    pub once: u64,
+    /// Its disk as it once was, and what it had published by then.
+    pub backup: Option<(SimDisk, SharedTips)>,
 }
 
 fn stores() -> &'static Path {
@@ -47,7 +55,7 @@ fn stores() -> &'static Path {
 
 impl Node {
     /// A machine with an empty store that begins with `genesis`.
-    pub fn new(seed: u8, genesis: &Entry) -> Self {
+    pub fn new(seed: u8, genesis: &Entry, rooted: bool) -> Self {
         let identity = Arc::new(Identity::from_seed([seed; 32]));
         let disk = SimDisk::new();
         disk.create_dir_all(stores()).expect("an empty disk");
@@ -56,14 +64,18 @@ impl Node {
             identity,
             disk,
             clock: Arc::new(ManualClock::at(EPOCH_MS)),
+            authority: if rooted { Authority::Itself } else { Authority::Everyone },
             off: 0,
             store: None,
             life: 0,
             mesh: Mesh::default(),
             schedule: Schedule::default(),
             tick: None,
-            holds: BTreeSet::new(),
+            first: First::new(0),
+            members: None,
+            forks: SharedForks::default(),
             published: SharedTips::default(),
+            once: 0,
             backup: None,
         };
         let store = store::adopt(stores(), genesis, &node.options()).expect("a new store");
@@ -78,7 +90,7 @@ impl Node {
             identity: self.identity.clone(),
             clock: self.clock.clone(),
             background: false,
-            authority: Authority::Everyone,
+            authority: self.authority.clone(),
         }
     }
 
@@ -114,6 +126,7 @@ impl Node {
     pub fn start(&mut self, store: StoreId) -> Result<(), String> {
         let opened = store::open(&Self::dir(store), store, &self.options()).map_err(|e| e.to_string())?;
         self.published = opened.published();
+        self.forks = opened.forks();
         self.store = Some(opened);
         self.schedule = Schedule::default();
         Ok(())

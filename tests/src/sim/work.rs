@@ -1,6 +1,5 @@
 //! What the nodes write: few keys, so that they meet.
 
-use bytes::Bytes;
 use lattice_engine::entry::{Attrs, Content, Node, Value};
 use lattice_engine::id::FileId;
 use lattice_engine::key::Key;
@@ -44,13 +43,16 @@ fn change(store: &Handle, random: &mut Random) -> Change {
             Change::Attr { key: path, file_id: file.unwrap_or_else(|| file_id(random)), attrs }
         }
         _ => {
-            let len = random.below(200) as usize;
-            let bytes = Bytes::from(random.bytes(len));
+            // Some are content of their own.
+            let large = random.one_in(8);
+            let len = random.below(if large { 100_000 } else { 200 }) as usize;
+            let bytes = random.bytes(len);
             let file_id = match record.shown().and_then(|h| h.node.as_ref()) {
                 Some(node) if !random.one_in(4) => node.file_id,
                 _ => file_id(random),
             };
-            let node = Node { file_id, value: Value::File(Content::Inline(bytes)), attrs: Attrs::default() };
+            let content = store.put_content(&bytes).unwrap_or(Content::EMPTY);
+            let node = Node { file_id, value: Value::File(content), attrs: Attrs::default() };
             Change::Put { key: path, node, cites, expect: Expect::Anything }
         }
     }

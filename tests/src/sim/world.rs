@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use bytes::Bytes;
 use lattice_engine::entry::{Entry, genesis_from};
 use lattice_engine::hlc::Hlc;
 use lattice_engine::id::{EntryId, NodeId, StoreId};
 use lattice_engine::identity::Identity;
+use lattice_engine::sync::Input;
 use lattice_engine::sync::schedule::Event as Told;
-use lattice_engine::sync::{Announced, Config, Frame, Input, Output, Reason, Session};
 use lattice_engine::wire::v1::SignedEntry;
 
+use super::content::{Answer, Question};
+use super::first::First;
 use super::liar::Liar;
-use super::net::{Connection, IDLE_MS, Side};
+use super::net::{Connection, IDLE_MS};
 use super::node::Node;
 use super::{Outcome, work};
 use crate::random::Random;
@@ -81,6 +82,13 @@ pub enum Event {
         node: usize,
         life: u64,
     },
+    /// A node looks for bytes that it lacks.
+    Chunks {
+        node: usize,
+        life: u64,
+    },
+    Wanted(Question),
+    Served(Answer),
     Start {
         node: usize,
         life: u64,
@@ -99,7 +107,7 @@ pub struct World {
     events: u64,
     pub nodes: Vec<Node>,
     pub conns: BTreeMap<u64, Connection>,
-    next_conn: u64,
+    pub next_conn: u64,
     /// Links that don't work: from, to, since.
     pub blocked: BTreeMap<(usize, usize), u64>,
     pub store: StoreId,
@@ -113,6 +121,10 @@ pub struct World {
     pub faults: u64,
     /// While there is trouble there is work, and faults.
     pub trouble: bool,
+    /// The store says itself who its members are.
+    pub rooted: bool,
+    /// How many were revoked.
+    pub revoked: u64,
     /// A node dies in the middle of the next call that writes to its disk.
     pub doomed: Option<usize>,
 }
@@ -121,8 +133,8 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let genesis = genesis(&mut random);
-        let count = 2 + random.index(4);
-        let nodes = (0..count).map(|n| Node::new(n as u8 + 1, &genesis)).collect();
+        let (count, rooted) = (2 + random.index(4), random.one_in(2));
+        let nodes = (0..count).map(|n| Node::new(n as u8 + 1, &genesis, rooted)).collect();
         let mut world = Self {
             now: 0,
             queue: BTreeMap::new(),
@@ -140,9 +152,14 @@ impl World {
             operations: 0,
             faults: 0,
             trouble: true,
+            rooted,
+            revoked: 0,
             doomed: None,
             random,
         };
+        if rooted {
+            world.found();
+        }
         for node in 0..count {
             world.nodes[node].off = world.random.below(2_000) as i64 - 1_000;
             world.started(node);
@@ -197,7 +214,7 @@ impl World {
         }
     }
 
-    fn lives(&self, node: usize, life: u64) -> bool {
+    pub fn lives(&self, node: usize, life: u64) -> bool {
         self.nodes[node].life == life && self.nodes[node].store.is_some()
     }
 
@@ -243,8 +260,12 @@ impl World {
             }
             Event::Work { node, life } => {
                 if self.lives(node, life) && self.trouble {
-                    self.work(node);
-                    let wait = 50 + self.random.below(4_000);
+                    let wait = if self.may_write(node) {
+                        self.work(node);
+                        50 + self.random.below(4_000)
+                    } else {
+                        1 + self.random.below(20)
+                    };
                     self.after(wait, Event::Work { node, life });
                 }
             }
@@ -262,6 +283,15 @@ impl World {
                     self.after(2_000, Event::Maintain { node, life });
                 }
             }
+            Event::Chunks { node, life } => {
+                if self.lives(node, life) {
+                    self.want_chunks(node);
+                    let wait = 100 + self.random.below(600);
+                    self.after(wait, Event::Chunks { node, life });
+                }
+            }
+            Event::Wanted(question) => self.serve_chunks(question),
+            Event::Served(answer) => self.keep_chunk(answer),
             Event::Start { node, life } => {
                 if self.nodes[node].life == life && self.nodes[node].store.is_none() {
                     self.start(node);
@@ -282,11 +312,14 @@ impl World {
     pub fn started(&mut self, node: usize) {
         let life = self.nodes[node].life;
         self.nodes[node].set_clock(self.now);
+        self.nodes[node].first = First::new(self.now);
         self.note("start", node as u64, life);
-        let peers = self.nodes.iter().map(|n| n.id).filter(|id| *id != self.nodes[node].id).collect();
-        self.after(100, Event::Work { node, life });
+        self.nodes[node].members = None;
+        // At once: what it must wait for is `first`'s to know.
+        self.after(1, Event::Work { node, life });
         self.after(2_000, Event::Maintain { node, life });
-        self.told(node, Told::Members(peers));
+        self.after(300, Event::Chunks { node, life });
+        self.follow_members(node);
     }
 
     /// Does something that may write to a node's disk; in the midst of it the node may die. `None`: it has.
@@ -311,9 +344,6 @@ impl World {
     }
 
     fn work(&mut self, node: usize) {
-        if !self.nodes[node].holds.is_empty() {
-            return;
-        }
         let mut random = Random::new(self.random.bits());
         let Some(done) = self.writing(node, |store| work::commit(store, &mut random)) else { return };
         self.operations += u64::from(done);
@@ -326,6 +356,8 @@ impl World {
     /// Lets others know of what has become durable.
     pub fn publish(&mut self, node: usize) {
         let Some(result) = self.writing(node, |store| store.publish()) else { return };
+        self.tell_forks(node);
+        self.follow_members(node);
         match result {
             Ok(tips) => {
                 if tips.generation() == self.nodes[node].published.generation() {
@@ -338,6 +370,7 @@ impl World {
                 );
                 self.nodes[node].published = tips.clone();
                 let own = self.nodes[node].id;
+                self.nodes[node].once = self.nodes[node].once.max(tips.seq(&own));
                 for (author, mark) in tips.marks() {
                     if *author == own {
                         self.acked.insert((*author, mark.seq), mark.id);
@@ -351,18 +384,11 @@ impl World {
         }
     }
 
-    fn sides_of(&self, node: usize) -> Vec<(u64, usize)> {
-        let life = self.nodes[node].life;
-        let mine = |(conn, c): (&u64, &Connection)| {
-            let side =
-                c.sides.iter().position(|s| s.node == node && s.life == life && s.session.is_some())?;
-            Some((*conn, side))
-        };
-        self.conns.iter().filter_map(mine).collect()
-    }
-
     /// Tells a node's schedule something, and does what it says.
     pub fn told(&mut self, node: usize, what: Told) {
+        if let Told::Failed(peer) = &what {
+            self.nodes[node].first.failed(*peer);
+        }
         let random = self.random.bits();
         let due = self.nodes[node].schedule.handle(what, self.now, random);
         for peer in due {
@@ -377,264 +403,6 @@ impl World {
             let next = next.max(self.now);
             self.nodes[node].tick = Some(next);
             self.after(next - self.now, Event::Tick { node, life });
-        }
-    }
-
-    fn ask(&mut self, from: usize, to: usize) {
-        let mine = |c: &Connection| {
-            let side = c.sides.iter().position(|s| s.node == from && s.session.is_some())?;
-            c.is_between(from, to).then_some(side)
-        };
-        let open = self.conns.iter().find_map(|(conn, c)| Some((*conn, mine(c)?)));
-        let peer = self.nodes[to].id;
-        if let Some((conn, side)) = open {
-            self.input(conn, side, Input::Check);
-            return self.told(from, Told::Reached(peer));
-        }
-        let life = self.nodes[from].life;
-        let works = !self.blocked.contains_key(&(from, to)) && !self.blocked.contains_key(&(to, from));
-        if works && self.nodes[to].store.is_some() {
-            let wait = 2 + self.random.below(100);
-            self.after(wait, Event::Connected { from, to, life });
-        } else {
-            self.after(4_000, Event::NoAnswer { from, to, life });
-        }
-    }
-
-    fn connected(&mut self, from: usize, to: usize) {
-        let peer = self.nodes[to].id;
-        if self.nodes[to].store.is_none() {
-            return self.told(from, Told::Failed(peer));
-        }
-        // A connection of which only one side is left is in the way: what is new counts.
-        let old: Vec<u64> =
-            self.conns.iter().filter(|(_, c)| c.is_between(from, to)).map(|(conn, _)| *conn).collect();
-        for conn in old {
-            if self.conns[&conn].is_whole() {
-                return self.told(from, Told::Reached(peer));
-            }
-            self.cut(conn);
-        }
-        let conn = self.next_conn;
-        self.next_conn += 1;
-        let side = |node: usize, peer: usize| Side {
-            node,
-            life: self.nodes[node].life,
-            session: Some(self.session(node, peer)),
-            timer: None,
-            arrives: 0,
-            held: Default::default(),
-        };
-        let sides = [side(from, to), side(to, from)];
-        self.note("connect", from as u64, to as u64);
-        self.conns.insert(conn, Connection { sides });
-        for side in 0..2 {
-            self.input(conn, side, Input::Opened);
-        }
-        self.told(from, Told::Reached(peer));
-        let caller = self.nodes[from].id;
-        self.told(to, Told::Up(caller));
-    }
-
-    fn session(&self, node: usize, peer: usize) -> Session {
-        let config = Config {
-            store: self.store,
-            genesis: self.genesis,
-            node: self.nodes[node].id,
-            peer: self.nodes[peer].id,
-        };
-        let tips = self.nodes[node].store.as_ref().map(|s| s.published()).unwrap_or_default();
-        Session::new(config, tips)
-    }
-
-    /// Gives an event to a session, and does what comes out.
-    pub fn input(&mut self, conn: u64, side: usize, input: Input) {
-        let Some(c) = self.conns.get_mut(&conn) else { return };
-        let (node, peer) = (c.sides[side].node, c.sides[1 - side].node);
-        let Some(session) = &mut c.sides[side].session else { return };
-        let outputs = session.handle(input, self.now, &mut self.nodes[node].mesh);
-        let behind = session.behind();
-        if behind.known && !behind.own {
-            let peer = self.nodes[peer].id;
-            self.nodes[node].holds.remove(&peer);
-        }
-        let mut wrote = false;
-        for output in outputs {
-            match output {
-                Output::Send(frame) => {
-                    wrote = true;
-                    self.send(conn, 1 - side, frame.encode().to_vec());
-                }
-                Output::Range { request, ranges, max_bytes } => {
-                    let read = self.nodes[node].store.as_ref().map(|s| s.range(&ranges, max_bytes));
-                    self.read(conn, side, request, read);
-                }
-                Output::Fetch { request, entries } => {
-                    let read = self.nodes[node].store.as_ref().map(|s| s.fetch(&entries, 1 << 20));
-                    self.read(conn, side, request, read);
-                }
-                Output::Receive { batch, entries } => {
-                    let wait = self.random.below(20);
-                    self.after(wait, Event::Take { conn, side, batch, entries });
-                }
-                Output::SetTimer(at) => {
-                    if let Some(c) = self.conns.get_mut(&conn) {
-                        c.sides[side].timer = Some(at);
-                    }
-                    self.after(at.saturating_sub(self.now), Event::Timer { conn, side, at });
-                }
-                Output::CaughtUp => self.note("caught up", node as u64, conn),
-                Output::Close(reason) => {
-                    self.note("close", node as u64, conn);
-                    if matches!(reason, Reason::Protocol(_) | Reason::Frame(_) | Reason::OtherStore) {
-                        self.violated(format!("node {node} refuses an honest peer: {reason}"));
-                    }
-                    return self.cut(conn);
-                }
-            }
-        }
-        if wrote {
-            self.after(1, Event::Answer { conn, side, input: Input::Writable });
-        }
-    }
-
-    fn read(
-        &mut self,
-        conn: u64,
-        side: usize,
-        request: u64,
-        read: Option<lattice_engine::store::Result<Vec<SignedEntry>>>,
-    ) {
-        match read {
-            Some(Ok(entries)) => {
-                let wait = self.random.below(10);
-                self.after(wait, Event::Answer { conn, side, input: Input::Ranged { request, entries } });
-            }
-            Some(Err(e)) => self.violated(format!("entries can't be read: {e}")),
-            None => {}
-        }
-    }
-
-    fn take(&mut self, conn: u64, side: usize, batch: u64, entries: Vec<SignedEntry>) {
-        let Some(c) = self.conns.get(&conn) else { return };
-        let (node, peer) = (c.sides[side].node, c.sides[1 - side].node);
-        if c.sides[side].session.is_none() || c.sides[side].life != self.nodes[node].life {
-            return;
-        }
-        let from = self.nodes[peer].id;
-        match self.writing(node, |store| store.receive(entries, from)) {
-            None => {}
-            Some(Err(e)) => self.violated(format!("node {node} can't take entries: {e}")),
-            Some(Ok(results)) => {
-                for refused in
-                    results.iter().filter(|r| matches!(r, lattice_engine::sync::Received::Refused(_)))
-                {
-                    self.violated(format!("node {node} refuses what an honest peer sent: {refused:?}"));
-                }
-                self.publish(node);
-                let Some(store) = &self.nodes[node].store else { return };
-                let durable = store.published();
-                self.input(conn, side, Input::Received { batch, results, durable });
-            }
-        }
-    }
-
-    /// On its way to a side: in order.
-    fn send(&mut self, conn: u64, side: usize, bytes: Vec<u8>) {
-        let wait = 1 + if self.random.one_in(10) { self.random.below(1_000) } else { self.random.below(30) };
-        let blocked = &self.blocked;
-        let Some(c) = self.conns.get_mut(&conn) else { return };
-        let (to, from) = (c.sides[side].node, c.sides[1 - side].node);
-        let side_of = &mut c.sides[side];
-        if let Some(since) = blocked.get(&(from, to)).copied() {
-            side_of.held.push_back(bytes);
-            if side_of.held.len() == 1 {
-                self.after(IDLE_MS, Event::StillHeld { conn, side, since });
-            }
-            return;
-        }
-        side_of.arrives = side_of.arrives.max(self.now + wait);
-        let wait = side_of.arrives - self.now;
-        self.after(wait, Event::Frame { conn, side, bytes });
-    }
-
-    fn frame(&mut self, conn: u64, side: usize, bytes: Vec<u8>) {
-        let bytes = Bytes::from(bytes);
-        let input = match Announced::read(&bytes) {
-            Ok(Some(announced)) => match Frame::decode(bytes.slice(announced.prefix..)) {
-                Ok(frame) => Input::Frame(frame),
-                Err(e) => Input::BadFrame(e),
-            },
-            Ok(None) => return,
-            Err(e) => Input::BadFrame(e),
-        };
-        self.input(conn, side, input);
-    }
-
-    /// A link works again: what was held up comes.
-    pub fn unblock(&mut self, from: usize, to: usize) {
-        if self.blocked.remove(&(from, to)).is_none() {
-            return;
-        }
-        self.note("unblock", from as u64, to as u64);
-        let mut held = Vec::new();
-        for (conn, c) in &mut self.conns {
-            for side in 0..2 {
-                if c.sides[side].node == to && c.sides[1 - side].node == from {
-                    held.extend(c.sides[side].held.drain(..).map(|bytes| (*conn, side, bytes)));
-                }
-            }
-        }
-        for (conn, side, bytes) in held {
-            self.send(conn, side, bytes);
-        }
-    }
-
-    /// One side gives up; the other hears of it unless it is gone.
-    fn end_side(&mut self, conn: u64, side: usize) {
-        let Some(c) = self.conns.get_mut(&conn) else { return };
-        let node = c.sides[side].node;
-        if c.sides[side].session.take().is_none() {
-            return;
-        }
-        let peer = c.sides[1 - side].node;
-        let over = c.sides.iter().all(|s| s.session.is_none());
-        if c.sides[side].life == self.nodes[node].life {
-            let peer_id = self.nodes[peer].id;
-            self.nodes[node].mesh.left(peer_id);
-            if over {
-                self.conns.remove(&conn);
-            }
-            self.told(node, Told::Failed(peer_id));
-        } else if over {
-            self.conns.remove(&conn);
-        }
-    }
-
-    /// A connection is gone, and both sides know.
-    pub fn cut(&mut self, conn: u64) {
-        self.note("cut", conn, 0);
-        self.end_side(conn, 0);
-        self.end_side(conn, 1);
-        self.conns.remove(&conn);
-    }
-
-    /// The connections of a node that is gone. `silent`: its peers find out only by hearing nothing.
-    pub fn abandon(&mut self, node: usize, silent: bool) {
-        let conns: Vec<(u64, usize)> = self
-            .conns
-            .iter()
-            .filter_map(|(conn, c)| Some((*conn, c.sides.iter().position(|s| s.node == node)?)))
-            .collect();
-        for (conn, side) in conns {
-            if silent {
-                if let Some(c) = self.conns.get_mut(&conn) {
-                    c.sides[side].session = None;
-                }
-                self.after(IDLE_MS, Event::Idle { conn, side: 1 - side });
-            } else {
-                self.cut(conn);
-            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A data directory that was copied: two nodes of one name are noticed.
+//! A data directory that was copied: two nodes of one name are noticed, and a node on an old copy of its own asks first.
 
 use std::fs;
 
@@ -26,7 +26,7 @@ fn a_cloned_data_directory_that_runs_twice_is_noticed_and_shown() -> Result<()> 
     if !networks() {
         return Ok(());
     }
-    let mut cluster = Cluster::switch(2, 3)?;
+    let mut cluster = Cluster::switch(2, 4)?;
     cluster.peers[1].write("before", "b")?;
     cluster.peers[0].awaits("before", "b", SOON)?;
     cluster.peers[1].stop()?;
@@ -44,17 +44,66 @@ fn a_cloned_data_directory_that_runs_twice_is_noticed_and_shown() -> Result<()> 
         Ok(shown.contains("copied data directory"))
     };
     let all = || -> Result<String> { Ok([shown(a)?, shown(b)?, shown(twin)?].join("\n--\n")) };
-    until("A shows that there are two of B", SOON * 3, || Ok(notices(a)?.then_some(())))
+    // The proof comes to all of them, whichever branch A has: so there are not two branches that grow.
+    for peer in [a, b, twin] {
+        until(&format!("{} shows that there are two of B", peer.name()), SOON * 3, || {
+            Ok(notices(peer)?.then_some(()))
+        })
         .with_context(|| all().unwrap_or_default())?;
-    // The one whose branch came second hears of the other's, and writes no more: so there are not two branches that grow.
-    until("one of the two shows it", SOON * 3, || Ok((notices(b)? || notices(twin)?).then_some(())))
-        .with_context(|| all().unwrap_or_default())?;
-    let stopped = if notices(b)? { b } else { twin };
-    let more = stopped.lattice(["put", "home:more", "x"]).run()?;
-    ensure!(more.code() != 0, "{} goes on writing", stopped.name());
+    }
+    for stopped in [b, twin] {
+        let more = stopped.lattice(["put", "home:more", "x"]).run()?;
+        ensure!(more.code() != 0, "{} goes on writing", stopped.name());
+        ensure!(more.stderr.contains("lattice help join"), "what to do is not said: {}", more.stderr);
+    }
     // The others go on.
     a.write("after", "a")?;
     ensure!(fs::read(a.place("before"))? == b"b", "what was written before is lost");
+    // And so does the twin: as a new node, which keeps what only the old one has.
+    let mut new = Peer::join(&cluster.machine(3), "new", a)?;
+    let [_, _, twin] = &mut cluster.peers[..] else { unreachable!("three nodes") };
+    twin.stop()?;
+    let old = twin.beside("old");
+    fs::create_dir(&old)?;
+    twin.lattice(["mount".as_ref(), "--offline".as_ref(), "home".as_ref(), old.as_os_str()]).ok()?;
+    let only_there = fs::read(old.join("by-twin"));
+    twin.lattice(["unmount".as_ref(), old.as_os_str()]).ok()?;
+    new.write("by-twin", only_there.context("the old directory can't be read")?)?;
+    cluster.peers[0].awaits("by-twin", "twin", SOON)?;
+    new.passed();
+    cluster.passed();
+    Ok(())
+}
+
+#[test]
+fn an_old_backup_that_was_put_back_does_not_fork_its_node() -> Result<()> {
+    if !networks() {
+        return Ok(());
+    }
+    let mut cluster = Cluster::switch(2, 3)?;
+    cluster.peers[1].write("old", "b")?;
+    cluster.peers[0].awaits("old", "b", SOON)?;
+    cluster.peers[1].stop()?;
+    let backup = Peer::bare(&cluster.machine(1), "backup")?;
+    copy(&cluster.peers[1], &backup)?;
+    cluster.peers[1].mount()?;
+    (0..20).try_for_each(|n| cluster.peers[1].write(&format!("new-{n}"), "b"))?;
+    cluster.peers[0].awaits("new-19", "b", SOON)?;
+    cluster.peers[1].stop()?;
+    fs::remove_dir_all(cluster.peers[1].home().join("data"))?;
+    copy(&backup, &cluster.peers[1])?;
+    cluster.peers[1].mount()?;
+    let [a, b] = &cluster.peers[..] else { unreachable!("two nodes") };
+    // At once: before anything can have come from A, unless the node asks first.
+    b.write("restored", "b")?;
+    a.awaits("restored", "b", SOON).context("what the restored node wrote")?;
+    b.awaits("new-19", "b", SOON).context("what it had written before, and lost")?;
+    for peer in [a, b] {
+        let shown = shown(peer)?.to_lowercase();
+        ensure!(!shown.contains("fork") && !peer.log().to_lowercase().contains("fork"), "{shown}");
+    }
+    let mut backup = backup;
+    backup.passed();
     cluster.passed();
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Entries: what builds decodes to the same, and nothing else decodes.
 
+mod forks;
 mod golden;
 mod instructions;
 mod rules;

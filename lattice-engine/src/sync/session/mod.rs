@@ -8,12 +8,14 @@
 //! Done   ->                nothing is lacking: from here on the other side pushes what its own node writes
 //! Have  <->                when something has become durable, whoever wrote it: the other asks for what it lacks
 //! Hello(check) -> <- Hello asked now and then: do we still hold the same?
+//! Fork  <->              an author has signed two entries of one number: the proof
 //! ```
 //!
 //! Nothing is queued entry by entry: what a peer lacks is always computed from marks, so a slow peer costs the same memory as
 //! a fast one, and what happens while it is busy reaches it as one range.
 
 mod ask;
+mod forks;
 mod serve;
 mod wait;
 
@@ -23,11 +25,12 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::entry::ForkProof;
 use crate::id::{EntryId, NodeId, StoreId};
 use crate::wire::v1::SignedEntry;
 
 use super::frame::{Frame, FrameError, MAX_MARKS};
-use super::{Mark, Mesh, Millis, Range, Received, SharedTips, TipsDigest, tips::beyond};
+use super::{Mark, Mesh, Millis, Range, Received, SharedForks, SharedTips, TipsDigest, tips::beyond};
 
 pub use wait::Wait;
 use wait::Waits;
@@ -58,6 +61,8 @@ pub enum Input {
     BadFrame(FrameError),
     /// What this node holds durably has changed.
     Published(SharedTips),
+    /// These forks are known here.
+    Forks(SharedForks),
     /// The answer to [`Output::Range`] or [`Output::Fetch`]: in hlc order, perhaps not all, perhaps none.
     Ranged {
         request: u64,
@@ -97,6 +102,8 @@ pub enum Output {
         batch: u64,
         entries: Vec<SignedEntry>,
     },
+    /// The peer has told of a fork: check it, and keep it if its author has signed it.
+    Forked(Arc<ForkProof>),
     /// Instead of the last one.
     SetTimer(Millis),
     /// All that the peer had told of when the session began is here, or known not to be for us. Once.
@@ -152,6 +159,7 @@ pub struct Session {
     unwritten: bool,
     ask: ask::Asking,
     serve: serve::Serving,
+    forks: forks::Forks,
     done_sent: bool,
     done_received: bool,
     closed: bool,
@@ -174,6 +182,7 @@ impl Session {
             unwritten: false,
             ask: ask::Asking::default(),
             serve: serve::Serving::default(),
+            forks: forks::Forks::default(),
             done_sent: false,
             done_received: false,
             closed: false,
@@ -194,6 +203,7 @@ impl Session {
             self.ask(now, mesh);
             self.settle(mesh);
             self.tell(now);
+            self.tell_forks(now);
             self.out.extend(self.waits.changed().map(Output::SetTimer));
         }
         std::mem::take(&mut self.out)
@@ -234,6 +244,7 @@ impl Session {
             Input::Frame(frame) => return self.frame(frame, now, mesh),
             Input::BadFrame(e) => return Err(Reason::Frame(e)),
             Input::Published(tips) => self.adopt(tips),
+            Input::Forks(forks) => self.forks_known(forks),
             Input::Ranged { request, entries } => self.ranged(request, entries, now),
             Input::Received { batch, results, durable } => {
                 self.adopt(durable);
@@ -278,6 +289,7 @@ impl Session {
             }
             Frame::Fetch(entries) => self.fetch_asked(entries),
             Frame::FetchChain { author, of, from } => self.wanted(vec![Range { author, from, to: of.seq }]),
+            Frame::Fork(proof) => self.fork_told(proof),
         }
     }
 

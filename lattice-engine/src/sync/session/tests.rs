@@ -12,6 +12,8 @@ use crate::hlc::Hlc;
 use crate::sync::{Announced, Tips, peek};
 use crate::wire::v1;
 
+mod forks;
+
 const STORE: StoreId = StoreId([5; 16]);
 const GENESIS: EntryId = EntryId([6; 32]);
 
@@ -44,6 +46,7 @@ struct Store {
     generation: u64,
     /// Entries that were taken twice.
     twice: u64,
+    forks: Vec<Arc<ForkProof>>,
 }
 
 impl Store {
@@ -110,6 +113,7 @@ fn kind(frame: &Frame) -> &'static str {
         Frame::Have { .. } => "have",
         Frame::Done => "done",
         Frame::Fetch(_) | Frame::FetchChain { .. } => "fetch",
+        Frame::Fork(_) => "fork",
     }
 }
 
@@ -173,6 +177,7 @@ impl Net {
         let outputs = end.session.handle(input, self.now, &mut self.meshes[a]);
         let mut wrote = false;
         let mut published = false;
+        let mut forked = None;
         let mut frames = Vec::new();
         for output in outputs {
             match output {
@@ -194,6 +199,7 @@ impl Net {
                     end.local.push_back(Input::Received { batch, results, durable });
                     published = true;
                 }
+                Output::Forked(proof) => forked = Some(proof),
                 Output::SetTimer(at) => end.timer = Some(at),
                 Output::CaughtUp => {
                     assert!(!end.caught_up, "caught up twice");
@@ -210,6 +216,22 @@ impl Net {
         }
         if published {
             self.publish(a);
+        }
+        if let Some(proof) = forked {
+            self.learn_fork(a, proof);
+        }
+    }
+
+    fn learn_fork(&mut self, at: usize, proof: Arc<ForkProof>) {
+        let known = &mut self.stores[at].forks;
+        if !known.contains(&proof) {
+            known.push(proof);
+        }
+        let known: SharedForks = known.clone().into();
+        for ((a, _), end) in &mut self.ends {
+            if *a == at {
+                end.local.push_back(Input::Forks(known.clone()));
+            }
         }
     }
 
