@@ -4,46 +4,73 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use iroh::endpoint::{AfterHandshakeOutcome, Connection, EndpointHooks};
-use parking_lot::RwLock;
+use iroh::EndpointAddr;
+use iroh::endpoint::{AfterHandshakeOutcome, BeforeConnectOutcome, Connection, EndpointHooks};
+use tokio::sync::watch;
 
+use super::hints::{self, Lines};
 use super::{ALPN, JOIN_ALPN, code};
 use crate::id::NodeId;
 
 /// The active members other than this node. Cheap to clone; clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Gate(Arc<RwLock<BTreeSet<NodeId>>>);
+pub(super) struct Gate(Arc<watch::Sender<BTreeSet<NodeId>>>);
 
 impl Gate {
     pub fn admits(&self, node: &NodeId) -> bool {
-        self.0.read().contains(node)
+        self.0.borrow().contains(node)
     }
 
     pub fn members(&self) -> BTreeSet<NodeId> {
-        self.0.read().clone()
+        self.0.borrow().clone()
     }
 
     /// Replaces them. Gives those who were members and are no longer.
     pub fn set(&self, members: BTreeSet<NodeId>) -> Vec<NodeId> {
-        let mut now = self.0.write();
-        let gone = now.difference(&members).copied().collect();
-        *now = members;
+        let mut gone = Vec::new();
+        self.0.send_if_modified(|now| {
+            gone.extend(now.difference(&members).copied());
+            let changed = *now != members;
+            *now = members;
+            changed
+        });
         gone
+    }
+
+    /// Changes when they do.
+    pub fn watch(&self) -> watch::Receiver<BTreeSet<NodeId>> {
+        self.0.subscribe()
     }
 }
 
 #[derive(Debug)]
-pub(super) struct Hooks(pub Gate);
+pub(super) struct Hooks {
+    pub gate: Gate,
+    pub lines: Lines,
+}
 
 impl EndpointHooks for Hooks {
+    /// Gossip dials whom it has heard of; it may where there is a link.
+    async fn before_connect<'a>(&'a self, to: &'a EndpointAddr, alpn: &'a [u8]) -> BeforeConnectOutcome {
+        let peer = NodeId(*to.id.as_bytes());
+        if alpn != hints::ALPN || self.lines.is_linked(&peer) {
+            BeforeConnectOutcome::Accept
+        } else {
+            BeforeConnectOutcome::Reject
+        }
+    }
+
     async fn after_handshake<'a>(&'a self, conn: &'a Connection) -> AfterHandshakeOutcome {
         let peer = NodeId(*conn.remote_id().as_bytes());
         let may = match conn.alpn() {
-            alpn if alpn == ALPN => self.0.admits(&peer),
+            alpn if alpn == ALPN || alpn == hints::ALPN => self.gate.admits(&peer),
             // Who joins is a stranger yet: it must show a ticket, and gets nothing before.
             alpn => alpn == JOIN_ALPN,
         };
         if may {
+            if conn.alpn() == hints::ALPN {
+                self.lines.opened(peer, conn.weak_handle());
+            }
             return AfterHandshakeOutcome::Accept;
         }
         tracing::info!(peer = %peer.short(), "refused: not a member");

@@ -20,14 +20,17 @@ use super::config::Config;
 use super::endpoint;
 use super::error::{NetError, Result};
 use super::gate::Gate;
+use super::hints::{Hints, Lines};
 use super::link::Link;
 use super::peers::Peers;
 use super::stores::{self, Stores};
+use super::timing::{self, Timing};
 use super::{accept, members, wake};
 use crate::id::{NodeId, StoreId};
 use crate::identity::random_bytes;
 use crate::node::Node;
 use crate::sync::Millis;
+use crate::sync::schedule::Event;
 use crate::wire::v1;
 
 /// Members whose addresses are told to a peer.
@@ -44,6 +47,8 @@ pub(super) struct Shared {
     pub book: Book,
     pub gate: Gate,
     pub peers: Peers,
+    pub timing: Timing,
+    pub hints: Hints,
     pub stores: Stores,
     /// Of this process: peers tell by it that older connections are dead.
     pub instance: u64,
@@ -63,7 +68,8 @@ impl Shared {
     pub async fn bind(node: Node, config: Config) -> Result<Arc<Self>> {
         let dir = node.data_dir().join("net");
         let gate = Gate::default();
-        let bound = endpoint::bind(&dir, node.identity(), &config, gate.clone()).await?;
+        let lines = Lines::default();
+        let bound = endpoint::bind(&dir, node.identity(), &config, gate.clone(), lines.clone()).await?;
         let stop = CancellationToken::new();
         let instance = random_bytes::<8>().map_err(|e| NetError::Join(e.to_string()))?;
         Ok(Arc::new(Self {
@@ -72,10 +78,12 @@ impl Shared {
             stores: Stores::new(&node, &stop),
             node,
             config,
+            hints: Hints::new(bound.endpoint.clone(), lines),
             endpoint: bound.endpoint,
             dir,
             gate,
             peers: Peers::default(),
+            timing: Timing::default(),
             instance: u64::from_le_bytes(instance),
             stop,
             started: Instant::now(),
@@ -100,6 +108,7 @@ impl Shared {
         let task = self.clone();
         self.thread("net-declared", move || members::follow_stores(&task));
         self.spawn("accept", accept::run(self.clone()));
+        self.spawn("schedule", timing::run(self.clone()));
         self.spawn("wake", wake::watch(self.clone()));
         if let Some(mdns) = self.mdns.clone() {
             self.spawn("mdns", discover(self.clone(), mdns));
@@ -206,8 +215,8 @@ impl Shared {
         for told in known.peers.iter().take(MAX_KNOWN) {
             let Some(id) = NodeId::from_slice(&told.node).filter(|id| self.gate.admits(id)) else { continue };
             let new = self.book.hear(id, told.addresses.iter().filter_map(|a| a.parse().ok()));
-            if let (true, Some(peer)) = (new, self.peers.get(&id)) {
-                peer.poke.notify_one();
+            if new {
+                self.told(Event::Up(id));
             }
         }
     }
@@ -228,8 +237,8 @@ async fn discover(shared: Arc<Shared>, mdns: MdnsAddressLookup) {
                 continue;
             }
             let new = shared.book.learn(id, endpoint_info.addrs().filter_map(Address::of));
-            if let (true, Some(peer)) = (new, shared.peers.get(&id)) {
-                peer.poke.notify_one();
+            if new {
+                shared.told(Event::Up(id));
             }
         }
     }

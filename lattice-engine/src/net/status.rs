@@ -8,6 +8,7 @@ use super::error::{NetError, Result};
 use super::stores::Local;
 use super::{Net, publish};
 use crate::id::{NodeId, StoreId};
+use crate::sync::schedule::Event;
 use crate::sync::{Mark, Tips};
 
 /// Whether a peer is connected.
@@ -93,7 +94,7 @@ impl Net {
         let link = match peer.link() {
             Some(link) => link,
             None => {
-                peer.poke.notify_one();
+                self.0.told(Event::Up(*id));
                 let mut linked = peer.watch();
                 let wait = linked.wait_for(Option::is_some);
                 let link = tokio::time::timeout(patience, wait).await;

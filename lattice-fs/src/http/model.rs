@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::key_text::KeyText;
-use super::net_model::PeerDoc;
+use super::net_model::{HintsDoc, PeerDoc};
 
 /// A store as `store list` shows it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -79,6 +79,9 @@ pub struct StatusDoc {
     /// The members, this node first.
     #[serde(default)]
     pub peers: Vec<PeerDoc>,
+    /// What gossip came to since the daemon started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hints: Option<HintsDoc>,
     pub stores: Vec<StoreStatusDoc>,
 }
 
