@@ -13,7 +13,7 @@ use lattice_engine::hlc::{Hlc, MAX_AHEAD_MS};
 use lattice_engine::id::{FileId, NodeId, StoreId};
 use lattice_engine::identity::Identity;
 use lattice_engine::key::Key;
-use lattice_engine::store::{self, Authority, Change, Cites, Expect, Handle, OpenOptions};
+use lattice_engine::store::{self, Authority, Change, Cites, Expect, Fetch, Handle, OpenOptions, RenameHow};
 use lattice_engine::sync::{Range, Received, peek};
 use lattice_engine::wire::v1::SignedEntry;
 
@@ -335,4 +335,34 @@ fn a_full_disk_takes_nothing_and_says_so() {
     assert!(failed.to_string().contains("no space"), "{failed}");
     b.disk.set_space(None);
     assert_eq!(b.take(a.all()), [Received::New]);
+}
+
+#[test]
+fn a_file_whose_bytes_are_not_here_is_renamed_for_good_before_anything_is_signed() {
+    let (a, b) = (Machine::new(1), Machine::new(2));
+    a.write("large", &[5; 300_000]);
+    b.take(a.all());
+    assert_eq!(b.reads("large"), None, "its bytes are elsewhere");
+    let rename = Change::Rename { from: key("large"), to: key("moved"), how: RenameHow::NoReplace };
+    b.store.commit(vec![rename]).expect("renamed");
+    let disk = b.disk.kill_image(usize::MAX);
+    drop(b);
+    let b = Machine::on(disk, 2);
+    let there = |path: &str| b.store.get(&key(path)).expect("get").is_some_and(|r| r.exists());
+    assert!(there("moved") && !there("large"), "a kill has undone the rename");
+    assert_eq!(b.store.here().expect("counted").here, 0);
+}
+
+#[test]
+fn the_policy_and_the_pins_survive_and_nothing_but_the_file_is_theirs() {
+    let a = Machine::new(1);
+    assert!(a.store.set_fetch(Fetch::OnDemand).expect("set") && a.store.pin(&key("d")).expect("pinned"));
+    assert!(!a.store.set_fetch(Fetch::OnDemand).expect("set") && !a.store.pin(&key("d")).expect("pinned"));
+    assert!(a.all().is_empty(), "no entry is made of it");
+    // Durable at once: the power goes.
+    let disk = a.disk.crash_image(a.disk.ops(), 7);
+    let b = Machine::on(disk, 1);
+    let policy = b.store.policy();
+    assert!(policy.fetch == Fetch::OnDemand && policy.fetches(&key("d/x")) && !policy.fetches(&key("e")));
+    assert!(b.store.unpin(&key("d")).expect("unpinned") && !b.store.unpin(&key("d")).expect("unpinned"));
 }

@@ -21,12 +21,14 @@ use crate::log::{Position, Syncer};
 use crate::merge::EntryRef;
 use crate::sync::Orphans;
 
+use super::bring::Ahead;
 use super::change::Change;
 use super::error::{Result, StoreError};
 use super::event::{Event, LiveQueue};
 use super::exchange::Published;
 use super::forks::Forks;
 use super::network::Network;
+use super::policy::Policies;
 use super::view::View;
 use super::work::{MAX_OVERLAY, Work};
 use super::writer::Writer;
@@ -57,6 +59,9 @@ pub(super) struct Store {
     pub live: Mutex<Vec<Arc<LiveQueue>>>,
     /// The network, while one runs.
     pub network: RwLock<Option<Arc<dyn Network>>>,
+    /// What is fetched unasked, and how far ahead of readers.
+    pub policy: Policies,
+    pub ahead: Ahead,
     /// Why it takes no writes.
     pub frozen: RwLock<Option<String>>,
     /// Opened on a disk that can't be written: it is frozen for good, and there is nothing to sync.
