@@ -366,3 +366,41 @@ fn the_policy_and_the_pins_survive_and_nothing_but_the_file_is_theirs() {
     assert!(policy.fetch == Fetch::OnDemand && policy.fetches(&key("d/x")) && !policy.fetches(&key("e")));
     assert!(b.store.unpin(&key("d")).expect("unpinned") && !b.store.unpin(&key("d")).expect("unpinned"));
 }
+
+#[test]
+fn own_entries_are_sent_with_the_signatures_that_the_log_has() {
+    const MANY: u64 = 3_000;
+    let a = Machine::new(1);
+    for n in 0..MANY {
+        a.write(&format!("k{n}"), b"v");
+        if n % 700 == 0 {
+            a.store.publish().expect("publish");
+        }
+    }
+    let tips = a.store.publish().expect("publish");
+    let fetch = |from: u64, to: u64| {
+        let range = Range { author: a.id(), from, to };
+        a.store.range(&[range], usize::MAX).expect("range")
+    };
+    let signed = |entries: &[SignedEntry]| {
+        for entry in entries {
+            let signature = entry.signature[..].try_into().ok();
+            let decoded = Entry::decode(entry.header.clone(), entry.payload.clone(), signature);
+            decoded.expect("an entry").entry().verify().expect("its signature");
+        }
+        entries.len() as u64
+    };
+    let last = tips.seq(&a.id());
+    // On and on, then from anywhere, then by two who are at different places.
+    let mut at = 1;
+    while at <= last {
+        at += signed(&fetch(at, (at + 99).min(last)));
+    }
+    for from in [2_999, 5, 1_500, last, 1] {
+        assert_eq!(signed(&fetch(from, from)), 1);
+    }
+    for step in 0..20 {
+        signed(&fetch(1 + step * 10, step * 10 + 10));
+        signed(&fetch(2_000 + step * 10, 2_009 + step * 10));
+    }
+}

@@ -29,6 +29,7 @@ use super::exchange::Published;
 use super::forks::Forks;
 use super::network::Network;
 use super::policy::Policies;
+use super::signatures::Signatures;
 use super::view::View;
 use super::work::{MAX_OVERLAY, Work};
 use super::writer::Writer;
@@ -49,6 +50,8 @@ pub(super) struct Store {
     pub syncer: Syncer,
     /// One signer at a time: signatures are logged in order.
     pub signing: Mutex<()>,
+    /// Those of own entries that were looked up last.
+    pub signatures: Mutex<Signatures>,
     /// One applier at a time; true once the store is closed.
     pub applying: Mutex<bool>,
     pub work: Work,

@@ -43,6 +43,7 @@ mod read_only;
 mod reader;
 mod receive;
 mod refilter;
+mod signatures;
 mod status;
 mod sync;
 mod view;

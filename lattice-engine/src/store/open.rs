@@ -129,6 +129,7 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         queue: Mutex::default(),
         syncer,
         signing: Mutex::default(),
+        signatures: Mutex::default(),
         applying: Mutex::new(false),
         work: Work::default(),
         watchers: Default::default(),
