@@ -14,6 +14,10 @@ use crate::sync::schedule::{Event, WakeDetector};
 const TICK: Duration = Duration::from_secs(1);
 /// How long a connection that is doubted has to answer.
 const DOUBT: Duration = Duration::from_secs(2);
+/// Where only this machine's addresses have changed, both ends are awake, and it is some round trips, within these bounds:
+/// a connection that is given up in vain costs one handshake, and waiting for one that is dead costs the waiting.
+const ROUND_TRIPS: u32 = 10;
+const SOONEST: Duration = Duration::from_millis(300);
 
 /// Milliseconds of CLOCK_BOOTTIME and of CLOCK_MONOTONIC.
 fn clocks() -> (Millis, Millis) {
@@ -52,10 +56,15 @@ pub(super) async fn watch(shared: Arc<Shared>) {
 
 /// Asks everybody anew, and closes what doesn't answer.
 fn doubt_all(shared: &Arc<Shared>, why: Event) {
+    let moved = why == Event::NetworkChanged;
     shared.told(why);
     for link in shared.peers.links() {
+        let patience = match link.rtt().filter(|_| moved) {
+            Some(rtt) => (rtt * ROUND_TRIPS).clamp(SOONEST, DOUBT),
+            None => DOUBT,
+        };
         shared.spawn("doubt", async move {
-            if let Err(e) = link.ping(DOUBT).await {
+            if let Err(e) = link.ping(patience).await {
                 link.close(code::STALE, &e.to_string());
             }
         });
