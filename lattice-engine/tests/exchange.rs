@@ -15,7 +15,7 @@ use lattice_engine::hlc::{Hlc, MAX_AHEAD_MS};
 use lattice_engine::id::{FileId, NodeId, StoreId};
 use lattice_engine::identity::Identity;
 use lattice_engine::key::Key;
-use lattice_engine::store::{self, Authority, Change, Cites, Expect, Handle, OpenOptions};
+use lattice_engine::store::{self, Authority, Change, Cites, Expect, Fetch, Handle, OpenOptions, RenameHow};
 use lattice_engine::sync::{Range, Received, peek};
 use lattice_engine::wire::v1::SignedEntry;
 
@@ -394,4 +394,72 @@ fn a_full_disk_takes_nothing_and_says_so() {
     assert!(failed.to_string().contains("no space"), "{failed}");
     b.disk.set_space(None);
     assert_eq!(b.take(a.all()), [Received::New]);
+}
+
+#[test]
+fn a_file_whose_bytes_are_not_here_is_renamed_for_good_before_anything_is_signed() {
+    let (a, b) = (Machine::new(1), Machine::new(2));
+    a.write("large", &[5; 300_000]);
+    b.take(a.all());
+    assert_eq!(b.reads("large"), None, "its bytes are elsewhere");
+    let rename = Change::Rename { from: key("large"), to: key("moved"), how: RenameHow::NoReplace };
+    b.store.commit(vec![rename]).expect("renamed");
+    let disk = b.disk.kill_image(usize::MAX);
+    drop(b);
+    let b = Machine::on(disk, 2);
+    let there = |path: &str| b.store.get(&key(path)).expect("get").is_some_and(|r| r.exists());
+    assert!(there("moved") && !there("large"), "a kill has undone the rename");
+    assert_eq!(b.store.here().expect("counted").here, 0);
+}
+
+#[test]
+fn the_policy_and_the_pins_survive_and_nothing_but_the_file_is_theirs() {
+    let a = Machine::new(1);
+    assert!(a.store.set_fetch(Fetch::OnDemand).expect("set") && a.store.pin(&key("d")).expect("pinned"));
+    assert!(!a.store.set_fetch(Fetch::OnDemand).expect("set") && !a.store.pin(&key("d")).expect("pinned"));
+    assert!(a.all().is_empty(), "no entry is made of it");
+    // Durable at once: the power goes.
+    let disk = a.disk.crash_image(a.disk.ops(), 7);
+    let b = Machine::on(disk, 1);
+    let policy = b.store.policy();
+    assert!(policy.fetch == Fetch::OnDemand && policy.fetches(&key("d/x")) && !policy.fetches(&key("e")));
+    assert!(b.store.unpin(&key("d")).expect("unpinned") && !b.store.unpin(&key("d")).expect("unpinned"));
+}
+
+#[test]
+fn own_entries_are_sent_with_the_signatures_that_the_log_has() {
+    const MANY: u64 = 3_000;
+    let a = Machine::new(1);
+    for n in 0..MANY {
+        a.write(&format!("k{n}"), b"v");
+        if n % 700 == 0 {
+            a.store.publish().expect("publish");
+        }
+    }
+    let tips = a.store.publish().expect("publish");
+    let fetch = |from: u64, to: u64| {
+        let range = Range { author: a.id(), from, to };
+        a.store.range(&[range], usize::MAX).expect("range")
+    };
+    let signed = |entries: &[SignedEntry]| {
+        for entry in entries {
+            let signature = entry.signature[..].try_into().ok();
+            let decoded = Entry::decode(entry.header.clone(), entry.payload.clone(), signature);
+            decoded.expect("an entry").entry().verify().expect("its signature");
+        }
+        entries.len() as u64
+    };
+    let last = tips.seq(&a.id());
+    // On and on, then from anywhere, then by two who are at different places.
+    let mut at = 1;
+    while at <= last {
+        at += signed(&fetch(at, (at + 99).min(last)));
+    }
+    for from in [2_999, 5, 1_500, last, 1] {
+        assert_eq!(signed(&fetch(from, from)), 1);
+    }
+    for step in 0..20 {
+        signed(&fetch(1 + step * 10, step * 10 + 10));
+        signed(&fetch(2_000 + step * 10, 2_009 + step * 10));
+    }
 }

@@ -12,7 +12,7 @@ use lattice_engine::id::FileId;
 use lattice_engine::key::Key;
 use lattice_engine::net::{ALPN, Config, JOIN_ALPN, Net, PeerState, join, revoked_by};
 use lattice_engine::node::Node;
-use lattice_engine::store::{Change, Cites, Expect, Handle};
+use lattice_engine::store::{Change, Cites, Expect, Fetch, Handle, KeepHistory, StoreError};
 use lattice_engine::sync::ALONE_MS;
 use tempfile::TempDir;
 
@@ -181,6 +181,62 @@ async fn a_large_file_comes_by_itself_and_a_read_waits_for_it() {
         theirs.content().missing(&content).ok()?.is_empty().then_some(())
     })
     .await;
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_on_demand_fetches_what_is_pinned_and_what_is_read() {
+    const LARGE: usize = 40 << 20;
+    let a = Machine::founder().await;
+    let ours = a.node.create_store("s").expect("a store");
+    let b = a.invite().await;
+    let theirs = b.store("s").await;
+    theirs.set_fetch(Fetch::OnDemand).expect("a policy");
+    theirs.pin(&Key::parse(b"keep").expect("a key")).expect("a pin");
+    put(&ours, "large", &noise(LARGE));
+    // Behind it in the log: when it is here, the large one was passed over.
+    put(&ours, "keep/pinned", &noise(3 << 20)[1..]);
+    let here = |key: &str| {
+        let content = content(&theirs, key)?;
+        Some((theirs.content().bytes_here(&content).ok()? as usize, content.size() as usize))
+    };
+    until("what is pinned", || here("keep/pinned").filter(|(here, of)| here == of)).await;
+    assert_eq!(here("large"), Some((0, LARGE)), "nobody has read it");
+    let read = |from: u64, len: usize| {
+        let (store, content) = (theirs.clone(), content(&theirs, "large").expect("content"));
+        tokio::task::spawn_blocking(move || {
+            let mut bytes = vec![0; len];
+            let n = store.read_waiting(&content).and_then(|r| r.read_at(&mut bytes, from)).expect("read");
+            bytes.truncate(n);
+            bytes
+        })
+    };
+    assert!(read(1 << 20, 4096).await.expect("no panic") == noise(LARGE)[1 << 20..][..4096]);
+    // What was asked for beside it comes, too, and no more.
+    until("what is ahead", || here("large").filter(|(here, _)| *here >= 2 << 20)).await;
+    let (some, _) = here("large").expect("counted");
+    assert!(some < 6 << 20, "{some} bytes for a read of 4096");
+    // What isn't here is no damage.
+    let report = theirs.gc(KeepHistory::All).expect("collected");
+    assert_eq!(report.chunks, 0, "{report:?}");
+    assert_eq!(theirs.fsck(false, &mut |_| {}).expect("checked").problems, Vec::<String>::new());
+    let sum = theirs.status().expect("a status").here.expect("on demand");
+    assert!(sum.files == 2 && sum.whole == 1 && sum.here < sum.bytes, "{sum:?}");
+    // Nobody waits any more.
+    let waiting = content(&theirs, "large").expect("content");
+    a.net.stop().await;
+    let given_up = {
+        let (store, size) = (theirs.clone(), waiting.size());
+        tokio::task::spawn_blocking(move || store.bring(&waiting, size - 1..size, &|| true)).await
+    };
+    assert!(matches!(given_up.expect("no panic"), Err(StoreError::Interrupted)));
+    let dir = a.stop().await;
+    // Another policy: what was passed over comes.
+    let a = Machine::start(dir).await;
+    b.connected(&a).await;
+    theirs.set_fetch(Fetch::Eager).expect("a policy");
+    until("all of it", || here("large").filter(|(here, of)| here == of)).await;
     a.stop().await;
     b.stop().await;
 }

@@ -22,7 +22,7 @@ use bytes::Bytes;
 
 use crate::hlc::Hlc;
 use crate::id::{EntryId, NodeId, StoreId};
-use crate::identity::{self, Identity, Signature};
+use crate::identity::{Identity, Signature, Verifier};
 
 pub use check::{
     MAX_DEPS, MAX_FILE_SIZE, MAX_HEADER, MAX_OPS, MAX_PAYLOAD, MAX_PROGRAM_ID, MAX_TARGET, MAX_XATTR_NAME,
@@ -139,8 +139,13 @@ impl Entry {
 
     /// Checks the author's signature. The rest was checked when it was built or decoded.
     pub fn verify(&self) -> Result<(), EntryError> {
+        self.verify_with(&mut Verifier::default())
+    }
+
+    /// As [`Entry::verify`], for many entries of few authors.
+    pub fn verify_with(&self, verifier: &mut Verifier) -> Result<(), EntryError> {
         let signature = self.signature.as_ref().ok_or(EntryError::Unsigned(self.id))?;
-        Ok(identity::verify(&self.header.author, &self.id, signature)?)
+        Ok(verifier.verify(&self.header.author, &self.id, signature)?)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use iroh::endpoint::Incoming;
 use tokio::sync::Semaphore;
 
-use super::{ALPN, JOIN_ALPN, Shared, join, peer};
+use super::{ALPN, JOIN_ALPN, Shared, hints, join, peer};
 
 /// Handshakes under way.
 const MAX_HANDSHAKES: usize = 64;
@@ -65,6 +65,8 @@ async fn serve(shared: Arc<Shared>, conn: iroh::endpoint::Connection) {
     if conn.alpn() == ALPN && shared.gate.admits(&peer) {
         let ended = peer::run(shared, conn, false).await;
         tracing::debug!(peer = %peer.short(), "{ended}");
+    } else if conn.alpn() == hints::ALPN && shared.gate.admits(&peer) {
+        shared.hints.take(conn).await;
     } else if conn.alpn() == JOIN_ALPN {
         join::serve(&shared, conn, peer).await;
     }

@@ -5,10 +5,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Shared;
-use super::wanted::Urgency;
+use super::wanted::{Urgency, Waited};
 use crate::id::{ChunkId, NodeId, StoreId};
 use crate::merge::EntryRef;
-use crate::store::{Held, Network, Peer};
+use crate::store::{Held, Network, NotFetched, Peer};
 
 /// A read waits so long without any progress.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,8 +20,13 @@ const PATIENCE_ALONE: Duration = Duration::from_secs(4);
 pub(super) struct Asked(pub Weak<Shared>);
 
 impl Network for Asked {
-    fn fetch(&self, store: StoreId, chunks: &[ChunkId]) -> Result<(), String> {
-        let stopping = || "the network is stopping".to_owned();
+    fn fetch(
+        &self,
+        store: StoreId,
+        chunks: &[ChunkId],
+        give_up: &dyn Fn() -> bool,
+    ) -> Result<(), NotFetched> {
+        let stopping = || NotFetched::Hopeless("the network is stopping".into());
         let shared = self.0.upgrade().ok_or_else(stopping)?;
         let local = shared.stores.get(&store).ok_or_else(stopping)?;
         drop(shared);
@@ -33,13 +38,20 @@ impl Network for Asked {
             (_, true) => PATIENCE_ALONE,
             _ => PATIENCE,
         };
-        if local.wanted.wait(first, patience) {
-            return Ok(());
+        let waited = local.wanted.wait(first, patience, give_up);
+        if waited != Waited::Come {
+            // Nobody waits for them now; who does all the same asks again.
+            local.wanted.forget(chunks, Urgency::Now);
         }
-        Err(match local.sessions.lock().len() {
-            0 => "no peer is connected".into(),
-            n => format!("none of the {n} connected peers has sent it for {} s", PATIENCE.as_secs()),
-        })
+        match (waited, local.sessions.lock().len()) {
+            (Waited::Come, _) => Ok(()),
+            (Waited::GivenUp, _) => Err(NotFetched::GivenUp),
+            (Waited::InVain, 0) => Err(NotFetched::Hopeless("no peer is connected".into())),
+            (Waited::InVain, n) => Err(NotFetched::Hopeless(format!(
+                "none of the {n} connected peers has sent it for {} s",
+                PATIENCE.as_secs()
+            ))),
+        }
     }
 
     fn held(&self, store: StoreId, entry: &EntryRef) -> Held {

@@ -13,6 +13,7 @@ use iroh_mdns_address_lookup::MdnsAddressLookup;
 use super::config::{Config, Relay};
 use super::error::{NetError, Result};
 use super::gate::{Gate, Hooks};
+use super::hints::{self, Lines};
 use super::{ALPN, JOIN_ALPN};
 use crate::identity::Identity;
 
@@ -21,7 +22,8 @@ const MDNS_SERVICE: &str = "lattice";
 /// A connection on which nothing arrives for so long is dead; three keep-alives must have been lost by then.
 const IDLE: Duration = Duration::from_secs(12);
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
-/// Streams that a peer may have open: one per store, a few for chunks.
+/// Streams that a peer may have open: one per store, a few for chunks; of gossip, one per store in each direction. With more
+/// topics than that, gossip delivers nothing at all.
 const MAX_STREAMS: u32 = 1024;
 /// What a peer may send before we have read it: bounds memory per peer, and is far more than a LAN's bandwidth times
 /// its delay.
@@ -38,18 +40,24 @@ pub(super) struct Bound {
 }
 
 /// Binds. `dir`: where the port is kept.
-pub(super) async fn bind(dir: &Path, identity: &Identity, config: &Config, gate: Gate) -> Result<Bound> {
+pub(super) async fn bind(
+    dir: &Path,
+    identity: &Identity,
+    config: &Config,
+    gate: Gate,
+    lines: Lines,
+) -> Result<Bound> {
     let port = keep_port(dir, config)?;
-    match bind_on(port, identity, config, gate.clone()).await {
+    match bind_on(port, identity, config, gate.clone(), lines.clone()).await {
         Err(NetError::Bind { at, why }) if port != 0 => {
             tracing::warn!("UDP port {port} can't be had ({at}: {why}); another one is used this time");
-            bind_on(0, identity, config, gate).await
+            bind_on(0, identity, config, gate, lines).await
         }
         bound => bound,
     }
 }
 
-async fn bind_on(port: u16, identity: &Identity, config: &Config, gate: Gate) -> Result<Bound> {
+async fn bind_on(port: u16, identity: &Identity, config: &Config, gate: Gate, lines: Lines) -> Result<Bound> {
     let relay = match &config.relay {
         Relay::Off => RelayMode::Disabled,
         Relay::Public => RelayMode::Default,
@@ -61,11 +69,11 @@ async fn bind_on(port: u16, identity: &Identity, config: &Config, gate: Gate) ->
         false => Endpoint::builder(presets::Minimal),
     }
     .secret_key(secret)
-    .alpns(vec![ALPN.to_vec(), JOIN_ALPN.to_vec()])
+    .alpns(vec![ALPN.to_vec(), JOIN_ALPN.to_vec(), hints::ALPN.to_vec()])
     .relay_mode(relay)
     .portmapper_config(PortmapperConfig::Disabled)
     .transport_config(transport())
-    .hooks(Hooks(gate))
+    .hooks(Hooks { gate, lines })
     .clear_ip_transports();
     for at in &config.listen {
         let at = SocketAddr::new(at.ip(), if at.port() == 0 { port } else { at.port() });
@@ -101,7 +109,7 @@ fn transport() -> QuicTransportConfig {
         .default_path_keep_alive_interval(KEEP_ALIVE)
         .default_path_max_idle_timeout(IDLE)
         .max_concurrent_bidi_streams(VarInt::from_u32(MAX_STREAMS))
-        .max_concurrent_uni_streams(VarInt::from_u32(128))
+        .max_concurrent_uni_streams(VarInt::from_u32(MAX_STREAMS))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
         .send_window(u64::from(RECEIVE_WINDOW))

@@ -28,8 +28,6 @@ const AGAIN: Duration = Duration::from_millis(500);
 const AGAIN_MAX: Duration = Duration::from_secs(30);
 /// One that lasted so long was well.
 const GOOD: Duration = Duration::from_secs(30);
-/// Whether both hold the same is asked so often, more or less.
-const CHECK: Duration = Duration::from_secs(45);
 /// Frames read and not yet dealt with.
 const READ_AHEAD: usize = 4;
 
@@ -116,7 +114,7 @@ impl Opener {
     }
 }
 
-async fn sleep_until(at: Option<Instant>) {
+pub(super) async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
@@ -182,7 +180,7 @@ async fn drive(
         e = write(send, queue, written.clone()) => Err(NetError::lost(link.peer, e)),
         e = read_frames(recv, frames) => Err(NetError::lost(link.peer, e)),
         e = chunks::fetch(shared, link, local), if !local.is_root => Err(e),
-        ended = driver.run(Events { read, done, tips, forks, written, ask: local.ask.subscribe() }) => ended,
+        ended = driver.run(Events { read, done, tips, forks, written, ask: local.ask.subscribe(), check: link.check.subscribe() }) => ended,
         () = local.stop.cancelled() => Ok(()),
     };
     // Another stream may have taken its place.
@@ -204,7 +202,9 @@ struct Events {
     tips: watch::Receiver<crate::sync::SharedTips>,
     forks: watch::Receiver<crate::sync::SharedForks>,
     written: Arc<Notify>,
+    /// All peers are to be asked, and this one.
     ask: watch::Receiver<u64>,
+    check: watch::Receiver<u64>,
 }
 
 struct Driver<'a> {
@@ -222,11 +222,10 @@ impl Driver<'_> {
     async fn run(self, mut events: Events) -> Result<()> {
         let mut timer = None;
         let mut next = Some(Input::Opened);
-        let mut check = Instant::now() + self.jitter();
         loop {
             let input = match next.take() {
                 Some(input) => input,
-                None => self.wait(&mut events, timer, &mut check).await?,
+                None => self.wait(&mut events, timer).await?,
             };
             if let Input::Timer = input {
                 timer = None;
@@ -246,7 +245,7 @@ impl Driver<'_> {
         }
     }
 
-    async fn wait(&self, events: &mut Events, timer: Option<Instant>, check: &mut Instant) -> Result<Input> {
+    async fn wait(&self, events: &mut Events, timer: Option<Instant>) -> Result<Input> {
         let over = || NetError::lost(self.link.peer, "the store's stream is over");
         Ok(tokio::select! {
             Some(input) = events.done.recv() => input,
@@ -265,19 +264,8 @@ impl Driver<'_> {
             () = events.written.notified() => Input::Writable,
             () = sleep_until(timer) => Input::Timer,
             Ok(()) = events.ask.changed() => Input::Check,
-            () = sleep_until(Some(*check)) => {
-                *check = Instant::now() + self.jitter();
-                Input::Check
-            }
+            Ok(()) = events.check.changed() => Input::Check,
         })
-    }
-
-    /// Not all sessions at the same time.
-    fn jitter(&self) -> Duration {
-        let id = self.local.handle.id();
-        let spread =
-            id.as_bytes().iter().chain(self.link.peer.as_bytes()).map(|b| u64::from(*b)).sum::<u64>();
-        CHECK + Duration::from_millis(spread * 37 % 15_000)
     }
 
     fn act(&self, output: Output) {
@@ -324,7 +312,7 @@ impl Driver<'_> {
 }
 
 /// Keeps what a peer sent, durably. Where this node's own disk fails, nothing was taken, and it may be asked for again.
-fn receive(local: &Local, entries: Vec<v1::SignedEntry>, from: NodeId) -> Vec<Received> {
+pub(super) fn receive(local: &Local, entries: Vec<v1::SignedEntry>, from: NodeId) -> Vec<Received> {
     let count = entries.len();
     let received = local.handle.receive(entries, from).and_then(|results| {
         local.handle.publish()?;

@@ -4,61 +4,83 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use iroh::endpoint::{AfterHandshakeOutcome, Connection, EndpointHooks};
+use iroh::EndpointAddr;
+use iroh::endpoint::{AfterHandshakeOutcome, BeforeConnectOutcome, Connection, EndpointHooks};
 use parking_lot::RwLock;
+use tokio::sync::watch;
 
+use super::hints::{self, Lines};
 use super::{ALPN, JOIN_ALPN, code};
 use crate::access::Membership;
 use crate::id::NodeId;
 
 /// The active members other than this node. Cheap to clone; clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Gate(Arc<RwLock<Who>>);
-
-#[derive(Debug, Default)]
-struct Who {
-    members: BTreeSet<NodeId>,
-    /// Tells who was one.
-    membership: Option<Arc<Membership>>,
-}
+pub(super) struct Gate(Arc<watch::Sender<BTreeSet<NodeId>>>, Arc<RwLock<Option<Arc<Membership>>>>);
 
 impl Gate {
     pub fn admits(&self, node: &NodeId) -> bool {
-        self.0.read().members.contains(node)
+        self.0.borrow().contains(node)
     }
 
     fn has_revoked(&self, node: &NodeId) -> bool {
-        self.0.read().membership.as_ref().is_some_and(|m| m.has_revoked(node))
+        self.1.read().as_ref().is_some_and(|m| m.has_revoked(node))
     }
 
     pub fn members(&self) -> BTreeSet<NodeId> {
-        self.0.read().members.clone()
+        self.0.borrow().clone()
     }
 
-    /// Replaces them. Gives those who were members and are no longer.
+    /// Replaces them. `membership` tells who was one. Gives those who were members and are no longer.
     pub fn set(&self, members: BTreeSet<NodeId>, membership: Arc<Membership>) -> Vec<NodeId> {
-        let mut now = self.0.write();
-        let gone = now.members.difference(&members).copied().collect();
-        *now = Who { members, membership: Some(membership) };
+        *self.1.write() = Some(membership);
+        let mut gone = Vec::new();
+        self.0.send_if_modified(|now| {
+            gone.extend(now.difference(&members).copied());
+            let changed = *now != members;
+            *now = members;
+            changed
+        });
         gone
+    }
+
+    /// Changes when they do.
+    pub fn watch(&self) -> watch::Receiver<BTreeSet<NodeId>> {
+        self.0.subscribe()
     }
 }
 
 #[derive(Debug)]
-pub(super) struct Hooks(pub Gate);
+pub(super) struct Hooks {
+    pub gate: Gate,
+    pub lines: Lines,
+}
 
 impl EndpointHooks for Hooks {
+    /// Gossip dials whom it has heard of; it may where there is a link.
+    async fn before_connect<'a>(&'a self, to: &'a EndpointAddr, alpn: &'a [u8]) -> BeforeConnectOutcome {
+        let peer = NodeId(*to.id.as_bytes());
+        if alpn != hints::ALPN || self.lines.is_linked(&peer) {
+            BeforeConnectOutcome::Accept
+        } else {
+            BeforeConnectOutcome::Reject
+        }
+    }
+
     async fn after_handshake<'a>(&'a self, conn: &'a Connection) -> AfterHandshakeOutcome {
         let peer = NodeId(*conn.remote_id().as_bytes());
         let may = match conn.alpn() {
-            alpn if alpn == ALPN => self.0.admits(&peer),
+            alpn if alpn == ALPN || alpn == hints::ALPN => self.gate.admits(&peer),
             // Who joins is a stranger yet: it must show a ticket, and gets nothing before.
             alpn => alpn == JOIN_ALPN,
         };
         if may {
+            if conn.alpn() == hints::ALPN {
+                self.lines.opened(peer, conn.weak_handle());
+            }
             return AfterHandshakeOutcome::Accept;
         }
-        let (error_code, reason) = match self.0.has_revoked(&peer) {
+        let (error_code, reason) = match self.gate.has_revoked(&peer) {
             true => (code::REVOKED, "revoked"),
             false => (code::NOT_A_MEMBER, "not a member"),
         };

@@ -18,6 +18,7 @@ use super::book::{Address, Book};
 use super::config::Config;
 use super::error::{NetError, Result};
 use super::gate::Gate;
+use super::hints::Lines;
 use super::{DIR, JOIN_ALPN, Shared, code, endpoint, files, frame, genesis, link, members};
 use crate::access::{Proof, Ticket};
 use crate::entry::Entry;
@@ -54,7 +55,7 @@ pub async fn join(dir: &Path, ticket: &Ticket, config: &Config) -> Result<Joined
     let place = dir.to_owned();
     let identity = blocking(move || Node::prepare_to_join(&place)).await??;
     let net = dir.join(DIR);
-    let bound = endpoint::bind(&net, &identity, config, Gate::default()).await?;
+    let bound = endpoint::bind(&net, &identity, config, Gate::default(), Lines::default()).await?;
     let asked = ask(&bound.endpoint, ticket, identity.node_id(), config).await;
     bound.endpoint.close().await;
     let admitted = asked?;
@@ -251,7 +252,7 @@ mod tests {
         let config = Config::loopback();
         let [inviter, joiner] = [1, 2].map(|seed| Identity::from_seed([seed; 32]));
         let bind = async |name: &str, who: &Identity| {
-            endpoint::bind(&dir.path().join(name), who, &config, Gate::default())
+            endpoint::bind(&dir.path().join(name), who, &config, Gate::default(), Lines::default())
                 .await
                 .expect("bound")
                 .endpoint

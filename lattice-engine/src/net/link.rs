@@ -56,6 +56,8 @@ pub(super) struct Link {
     pub theirs: watch::Sender<BTreeSet<StoreId>>,
     /// All that the peer had of the root store when the connection began is here.
     pub root_is_caught_up: watch::Sender<bool>,
+    /// Counts the times that every session of the connection was told to ask whether both hold the same.
+    pub check: watch::Sender<u64>,
     control: mpsc::Sender<Control>,
     /// Microseconds; 0: not known yet.
     rtt: AtomicU64,
@@ -104,6 +106,7 @@ pub(super) async fn greet(shared: &Shared, conn: Connection, dialled: bool) -> R
         stop: shared.stop.child_token(),
         theirs: watch::Sender::new(BTreeSet::new()),
         root_is_caught_up: watch::Sender::new(false),
+        check: watch::Sender::new(0),
         control,
         rtt: AtomicU64::new(0),
         heard: Mutex::new(Instant::now()),

@@ -9,6 +9,7 @@ use super::stores::TICK;
 use super::{Shared, dial, genesis, join};
 use crate::id::NodeId;
 use crate::store::LiveChange as Change;
+use crate::sync::schedule::Event;
 
 /// The thread that follows who the members are.
 pub(super) fn follow(shared: &Arc<Shared>) {
@@ -51,12 +52,14 @@ pub(super) fn refresh(shared: &Arc<Shared>) {
     for gone in shared.gate.set(members.clone(), membership.clone()) {
         tracing::info!(peer = %gone.short(), "no longer a member: it is cut off");
         shared.peers.remove(&gone, membership.has_revoked(&gone));
+        shared.hints.lines.close(&gone);
         shared.book.forget(&gone);
     }
-    for id in members {
+    for id in members.iter().copied() {
         let (peer, new) = shared.peers.add(id, &shared.stop);
         if new {
             shared.spawn("dial", dial::keep(shared.clone(), peer));
         }
     }
+    shared.told(Event::Members(members));
 }

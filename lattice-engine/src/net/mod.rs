@@ -3,10 +3,12 @@
 //! fsync) is done on threads that may block.
 //!
 //! - [`endpoint`]: the endpoint, on its own port. [`gate`]: who may connect: members, before a byte is said.
-//! - [`dial`] keeps every member connected and [`accept`] takes in who dials us; [`peers`] settles which connection counts.
+//! - [`timing`] drives the schedule that says who is asked when, [`dial`] connects who isn't, and [`accept`] takes in who
+//!   dials us; [`peers`] settles which connection counts.
 //! - [`link`] is a connection that has been greeted, [`peer`] its whole life. One stream is control; one per store drives a
 //!   [`crate::sync::Session`] ([`exchange`]); chunks have streams of their own ([`chunks`]).
 //! - [`first`] holds the first write of a start until peers have said what they hold of this node.
+//! - [`hints`] is gossip, for members that aren't connected.
 //! - [`publish`] makes commits durable and tells sessions of them.
 //! - [`members`] follows who the members are, [`stores`] which stores there are, [`genesis`] fetches the beginnings of new
 //!   ones, [`content`] the bytes of large files; [`asked`] is what stores ask of all this.
@@ -31,6 +33,7 @@ mod first;
 mod frame;
 mod gate;
 mod genesis;
+mod hints;
 mod join;
 mod link;
 mod members;
@@ -41,6 +44,7 @@ mod revoked;
 mod shared;
 mod status;
 mod stores;
+mod timing;
 mod wake;
 mod wanted;
 
@@ -49,9 +53,11 @@ use std::time::Duration;
 
 use crate::id::NodeId;
 use crate::node::Node;
+use crate::sync::schedule::Event;
 
 pub use config::{Config, Relay};
 pub use error::{NetError, Result};
+pub use hints::HintCounts;
 pub use join::{Joined, join};
 pub use revoked::revoked_by;
 pub use status::{PeerState, PeerStatus, StoreSync};
@@ -130,7 +136,12 @@ impl Net {
 
     /// Dials everybody who isn't connected, now.
     pub fn dial_now(&self) {
-        self.0.peers.poke_all();
+        self.0.told(Event::NetworkChanged);
+    }
+
+    /// What gossip came to.
+    pub fn hints(&self) -> HintCounts {
+        self.0.hints.counts()
     }
 
     /// Gives connected peers what was written last, tells them goodbye, ends every task and closes the endpoint.
@@ -144,6 +155,7 @@ impl Net {
         for link in shared.peers.links() {
             link.close(code::CLOSED, "it stops");
         }
+        shared.hints.stop().await;
         if tokio::time::timeout(CLOSE, shared.endpoint.close()).await.is_err() {
             tracing::warn!("some connections were cut off");
         }

@@ -7,49 +7,75 @@ use iroh::endpoint::{Connection, RecvStream, SendStream};
 use tokio_util::task::TaskTracker;
 
 use super::error::{NetError, Result};
-use super::link::{self, Link, MAX_OPEN};
-use super::{Shared, chunks, code, exchange, frame, genesis};
-use crate::id::StoreId;
+use super::link::{self, Greeted, Link, MAX_OPEN};
+use super::peers::Peer;
+use super::{Shared, chunks, code, exchange, frame, genesis, hints};
+use crate::id::{NodeId, StoreId};
+use crate::sync::schedule::Event;
 use crate::wire::v1::StreamOpen;
 use crate::wire::v1::stream_open::Kind as Open;
 
 /// Runs a connection until it ends; says why it did.
 pub(super) async fn run(shared: Arc<Shared>, conn: Connection, dialled: bool) -> NetError {
-    let greeted = match link::greet(&shared, conn.clone(), dialled).await {
-        Ok(greeted) => greeted,
+    let id = NodeId(*conn.remote_id().as_bytes());
+    let (greeted, peer) = match admit(&shared, conn, dialled).await {
+        Ok(admitted) => admitted,
         Err(e) => {
-            shared.told.hear(&conn);
-            let code =
-                if matches!(e, NetError::OtherMesh { .. }) { code::OTHER_MESH } else { code::PROTOCOL };
-            conn.close(code, e.to_string().as_bytes());
+            // It may be connected in another way by now, which the schedule has been told.
+            if dialled && shared.peers.get(&id).is_some_and(|p| p.link().is_none()) {
+                shared.told(Event::Failed(id));
+            }
             return e;
         }
     };
     let link = greeted.link.clone();
-    let Some(peer) = shared.peers.get(&link.peer) else {
-        link.close(code::NOT_A_MEMBER, "not a member");
-        return NetError::NotAMember(link.peer);
-    };
-    if !peer.admit(&shared.me, &link) {
-        return NetError::lost(link.peer, "both sides had dialled; the other connection stays");
-    }
     shared.reached(&link);
-    shared.told.forget(&link.peer);
+    shared.revoked.forget(&id);
     shared.count_link(true);
-    tracing::info!(peer = %link.peer.short(), dialled, "connected");
+    shared.hints.lines.link_up(id);
+    shared.told(Event::Reached(id));
+    tracing::info!(peer = %id.short(), dialled, "connected");
     let tasks = TaskTracker::new();
     guard(&tasks, &link, streams(shared.clone(), link.clone(), tasks.clone()));
     guard(&tasks, &link, exchange::keep_open(shared.clone(), link.clone()));
+    guard(&tasks, &link, hints::keep(shared.clone(), link.clone()));
     let ended = greeted.run(&shared).await;
-    shared.told.hear(&link.conn);
+    shared.revoked.hear(&link.conn);
     link.close(code::CLOSED, &ended.to_string());
     peer.record.lock().seen_ms = Some(shared.now_ms());
     shared.count_link(false);
+    shared.hints.lines.link_down(&id);
     peer.dismiss(&link);
     tasks.close();
     tasks.wait().await;
-    tracing::info!(peer = %link.peer.short(), "disconnected: {ended}");
+    if peer.link().is_none() {
+        shared.told(Event::Lost(id));
+    }
+    tracing::info!(peer = %id.short(), "disconnected: {ended}");
     ended
+}
+
+/// The connection of a member, greeted, which is now the one that counts.
+async fn admit(shared: &Arc<Shared>, conn: Connection, dialled: bool) -> Result<(Greeted, Arc<Peer>)> {
+    let greeted = match link::greet(shared, conn.clone(), dialled).await {
+        Ok(greeted) => greeted,
+        Err(e) => {
+            shared.revoked.hear(&conn);
+            let code =
+                if matches!(e, NetError::OtherMesh { .. }) { code::OTHER_MESH } else { code::PROTOCOL };
+            conn.close(code, e.to_string().as_bytes());
+            return Err(e);
+        }
+    };
+    let link = &greeted.link;
+    let Some(peer) = shared.peers.get(&link.peer) else {
+        link.close(code::NOT_A_MEMBER, "not a member");
+        return Err(NetError::NotAMember(link.peer));
+    };
+    if !peer.admit(&shared.me, link) {
+        return Err(NetError::lost(link.peer, "both sides had dialled; the other connection stays"));
+    }
+    Ok((greeted, peer))
 }
 
 /// A task of a connection. Its panic ends the connection, which is then made anew.

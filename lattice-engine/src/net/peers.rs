@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -23,8 +23,8 @@ pub(super) struct Peers(Mutex<BTreeMap<NodeId, Arc<Peer>>>);
 #[derive(Debug)]
 pub(super) struct Peer {
     pub id: NodeId,
-    /// Dial now: an address was learnt, the machine woke, somebody waits.
-    pub poke: Notify,
+    /// The schedule says: dial now, and anew if that is under way.
+    pub dial: Notify,
     /// Cancelled when it is no longer a member.
     pub stop: CancellationToken,
     link: watch::Sender<Option<Arc<Link>>>,
@@ -63,7 +63,7 @@ impl Peers {
         }
         let peer = Arc::new(Peer {
             id,
-            poke: Notify::new(),
+            dial: Notify::new(),
             stop: parent.child_token(),
             link: watch::Sender::new(None),
             record: Mutex::default(),
@@ -87,10 +87,6 @@ impl Peers {
 
     pub fn links(&self) -> Vec<Arc<Link>> {
         self.all().iter().filter_map(|p| p.link()).collect()
-    }
-
-    pub fn poke_all(&self) {
-        self.all().iter().for_each(|p| p.poke.notify_one());
     }
 }
 
@@ -146,45 +142,4 @@ fn verdict(us: &NodeId, old: &Link, new: &Link) -> Verdict {
     }
     let dialled_by_lower = |link: &Link| link.dialled == (*us < link.peer);
     if dialled_by_lower(new) { Verdict::Replace } else { Verdict::Keep }
-}
-
-/// When a dial follows a failed one: soon at first, and never so rarely that a network that is back goes unnoticed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Backoff {
-    failures: u32,
-    since: Instant,
-}
-
-impl Backoff {
-    const FIRST: Duration = Duration::from_millis(250);
-    /// For a peer that was there lately: a partition in the middle of a network tells neither side when it ends.
-    const LATELY: Duration = Duration::from_secs(2);
-    const LONG_GONE: Duration = Duration::from_secs(30);
-    const LONG: Duration = Duration::from_secs(15 * 60);
-
-    pub fn new(now: Instant) -> Self {
-        Self { failures: 0, since: now }
-    }
-
-    pub fn next(&mut self, now: Instant) -> Duration {
-        let doubled = Self::FIRST * 2u32.pow(self.failures.min(10));
-        self.failures += 1;
-        let cap = if now - self.since < Self::LONG { Self::LATELY } else { Self::LONG_GONE };
-        doubled.min(cap)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_peer_that_was_here_lately_is_dialled_often_and_one_long_gone_now_and_then() {
-        let start = Instant::now();
-        let mut backoff = Backoff::new(start);
-        let first: Vec<u64> = (0..5).map(|_| backoff.next(start).as_millis() as u64).collect();
-        assert_eq!(first, [250, 500, 1000, 2000, 2000]);
-        let later = (0..5).map(|_| backoff.next(start + Backoff::LONG)).last();
-        assert_eq!(later, Some(Duration::from_secs(30)));
-    }
 }

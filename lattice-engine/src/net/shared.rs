@@ -20,15 +20,18 @@ use super::config::Config;
 use super::endpoint;
 use super::error::{NetError, Result};
 use super::gate::Gate;
+use super::hints::{Hints, Lines};
 use super::link::Link;
 use super::peers::Peers;
 use super::revoked::Told;
 use super::stores::{self, Stores};
+use super::timing::{self, Timing};
 use super::{DIR, accept, members, wake};
 use crate::id::{NodeId, StoreId};
 use crate::identity::random_bytes;
 use crate::node::Node;
 use crate::sync::Millis;
+use crate::sync::schedule::Event;
 use crate::wire::v1;
 
 /// Members whose addresses are told to a peer.
@@ -45,7 +48,9 @@ pub(super) struct Shared {
     pub book: Book,
     pub gate: Gate,
     pub peers: Peers,
-    pub told: Told,
+    pub revoked: Told,
+    pub timing: Timing,
+    pub hints: Hints,
     pub stores: Stores,
     /// Of this process: peers tell by it that older connections are dead.
     pub instance: u64,
@@ -65,8 +70,9 @@ impl Shared {
     pub async fn bind(node: Node, config: Config) -> Result<Arc<Self>> {
         let dir = node.data_dir().join(DIR);
         let gate = Gate::default();
-        let bound = endpoint::bind(&dir, node.identity(), &config, gate.clone()).await?;
-        let told = Told::load(&dir);
+        let lines = Lines::default();
+        let bound = endpoint::bind(&dir, node.identity(), &config, gate.clone(), lines.clone()).await?;
+        let revoked = Told::load(&dir);
         let stop = CancellationToken::new();
         let instance = random_bytes::<8>().map_err(|e| NetError::Join(e.to_string()))?;
         Ok(Arc::new(Self {
@@ -75,11 +81,13 @@ impl Shared {
             stores: Stores::new(&node, &stop),
             node,
             config,
+            hints: Hints::new(bound.endpoint.clone(), lines),
             endpoint: bound.endpoint,
             dir,
             gate,
             peers: Peers::default(),
-            told,
+            revoked,
+            timing: Timing::default(),
             instance: u64::from_le_bytes(instance),
             stop,
             started: Instant::now(),
@@ -104,6 +112,7 @@ impl Shared {
         let task = self.clone();
         self.thread("net-declared", move || members::follow_stores(&task));
         self.spawn("accept", accept::run(self.clone()));
+        self.spawn("schedule", timing::run(self.clone()));
         self.spawn("wake", wake::watch(self.clone()));
         if let Some(mdns) = self.mdns.clone() {
             self.spawn("mdns", discover(self.clone(), mdns));
@@ -210,8 +219,8 @@ impl Shared {
         for told in known.peers.iter().take(MAX_KNOWN) {
             let Some(id) = NodeId::from_slice(&told.node).filter(|id| self.gate.admits(id)) else { continue };
             let new = self.book.hear(id, told.addresses.iter().filter_map(|a| a.parse().ok()));
-            if let (true, Some(peer)) = (new, self.peers.get(&id)) {
-                peer.poke.notify_one();
+            if new {
+                self.told(Event::Up(id));
             }
         }
     }
@@ -232,8 +241,8 @@ async fn discover(shared: Arc<Shared>, mdns: MdnsAddressLookup) {
                 continue;
             }
             let new = shared.book.learn(id, endpoint_info.addrs().filter_map(Address::of));
-            if let (true, Some(peer)) = (new, shared.peers.get(&id)) {
-                peer.poke.notify_one();
+            if new {
+                shared.told(Event::Up(id));
             }
         }
     }

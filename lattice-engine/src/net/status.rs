@@ -8,6 +8,7 @@ use super::error::{NetError, Result};
 use super::stores::Local;
 use super::{Net, publish};
 use crate::id::{NodeId, StoreId};
+use crate::sync::schedule::Event;
 use crate::sync::{Mark, Tips};
 
 /// Whether a peer is connected.
@@ -71,7 +72,7 @@ impl Net {
             id: *id,
             state: match link {
                 Some(_) => PeerState::Connected,
-                None if self.0.told.by().contains(id) => PeerState::Refuses,
+                None if self.0.revoked.by().contains(id) => PeerState::Refuses,
                 None => PeerState::Away,
             },
             calls_itself: link.as_ref().map(|l| l.name.clone()),
@@ -90,7 +91,7 @@ impl Net {
 
     /// Members that have told this node that it was revoked.
     pub fn revoked_by(&self) -> BTreeSet<NodeId> {
-        self.0.told.by()
+        self.0.revoked.by()
     }
 
     /// How many peers are connected.
@@ -104,7 +105,7 @@ impl Net {
         let link = match peer.link() {
             Some(link) => link,
             None => {
-                peer.poke.notify_one();
+                self.0.told(Event::Up(*id));
                 let mut linked = peer.watch();
                 let wait = linked.wait_for(Option::is_some);
                 let link = tokio::time::timeout(patience, wait).await;

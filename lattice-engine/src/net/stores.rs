@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::wanted::Wanted;
-use super::{Shared, first, publish};
+use super::{Shared, first, hints, publish};
 use crate::id::{NodeId, StoreId};
 use crate::node::Node;
 use crate::store::{Handle, HeldWrites};
@@ -139,6 +139,7 @@ pub(super) fn start(shared: &Arc<Shared>, local: &Arc<Local>) {
     }
     let (task, store) = (shared.clone(), local.clone());
     shared.thread("net-publish", move || publish::run(&task, &store));
+    shared.spawn("hints", hints::run(shared.clone(), local.clone()));
     if !local.is_root {
         local.handle.set_network(Some(super::asked::network(shared)));
         let (task, store) = (shared.clone(), local.clone());

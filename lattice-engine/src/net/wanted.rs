@@ -23,6 +23,15 @@ pub(super) enum Urgency {
     Eager,
 }
 
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// None of the chunks is wanted any more: look again.
+    Come,
+    InVain,
+    GivenUp,
+}
+
 /// The chunks of one store that are to be fetched.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
@@ -167,21 +176,51 @@ impl Wanted {
         self.state.lock().chunks.len()
     }
 
-    /// Waits until none of these is wanted any more. False: for `patience` nothing has come while they were asked for.
-    pub fn wait(&self, ids: &[ChunkId], mut patience: impl FnMut() -> Duration) -> bool {
+    /// Those of them that are wanted with this urgency are not any more; what is asked for already may still come.
+    pub fn forget(&self, ids: &[ChunkId], urgency: Urgency) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        for id in ids {
+            if state.chunks.get(id).is_some_and(|c| c.place.0 == urgency)
+                && let Some(chunk) = state.chunks.remove(id)
+            {
+                state.queue.remove(&chunk.place);
+            }
+        }
+        drop(guard);
+        self.changed.notify_all();
+    }
+
+    /// Nothing is wanted because an entry names it.
+    pub fn forget_eager(&self) {
+        let eager: Vec<_> = self.state.lock().chunks.keys().copied().collect();
+        self.forget(&eager, Urgency::Eager);
+    }
+
+    /// Waits until none of these is wanted any more, for `patience` nothing has come while they were asked for, or
+    /// `give_up`, which is asked ten times a second, says so.
+    pub fn wait(
+        &self,
+        ids: &[ChunkId],
+        mut patience: impl FnMut() -> Duration,
+        give_up: &dyn Fn() -> bool,
+    ) -> Waited {
         let mut state = self.state.lock();
         let (mut progress, mut since) = (0, Instant::now());
         loop {
             let left: Vec<_> = ids.iter().filter_map(|id| state.chunks.get(id)).collect();
             if left.is_empty() {
-                return true;
+                return Waited::Come;
             }
             let asked = left.iter().any(|c| c.asked.is_some());
             if asked && state.arrived != progress {
                 (progress, since) = (state.arrived, Instant::now());
             }
             if since.elapsed() >= patience() {
-                return false;
+                return Waited::InVain;
+            }
+            if give_up() {
+                return Waited::GivenUp;
             }
             self.changed.wait_for(&mut state, Duration::from_millis(100));
         }
@@ -202,6 +241,7 @@ mod tests {
         ChunkId([n; 32])
     }
 
+    const DEADLINE: Duration = Duration::from_secs(60);
     const A: NodeId = NodeId([1; 32]);
     const B: NodeId = NodeId([2; 32]);
 
@@ -234,8 +274,23 @@ mod tests {
     fn a_wait_ends_with_the_last_chunk_or_with_patience() {
         let wanted = Wanted::default();
         wanted.want(&[id(1)], Urgency::Now);
-        assert!(!wanted.wait(&[id(1)], || Duration::ZERO));
+        let wait = |ids: &[ChunkId]| wanted.wait(ids, || Duration::ZERO, &|| false);
+        assert_eq!(wait(&[id(1)]), Waited::InVain);
         wanted.got(&id(1));
-        assert!(wanted.wait(&[id(1), id(2)], || Duration::ZERO));
+        assert_eq!(wait(&[id(1), id(2)]), Waited::Come);
+        wanted.want(&[id(1)], Urgency::Now);
+        assert_eq!(wanted.wait(&[id(1)], || DEADLINE, &|| true), Waited::GivenUp);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_asked_for() {
+        let wanted = Wanted::default();
+        wanted.want(&[id(1), id(2)], Urgency::Now);
+        wanted.want(&[id(3)], Urgency::Eager);
+        wanted.forget(&[id(1), id(3)], Urgency::Now);
+        assert_eq!(wanted.take(A, 9), [id(2), id(3)]);
+        wanted.put_back(A, &[id(2), id(3)], false);
+        wanted.forget_eager();
+        assert_eq!(wanted.take(A, 9), [id(2)]);
     }
 }

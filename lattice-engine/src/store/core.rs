@@ -21,6 +21,7 @@ use crate::log::{Position, Syncer};
 use crate::merge::EntryRef;
 use crate::sync::Orphans;
 
+use super::bring::Ahead;
 use super::change::Change;
 use super::error::{Result, StoreError};
 use super::event::{Event, LiveQueue};
@@ -28,6 +29,8 @@ use super::exchange::Published;
 use super::forks::Forks;
 use super::hold::Hold;
 use super::network::Network;
+use super::policy::Policies;
+use super::signatures::Signatures;
 use super::view::View;
 use super::work::{MAX_OVERLAY, Work};
 use super::writer::Writer;
@@ -48,6 +51,8 @@ pub(super) struct Store {
     pub syncer: Syncer,
     /// One signer at a time: signatures are logged in order.
     pub signing: Mutex<()>,
+    /// Those of own entries that were looked up last.
+    pub signatures: Mutex<Signatures>,
     /// One applier at a time; true once the store is closed.
     pub applying: Mutex<bool>,
     pub work: Work,
@@ -58,6 +63,9 @@ pub(super) struct Store {
     pub live: Mutex<Vec<Arc<LiveQueue>>>,
     /// The network, while one runs.
     pub network: RwLock<Option<Arc<dyn Network>>>,
+    /// What is fetched unasked, and how far ahead of readers.
+    pub policy: Policies,
+    pub ahead: Ahead,
     /// Why it takes no writes.
     pub frozen: RwLock<Option<String>>,
     /// Opened on a disk that can't be written: it is frozen for good, and there is nothing to sync.

@@ -51,6 +51,9 @@ pub enum StoreError {
         "chunk {chunk} is not here yet and can't be had: {why}; it comes when a peer that has it is connected"
     )]
     NotHere { chunk: ChunkId, why: String },
+    /// Content that isn't here was waited for, and who waited was interrupted.
+    #[error("interrupted while the bytes were on their way")]
+    Interrupted,
     #[error("{what}: {source}")]
     Io {
         what: String,

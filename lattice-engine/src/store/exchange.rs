@@ -250,8 +250,7 @@ impl Store {
         let hlc = peek(&header).map_or(Hlc::ZERO, |at| at.hlc);
         let signature = match signature {
             Some(signature) => signature,
-            // Its signature stands apart in the log, and is the same again.
-            None if *author == self.identity.node_id() => self.identity.sign(&id),
+            None if *author == self.identity.node_id() => self.own_signature(position, seq, &id),
             None => return Err(unsigned(&id)),
         };
         Ok(Some((hlc, SignedEntry { header, payload, signature: Bytes::copy_from_slice(&signature) })))

@@ -115,9 +115,9 @@ impl Handle {
         reader::open_waiting(&self.store, content)
     }
 
-    /// Waits until the bytes of `range` are here. Blocks.
-    pub fn bring(&self, content: &Content, range: Range<u64>) -> Result<()> {
-        self.store.bring(content, &range)
+    /// Waits until the bytes of `range` are here. Blocks, until `give_up`, which is asked now and then, says so.
+    pub fn bring(&self, content: &Content, range: Range<u64>, give_up: &dyn Fn() -> bool) -> Result<()> {
+        self.store.bring(content, &range, give_up)
     }
 
     /// Whom to ask for content that isn't here, and who else holds what; `None`: nobody any more.

@@ -12,6 +12,8 @@
 //!   unsigned.
 //! - reads ([`view`]) look into the overlay and then into redb, and never wait for the writer.
 //! - entries from elsewhere come in by [`receive`], from a peer or in a file ([`bundle`]); [`exchange`] is what goes out.
+//! - what of its content is fetched unasked, this node decides for itself ([`policy`]); who reads what isn't here waits
+//!   for it ([`bring`]).
 //!
 //! It refuses writes on a data directory that can't be written ([`read_only`]), after a failed append or sync, on a damaged log, and while the projection is stalled by an entry
 //! that a newer program wrote.
@@ -37,10 +39,12 @@ mod intent;
 mod network;
 mod open;
 mod plan;
+mod policy;
 mod read_only;
 mod reader;
 mod receive;
 mod refilter;
+mod signatures;
 mod status;
 mod sync;
 mod view;
@@ -63,8 +67,9 @@ pub use handle::Handle;
 pub use history::Version;
 pub use hold::Held as HeldWrites;
 pub use intent::Intent;
-pub use network::{Held, Network, Peer};
+pub use network::{Held, Network, NotFetched, Peer};
 pub use open::{OpenOptions, adopt, create, open};
+pub use policy::{Fetch, Here, Policy};
 pub use read_only::{READ_ONLY, open_read_only};
 pub use reader::Reader;
 pub use status::StoreStatus;

@@ -9,14 +9,27 @@ use crate::merge::EntryRef;
 
 /// The network, as stores and those who show them see it.
 pub trait Network: Send + Sync + Debug {
-    /// Blocks until these chunks are stored here, or there is no hope: says why.
-    fn fetch(&self, store: StoreId, chunks: &[ChunkId]) -> Result<(), String>;
+    /// Asks for these chunks, and blocks until the first of them is stored here.
+    ///
+    /// # Errors
+    /// There is no hope, or `give_up`, which is asked now and then, says so.
+    fn fetch(&self, store: StoreId, chunks: &[ChunkId], give_up: &dyn Fn() -> bool)
+    -> Result<(), NotFetched>;
 
     /// Who holds an entry durably, as far as is known.
     fn held(&self, store: StoreId, entry: &EntryRef) -> Held;
 
     /// The other members.
     fn peers(&self, store: StoreId) -> Vec<Peer>;
+}
+
+/// Why content was waited for in vain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotFetched {
+    /// Who waited doesn't any more.
+    GivenUp,
+    /// Nobody gives it; says why.
+    Hopeless(String),
 }
 
 /// How many members, this node included, hold something durably.

@@ -20,12 +20,14 @@ use crate::state::{Overlay, State};
 use crate::sync::Mark;
 
 use super::apply::{Applier, project, unrouted};
+use super::bring::Ahead;
 use super::core::Store;
 use super::error::{Result, StoreError};
 use super::forks::{Forks, forked_by};
 use super::govern::{Authority, Governed};
 use super::handle::Handle;
 use super::intent;
+use super::policy::Policies;
 use super::view::View;
 use super::work::Work;
 use super::writer::{Chains, Writer};
@@ -115,7 +117,7 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
         clock: HlcClock::default(),
         chains: Chains { signed: signed(&chains.tips, &author), ..chains },
     };
-    let hooks = Hooks { flush: &|| flush(&view), lacks: &|entry| lacks(&content, entry) };
+    let hooks = Hooks { flush: &|| flush(&view), lacks: &|entry| lacks(&content, &view, entry) };
     let replayed = replay(&view, &mut writer.chains, &author, applied, &hooks)?;
     if let Some(at) = replayed.cut {
         cut(&view, &mut writer, disk, dir, at)?;
@@ -138,12 +140,15 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
         queue: Mutex::default(),
         syncer,
         signing: Mutex::default(),
+        signatures: Mutex::default(),
         applying: Mutex::new(false),
         work: Work::default(),
         watchers: Default::default(),
         arrived: Default::default(),
         live: Mutex::default(),
         network: RwLock::default(),
+        policy: Policies::load(&**disk, dir)?,
+        ahead: Ahead::default(),
         frozen: RwLock::default(),
         reading_only: AtomicBool::new(false),
         thread: Mutex::default(),
@@ -239,12 +244,26 @@ pub(super) struct Replayed {
     pub cut: Option<Position>,
 }
 
-/// Whether the content of an entry was never stored: neither indexed nor in a pack's tail. What is damaged was.
-fn lacks(content: &ContentStore, entry: &Entry) -> Result<bool> {
+/// Whether the content of an entry was never stored: neither indexed nor in a pack's tail. What is damaged was. What a key
+/// that the entry changes held before (a rename of a peer's file, of which nothing has come) wasn't the entry's to store.
+fn lacks(content: &ContentStore, view: &View, entry: &Entry) -> Result<bool> {
     for op in &entry.ops {
         if let Op::Put { node: Node { value: Value::File(c), .. }, .. } = op
             && matches!(c, Content::Chunks(_) | Content::Manifest { .. })
             && !content.missing(c)?.is_empty()
+            && !held_before(view, entry, c)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn held_before(view: &View, entry: &Entry, content: &Content) -> Result<bool> {
+    for op in &entry.ops {
+        if let Op::Put { key, .. } | Op::Delete { key, .. } = op
+            && let Some(record) = view.get(key)?
+            && record.heads.iter().any(|h| h.node.as_ref().and_then(|n| n.content()) == Some(content))
         {
             return Ok(true);
         }

@@ -49,7 +49,7 @@ pub(super) fn open_waiting(store: &Arc<Store>, content: &Content) -> Result<Read
     }
     let reader = match open(&store.view, &store.content, content) {
         Err(StoreError::Content(e)) if e.absent().is_some() => {
-            store.bring(content, &(0..0))?;
+            store.bring(content, &(0..0), &|| false)?;
             open(&store.view, &store.content, content)?
         }
         opened => opened?,
@@ -99,7 +99,7 @@ impl Reader {
             }
             Source::Large(reader) => match (reader.read_at(buf, offset), &self.waits) {
                 (Err(e), Some(waits)) if e.absent().is_some() => {
-                    waits.store.bring(&waits.content, &(offset..offset + buf.len() as u64))?;
+                    waits.store.bring(&waits.content, &(offset..offset + buf.len() as u64), &|| false)?;
                     reader.read_at(buf, offset).map_err(StoreError::Content)
                 }
                 (read, _) => read.map_err(StoreError::Content),
@@ -117,7 +117,7 @@ impl Reader {
             Source::Small(_) => Ok(()),
             Source::Large(reader) => match (reader.check(range.clone()), &self.waits) {
                 (Err(e), Some(waits)) if e.absent().is_some() => {
-                    waits.store.bring(&waits.content, &(range.start..range.start + 1))
+                    waits.store.bring(&waits.content, &(range.start..range.start + 1), &|| false)
                 }
                 (checked, _) => checked.map_err(StoreError::Content),
             },

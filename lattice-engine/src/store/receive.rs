@@ -10,6 +10,7 @@ use crate::chain::{self, Outcome, Tip};
 use crate::entry::{Decoded, Dep, Entry};
 use crate::hlc::{Hlc, MAX_AHEAD_MS};
 use crate::id::{EntryId, NodeId};
+use crate::identity::Verifier;
 use crate::sync::{Cause, Range, Received};
 use crate::wire::v1::SignedEntry;
 
@@ -70,7 +71,9 @@ fn decode(entry: SignedEntry) -> std::result::Result<Decoded, String> {
 /// Checks the signatures of those that `wanted` marks: on two threads when they are many. `false`: it is not its author's.
 fn verify(offered: &[Decoded], wanted: &[bool]) -> Vec<bool> {
     let check = |entries: &[Decoded], wanted: &[bool]| -> Vec<bool> {
-        entries.iter().zip(wanted).map(|(e, wanted)| !wanted || e.entry().verify().is_ok()).collect()
+        let mut verifier = Verifier::default();
+        let mut good = |e: &Decoded| e.entry().verify_with(&mut verifier).is_ok();
+        entries.iter().zip(wanted).map(|(e, wanted)| !wanted || good(e)).collect()
     };
     if wanted.iter().filter(|w| **w).count() < MANY {
         return check(offered, wanted);

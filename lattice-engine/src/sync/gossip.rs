@@ -3,6 +3,8 @@
 //!
 //! It refuses to be larger than what the transport carries: an entry travels in it when it fits, else only its name.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use prost::Message;
 
@@ -17,12 +19,23 @@ pub const MAX_HINT: usize = 3900;
 pub const MAX_ENTRY: usize = 3584;
 /// BLAKE3 `derive_key` context of topics.
 pub const TOPIC_DOMAIN: &str = "lattice 2026 v1 topic";
+/// And of sets of members.
+pub const MEMBERS_DOMAIN: &str = "lattice 2026 v1 members";
 
 /// Where the members of a store hear of each other: it changes when they do, so that who is no member any more hears
 /// nothing. BLAKE3 over the genesis's id and the digest of the members.
 pub fn topic(genesis: &EntryId, members: &[u8; 32]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key(TOPIC_DOMAIN);
     hasher.update(genesis.as_bytes()).update(members);
+    *hasher.finalize().as_bytes()
+}
+
+/// Of a set of members, for [`topic`].
+pub fn members_digest(members: &BTreeSet<NodeId>) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key(MEMBERS_DOMAIN);
+    for member in members {
+        hasher.update(member.as_bytes());
+    }
     *hasher.finalize().as_bytes()
 }
 

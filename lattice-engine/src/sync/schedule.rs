@@ -1,9 +1,13 @@
 //! When which peer is asked whether both hold the same. Pure: time, and numbers drawn at random, are arguments.
 //!
 //! Every member is asked every 30 to 60 seconds, whether or not it is a neighbour in any overlay: that is the guarantee
-//! behind everything faster. One that can't be reached is tried less and less often, up to every quarter of an hour, and at
-//! once when something says that it may be back. Each peer has times of its own, so none that is away delays another. An
-//! attempt that is never reported to have ended counts as failed after two minutes.
+//! behind everything faster. One that can't be reached is tried again soon at first, then less and less often, and at once
+//! when something says that it may be back. A network that heals in its middle tells nobody, so how often is measured by how
+//! long it has been away: at least every two seconds in the first two minutes, then so that waiting adds a sixtieth to the
+//! time away, up to every quarter of an hour. Each peer has times of its own, so none that is away delays another. An attempt
+//! that is never reported to have ended counts as failed after two minutes.
+//!
+//! It connects nobody itself: `net` and the simulator do what it says, and tell it what came of that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +16,13 @@ use crate::id::NodeId;
 use super::Millis;
 
 const EVERY_MS: (Millis, Millis) = (30_000, 60_000);
-const FIRST_RETRY_MS: Millis = 1_000;
+const FIRST_RETRY_MS: Millis = 250;
+/// The longest pause is this part of the time away, between the two that follow.
+const GONE_PART: Millis = 60;
+const LATELY_MS: Millis = 2_000;
 const MAX_RETRY_MS: Millis = 15 * 60 * 1000;
+/// A connection that lasted so long was well: what follows its end is no repeated failure.
+const GOOD_MS: Millis = 5_000;
 const ATTEMPT_MS: Millis = 120_000;
 
 /// What the driver tells.
@@ -21,7 +30,7 @@ const ATTEMPT_MS: Millis = 120_000;
 pub enum Event {
     /// All other active members. Those that are new are asked at once.
     Members(BTreeSet<NodeId>),
-    /// It may be there again: it called, a neighbour came up, an address was found.
+    /// It may be there again: it called, a neighbour came up, an address was found. An attempt from before is made anew.
     Up(NodeId),
     /// It said something by which it holds other entries than we do.
     Mismatch(NodeId),
@@ -29,9 +38,12 @@ pub enum Event {
     Woke,
     /// Addresses or routes have changed.
     NetworkChanged,
-    /// The attempt has ended well: both hold the same, or a session goes on.
+    /// The attempt has ended well, or the peer has called: there is a connection, and sessions ask over it.
     Reached(NodeId),
+    /// The attempt has come to nothing.
     Failed(NodeId),
+    /// The connection that there was has ended.
+    Lost(NodeId),
     /// The time that [`Schedule::next`] gave has come.
     Tick,
 }
@@ -40,6 +52,10 @@ pub enum Event {
 struct Peer {
     at: Millis,
     failures: u32,
+    /// Since when there is a connection.
+    linked: Option<Millis>,
+    /// Since when there is none, if there was or somebody has tried.
+    gone: Option<Millis>,
     /// Since when it is being asked.
     asking: Option<Millis>,
     /// Something came up meanwhile: to be asked once more at once.
@@ -63,26 +79,34 @@ impl Schedule {
                     self.peers.entry(member).or_insert(Peer { at: now, ..Peer::default() });
                 }
             }
-            Event::Up(peer) | Event::Mismatch(peer) => {
+            Event::Up(peer) => {
                 if let Some(peer) = self.peers.get_mut(&peer) {
-                    peer.soon(now);
+                    peer.anew(now);
+                }
+            }
+            Event::Mismatch(peer) => {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.at = now;
+                    peer.again = peer.asking.is_some();
                 }
             }
             Event::Woke | Event::NetworkChanged => {
-                for peer in self.peers.values_mut() {
-                    // An attempt from before has no future.
-                    peer.asking = None;
-                    peer.soon(now);
-                }
+                self.peers.values_mut().for_each(|peer| peer.anew(now));
             }
             Event::Reached(peer) => {
                 if let Some(peer) = self.peers.get_mut(&peer) {
-                    peer.failures = 0;
+                    peer.reached(now);
                     peer.ended(now, random.between(EVERY_MS.0, EVERY_MS.1));
                 }
             }
             Event::Failed(peer) => {
                 if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.failed(now, &mut random);
+                }
+            }
+            Event::Lost(peer) => {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.lost(now);
                     peer.failed(now, &mut random);
                 }
             }
@@ -112,10 +136,13 @@ impl Schedule {
 }
 
 impl Peer {
-    fn soon(&mut self, now: Millis) {
+    /// At once, as if it had never failed; an attempt from before has no future.
+    fn anew(&mut self, now: Millis) {
+        self.asking = None;
+        self.again = false;
         self.failures = 0;
+        self.gone = None;
         self.at = now;
-        self.again = self.asking.is_some();
     }
 
     fn ended(&mut self, now: Millis, wait: Millis) {
@@ -123,8 +150,26 @@ impl Peer {
         self.at = if std::mem::take(&mut self.again) { now } else { now + wait };
     }
 
+    fn reached(&mut self, now: Millis) {
+        let since = *self.linked.get_or_insert(now);
+        if now - since >= GOOD_MS {
+            self.failures = 0;
+            self.gone = None;
+        }
+    }
+
+    fn lost(&mut self, now: Millis) {
+        if self.linked.is_some_and(|since| now - since >= GOOD_MS) {
+            self.failures = 0;
+            self.gone = None;
+        }
+        self.linked = None;
+    }
+
     fn failed(&mut self, now: Millis, random: &mut Draw) {
-        let wait = FIRST_RETRY_MS.saturating_mul(1 << self.failures.min(20)).min(MAX_RETRY_MS);
+        let gone = now - *self.gone.get_or_insert(now);
+        let longest = (gone / GONE_PART).clamp(LATELY_MS, MAX_RETRY_MS);
+        let wait = FIRST_RETRY_MS.saturating_mul(1 << self.failures.min(20)).min(longest);
         self.failures += 1;
         // Half of it at random: those that lost one peer together don't come back together.
         self.ended(now, random.between(wait / 2, wait));
@@ -146,13 +191,12 @@ impl Draw {
     }
 }
 
-/// What a suspended machine's two clocks may differ by before it is said to have slept.
-const SLEPT_MS: Millis = 2_000;
-/// How late a sample may come before the process is said to have stood still.
-const STOOD_STILL_MS: Millis = 8_000;
+/// Time that may pass without us before the machine is said to have slept or the process to have stood still: a busy
+/// machine runs us that late.
+const SLACK_MS: Millis = 3_000;
 
-/// Tells whether the machine has slept, from samples of CLOCK_BOOTTIME, which goes on meanwhile, and CLOCK_MONOTONIC, which
-/// doesn't. A process that was stopped is seen by a sample that comes late.
+/// Tells how much time has passed without us, from samples of CLOCK_BOOTTIME, which goes on while a machine sleeps, and
+/// CLOCK_MONOTONIC, which doesn't. A process that was stopped is seen by a sample that comes late.
 #[derive(Debug, Clone, Copy)]
 pub struct WakeDetector {
     every: Millis,
@@ -165,11 +209,12 @@ impl WakeDetector {
         Self { every, last: None }
     }
 
-    /// Whether it has slept or stood still since the sample before.
-    pub fn sample(&mut self, boottime: Millis, monotonic: Millis) -> bool {
-        let Some((boot, mono)) = self.last.replace((boottime, monotonic)) else { return false };
+    /// The milliseconds that it has slept and stood still since the sample before, if that is more than a busy machine's.
+    pub fn sample(&mut self, boottime: Millis, monotonic: Millis) -> Option<Millis> {
+        let (boot, mono) = self.last.replace((boottime, monotonic))?;
         let (boot, mono) = (boottime.saturating_sub(boot), monotonic.saturating_sub(mono));
-        boot.saturating_sub(mono) > SLEPT_MS || mono > self.every + STOOD_STILL_MS
+        let lost = boot.saturating_sub(mono) + mono.saturating_sub(self.every);
+        (lost > SLACK_MS).then_some(lost)
     }
 }
 
@@ -214,19 +259,61 @@ mod tests {
         schedule.handle(members(1), 0, 1);
         let mut waits = Vec::new();
         let mut now = 0;
-        for n in 0..20 {
+        // 15 hours, and some.
+        for n in 0..1_500 {
             schedule.handle(Event::Failed(node(0)), now, n);
             let at = schedule.next().expect("a time");
             waits.push(at - now);
             now = at;
             assert_eq!(schedule.handle(Event::Tick, now, n), [node(0)]);
         }
-        assert!(waits[0] <= 1_000 && waits[4] >= 8_000, "{waits:?}");
-        assert!(waits.iter().all(|w| *w <= MAX_RETRY_MS) && waits[19] >= MAX_RETRY_MS / 2, "{waits:?}");
+        assert!(waits[0] <= 250 && waits[4..].iter().all(|w| *w >= 1_000), "{waits:?}");
+        let lately = waits
+            .iter()
+            .scan(0, |at, w| {
+                (*at < 120_000).then(|| {
+                    *at += w;
+                    *w
+                })
+            })
+            .max();
+        assert!(lately <= Some(LATELY_MS), "{waits:?}");
+        assert!(
+            waits.iter().all(|w| *w <= MAX_RETRY_MS) && waits.last() >= Some(&(MAX_RETRY_MS / 2)),
+            "{waits:?}"
+        );
         schedule.handle(Event::Failed(node(0)), now, 3);
         assert_eq!(schedule.handle(Event::Up(node(0)), now + 1, 3), [node(0)]);
         schedule.handle(Event::Failed(node(0)), now + 2, 3);
-        assert!(schedule.next().expect("a time") <= now + 1_002, "it starts from the beginning");
+        assert!(schedule.next().expect("a time") <= now + 252, "it starts from the beginning");
+    }
+
+    #[test]
+    fn a_connection_that_was_well_is_looked_for_at_once_and_one_that_always_breaks_is_not() {
+        let mut schedule = Schedule::default();
+        schedule.handle(members(1), 0, 1);
+        let mut now = 0;
+        let mut wait_after = |lasted: Millis, n: u64| {
+            schedule.handle(Event::Reached(node(0)), now, n);
+            now += lasted;
+            schedule.handle(Event::Lost(node(0)), now, n);
+            let at = schedule.next().expect("a time");
+            let wait = at - now;
+            now = at;
+            assert_eq!(schedule.handle(Event::Tick, now, n), [node(0)]);
+            wait
+        };
+        let brief: Vec<_> = (0..8).map(|n| wait_after(10, n)).collect();
+        assert!(brief[7] >= LATELY_MS / 2, "{brief:?}");
+        assert!(wait_after(GOOD_MS, 9) <= 250);
+    }
+
+    #[test]
+    fn who_comes_up_while_it_is_dialled_is_dialled_anew() {
+        let mut schedule = Schedule::default();
+        assert_eq!(schedule.handle(members(1), 0, 1), [node(0)]);
+        assert_eq!(schedule.handle(Event::Up(node(0)), 10, 1), [node(0)]);
+        assert_eq!(schedule.handle(Event::Tick, 11, 1), []);
     }
 
     #[test]
@@ -262,6 +349,7 @@ mod tests {
                 let event = match what {
                     0 => Event::Reached(node(peer)),
                     1 => Event::Failed(node(peer)),
+                    3 => Event::Lost(node(peer)),
                     // Never reported.
                     _ => Event::Tick,
                 };
@@ -280,12 +368,12 @@ mod tests {
     #[test]
     fn sleep_and_standing_still_are_seen_and_setting_the_clock_is_not() {
         let mut wake = WakeDetector::new(1_000);
-        assert!(!wake.sample(50_000, 10_000));
-        assert!(!wake.sample(51_000, 11_000));
-        assert!(!wake.sample(53_500, 13_500), "a busy machine");
-        assert!(wake.sample(153_500, 14_500), "a lid that was closed");
-        assert!(!wake.sample(154_500, 15_500));
-        assert!(wake.sample(244_500, 105_500), "SIGSTOP");
-        assert!(!wake.sample(245_500, 106_500));
+        assert_eq!(wake.sample(50_000, 10_000), None);
+        assert_eq!(wake.sample(51_000, 11_000), None);
+        assert_eq!(wake.sample(53_500, 13_500), None, "a busy machine");
+        assert_eq!(wake.sample(153_500, 14_500), Some(99_000), "a lid that was closed");
+        assert_eq!(wake.sample(154_500, 15_500), None);
+        assert_eq!(wake.sample(244_500, 105_500), Some(89_000), "SIGSTOP");
+        assert_eq!(wake.sample(245_500, 106_500), None);
     }
 }

@@ -143,7 +143,21 @@ pub fn print_open(ctx: &Context, open: &OpenDoc) -> Result<()> {
     row("unsigned", open.unsigned.to_string())?;
     row("unapplied", bytes(open.unapplied_bytes))?;
     row("staged", open.staged.to_string())?;
+    row("policy", policy_line(open))?;
     row("cursor", open.cursor.clone())
+}
+
+/// What is fetched unasked, and how much is here.
+pub fn policy_line(open: &OpenDoc) -> String {
+    let pins = match open.pins.len() {
+        0 => String::new(),
+        1 => ", 1 pin".into(),
+        n => format!(", {n} pins"),
+    };
+    let here = open.here.map_or_else(String::new, |h| {
+        format!("; {} of {} here, {} of {} files whole", bytes(h.here), bytes(h.bytes), h.whole, h.files)
+    });
+    format!("{}{pins}{here}", open.policy)
 }
 
 /// A fresh screen for each look, on a terminal.

@@ -8,9 +8,9 @@ use super::bundle::{self, ExportArgs, ImportArgs};
 use super::context::Context;
 use super::error::Result;
 use super::output::{Table, safe};
-use super::status::print_store;
+use super::status::{policy_line, print_store};
 use super::target::{Target, store_route};
-use crate::http::model::{NameDoc, StoreDoc, StoreList, StoreStatusDoc};
+use crate::http::model::{NameDoc, PolicyDoc, StoreDoc, StoreList, StoreStatusDoc};
 
 /// Make, list, rename, delete, export and import stores.
 #[derive(Debug, Args)]
@@ -27,6 +27,7 @@ pub enum StoreCommand {
     /// Show one store.
     Show(OneArgs),
     Rename(RenameArgs),
+    Policy(PolicyArgs),
     /// Delete a store. Its data stays until `lattice gc --stores`.
     Delete(OneArgs),
     Export(ExportArgs),
@@ -57,12 +58,25 @@ pub struct RenameArgs {
     name: String,
 }
 
+/// Say which content of a store this node fetches, or show it.
+///
+/// A choice of this node alone. `eager`, the default, fetches the bytes of all files in the background. `on-demand` fetches
+/// what somebody reads, and what is pinned (`setfattr -n user.lattice.pin -v 1 PATH` in a mount, for a file or all below a
+/// directory).
+#[derive(Debug, Args)]
+pub struct PolicyArgs {
+    store: OsString,
+    #[arg(value_parser = ["eager", "on-demand"])]
+    policy: Option<String>,
+}
+
 pub async fn run(ctx: &Context, args: StoreArgs) -> Result<()> {
     match args.command {
         StoreCommand::Create(args) => create(ctx, args).await,
         StoreCommand::List(args) => list(ctx, args).await,
         StoreCommand::Show(args) => show(ctx, args).await,
         StoreCommand::Rename(args) => rename(ctx, args).await,
+        StoreCommand::Policy(args) => policy(ctx, args).await,
         StoreCommand::Delete(args) => delete(ctx, args).await,
         StoreCommand::Export(args) => bundle::export(ctx, args).await,
         StoreCommand::Import(args) => bundle::import(ctx, args).await,
@@ -108,6 +122,22 @@ async fn rename(ctx: &Context, args: RenameArgs) -> Result<()> {
     let answer = ctx.client().await?.patch(store_route(&store, "")).json(&request)?.send().await?;
     let doc: StoreDoc = answer.json().await?;
     if ctx.out.json { ctx.out.doc(&doc) } else { ctx.out.line(format!("{}  {}", doc.id, doc.name)) }
+}
+
+async fn policy(ctx: &Context, args: PolicyArgs) -> Result<()> {
+    let store = Target::store(&args.store)?;
+    let client = ctx.client().await?;
+    let answer = match args.policy {
+        None => client.get(store_route(&store, "")).send().await?,
+        Some(policy) => client.put(store_route(&store, "policy")).json(&PolicyDoc { policy })?.send().await?,
+    };
+    let doc: StoreStatusDoc = answer.json().await?;
+    if ctx.out.json {
+        return ctx.out.doc(&doc);
+    }
+    let Some(open) = &doc.open else { return print_store(ctx, &doc) };
+    ctx.out.line(policy_line(open))?;
+    open.pins.iter().try_for_each(|pin| ctx.out.line(format!("pin {}", safe(&pin.key))))
 }
 
 pub async fn delete(ctx: &Context, args: OneArgs) -> Result<()> {

@@ -16,11 +16,14 @@ use fuser::{
     ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use super::reply::{GENERATION, LONG, errno, file_attr, file_type, set_time, ttl};
+use super::reply::{
+    GENERATION, LONG, done, entry, errno, file_attr, file_type, open_flags, set_time, ttl, xattr,
+};
 use super::slow::{self, Slow};
 use super::through::{Through, backing};
+use super::waiter::Waiter;
 use crate::ops::errno::NOT_HERE;
-use crate::ops::{self, Caller, DirEntry, Errno, Fs, Inode, Looked, Opened, SetAttr, SetHow};
+use crate::ops::{self, Caller, DirEntry, Errno, Fs, Looked, SetAttr, SetHow};
 
 /// Bytes of one write or read request.
 const MAX_REQUEST: u32 = 1 << 20;
@@ -64,39 +67,6 @@ thread_local! {
 
 fn caller(req: &Request) -> Caller {
     Caller { uid: req.uid(), gid: req.gid() }
-}
-
-fn done(result: ops::Result<()>, reply: ReplyEmpty) {
-    match result {
-        Ok(()) => reply.ok(),
-        Err(e) => reply.error(errno(e)),
-    }
-}
-
-fn entry(result: ops::Result<(Arc<Inode>, ops::Attr)>, reply: ReplyEntry) {
-    match result {
-        Ok((inode, attr)) => reply.entry(ttl(inode.is_cacheable()), &file_attr(&attr), GENERATION),
-        Err(e) => reply.error(errno(e)),
-    }
-}
-
-fn xattr(value: ops::Result<impl AsRef<[u8]>>, size: u32, reply: ReplyXattr) {
-    match value {
-        Err(e) => reply.error(errno(e)),
-        Ok(value) => match value.as_ref() {
-            value if size == 0 => reply.size(value.len() as u32),
-            value if value.len() > size as usize => reply.error(errno(Errno::RANGE)),
-            value => reply.data(value),
-        },
-    }
-}
-
-fn open_flags(opened: &Opened) -> FopenFlags {
-    let mut flags = FopenFlags::empty();
-    flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.keep_cache);
-    flags.set(FopenFlags::FOPEN_NOFLUSH, opened.no_flush);
-    flags.set(FopenFlags::FOPEN_DIRECT_IO, opened.direct);
-    flags
 }
 
 impl Filesystem for Adapter {
@@ -156,10 +126,10 @@ impl Filesystem for Adapter {
         reply: ReplyAttr,
     ) {
         let set = SetAttr { mode, uid, gid, size, atime: atime.map(set_time), mtime: mtime.map(set_time) };
-        let caller = caller(req);
+        let (caller, waiter) = (caller(req), Waiter::of(req));
         let apply = move |fs: &Arc<Fs>, reply: ReplyAttr| {
             let set_it = move |fs: &Fs| fs.setattr(caller, ino.0, &set);
-            slow::patiently(fs, [(ino.0, REWRITTEN)], set_it, move |done| match done {
+            slow::patiently(fs, waiter, [(ino.0, REWRITTEN)], set_it, move |done| match done {
                 Ok(attr) => reply.attr(&LONG, &file_attr(&attr)),
                 Err(e) => reply.error(errno(e)),
             });
@@ -298,7 +268,7 @@ impl Filesystem for Adapter {
 
     fn read(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -307,13 +277,15 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let (ino, fh, len) = (ino.0, fh.0, size as usize);
+        let (ino, fh, len, waiter) = (ino.0, fh.0, size as usize, Waiter::of(req));
         let wait = |reply: ReplyData| {
             let fs = self.fs.clone();
             slow::alone(move || {
                 let mut buffer = vec![0; len];
                 let files = [(ino, offset..offset.saturating_add(len as u64))];
-                match fs.patiently(&files, || fs.read(ino, fh, offset, &mut buffer)) {
+                match fs
+                    .patiently(&files, &|| waiter.is_interrupted(), || fs.read(ino, fh, offset, &mut buffer))
+                {
                     Ok(n) => reply.data(&buffer[..n]),
                     Err(e) => reply.error(errno(e)),
                 }
@@ -337,7 +309,7 @@ impl Filesystem for Adapter {
 
     fn write(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
         _fh: FileHandle,
         offset: u64,
@@ -358,9 +330,11 @@ impl Filesystem for Adapter {
         }
         match self.fs.write(ino.0, offset, data, kill) {
             Err(NOT_HERE) => {
-                let (len, data) = (data.len(), data.to_vec());
+                let (len, data, waiter) = (data.len(), data.to_vec(), Waiter::of(req));
                 let write = move |fs: &Fs| fs.write(ino.0, offset, &data, kill);
-                slow::patiently(&self.fs, [(ino.0, REWRITTEN)], write, move |done| written(done, len, reply));
+                slow::patiently(&self.fs, waiter, [(ino.0, REWRITTEN)], write, move |done| {
+                    written(done, len, reply)
+                });
             }
             done => written(done, data.len(), reply),
         }
@@ -375,7 +349,13 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let flush = move |fs: &Arc<Fs>| {
-            slow::patiently(fs, [(ino.0, WHOLE)], move |fs| fs.flush(ino.0), |saved| done(saved, reply));
+            slow::patiently(
+                fs,
+                Waiter::PATIENT,
+                [(ino.0, WHOLE)],
+                move |fs| fs.flush(ino.0),
+                |saved| done(saved, reply),
+            );
         };
         if self.fs.save_waits(ino.0) {
             let fs = self.fs.clone();
@@ -406,7 +386,13 @@ impl Filesystem for Adapter {
     fn fsync(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         let fs = self.fs.clone();
         self.slow.run(move || {
-            slow::patiently(&fs, [(ino.0, WHOLE)], move |fs| fs.fsync(ino.0), |synced| done(synced, reply));
+            slow::patiently(
+                &fs,
+                Waiter::PATIENT,
+                [(ino.0, WHOLE)],
+                move |fs| fs.fsync(ino.0),
+                |synced| done(synced, reply),
+            );
         });
     }
 
@@ -504,13 +490,15 @@ impl Filesystem for Adapter {
         done(self.fs.setxattr(ino.0, name.as_bytes(), value, how), reply);
     }
 
-    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+    fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         match self.fs.getxattr(ino.0, name.as_bytes()) {
             // A hash is of all the bytes.
             Err(NOT_HERE) => {
                 let name = name.to_owned();
                 let get = move |fs: &Fs| fs.getxattr(ino.0, name.as_bytes());
-                slow::patiently(&self.fs, [(ino.0, WHOLE)], get, move |value| xattr(value, size, reply));
+                slow::patiently(&self.fs, Waiter::of(req), [(ino.0, WHOLE)], get, move |value| {
+                    xattr(value, size, reply)
+                });
             }
             value => xattr(value, size, reply),
         }
@@ -521,12 +509,16 @@ impl Filesystem for Adapter {
     }
 
     fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        if Fs::is_command(name.as_bytes()) {
+            let (fs, name) = (self.fs.clone(), name.to_owned());
+            return slow::alone(move || done(fs.removexattr(ino.0, name.as_bytes()), reply));
+        }
         done(self.fs.removexattr(ino.0, name.as_bytes()), reply);
     }
 
     fn fallocate(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
         _fh: FileHandle,
         offset: u64,
@@ -535,12 +527,14 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let allocate = move |fs: &Fs| fs.fallocate(ino.0, offset, length, mode);
-        slow::patiently(&self.fs, [(ino.0, REWRITTEN)], allocate, |result| done(result, reply));
+        slow::patiently(&self.fs, Waiter::of(req), [(ino.0, REWRITTEN)], allocate, |result| {
+            done(result, reply)
+        });
     }
 
     fn lseek(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
         _fh: FileHandle,
         offset: i64,
@@ -549,7 +543,7 @@ impl Filesystem for Adapter {
     ) {
         // Where data is needs the list of chunks only.
         let seek = move |fs: &Fs| fs.lseek(ino.0, offset, whence);
-        slow::patiently(&self.fs, [(ino.0, 0..0)], seek, |at| match at {
+        slow::patiently(&self.fs, Waiter::of(req), [(ino.0, 0..0)], seek, |at| match at {
             Ok(at) => reply.offset(at),
             Err(e) => reply.error(errno(e)),
         });
@@ -572,7 +566,7 @@ impl Filesystem for Adapter {
 
     fn copy_file_range(
         &self,
-        _req: &Request,
+        req: &Request,
         ino_in: INodeNo,
         _fh_in: FileHandle,
         offset_in: u64,
@@ -585,7 +579,7 @@ impl Filesystem for Adapter {
     ) {
         let files = [(ino_in.0, offset_in..offset_in.saturating_add(len)), (ino_out.0, REWRITTEN)];
         let copy = move |fs: &Fs| fs.copy_range(ino_in.0, offset_in, ino_out.0, offset_out, len);
-        slow::patiently(&self.fs, files, copy, |copied| match copied {
+        slow::patiently(&self.fs, Waiter::of(req), files, copy, |copied| match copied {
             Ok(n) => reply.written(n as u32),
             Err(e) => reply.error(errno(e)),
         });

@@ -9,6 +9,7 @@ mod reply;
 mod slow;
 mod sys;
 mod through;
+mod waiter;
 
 pub use check::{Mounted, clear_dead_mount, mounts};
 pub use mount::{Mount, MountOptions, Shown};

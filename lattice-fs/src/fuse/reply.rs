@@ -1,12 +1,15 @@
 //! From the words of `ops` to those of fuser, and back.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fuser::{FileAttr, FileType, Generation, INodeNo, TimeOrNow};
+use fuser::{
+    FileAttr, FileType, FopenFlags, Generation, INodeNo, ReplyEmpty, ReplyEntry, ReplyXattr, TimeOrNow,
+};
 use lattice_engine::entry::Time;
 
 use crate::ops::errno::NOT_HERE;
-use crate::ops::{Attr, Errno, SetTime};
+use crate::ops::{Attr, Errno, Inode, Opened, Result, SetTime};
 use crate::view::Kind;
 
 /// How long the kernel may keep names and attributes: the watcher takes back what changes elsewhere.
@@ -112,6 +115,39 @@ fn file_time(time: SystemTime) -> Time {
             Time { s: -(before.as_secs() as i64), ns: before.subsec_nanos() }
         }
     }
+}
+
+pub fn done(result: Result<()>, reply: ReplyEmpty) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(e) => reply.error(errno(e)),
+    }
+}
+
+pub fn entry(result: Result<(Arc<Inode>, Attr)>, reply: ReplyEntry) {
+    match result {
+        Ok((inode, attr)) => reply.entry(ttl(inode.is_cacheable()), &file_attr(&attr), GENERATION),
+        Err(e) => reply.error(errno(e)),
+    }
+}
+
+pub fn xattr(value: Result<impl AsRef<[u8]>>, size: u32, reply: ReplyXattr) {
+    match value {
+        Err(e) => reply.error(errno(e)),
+        Ok(value) => match value.as_ref() {
+            value if size == 0 => reply.size(value.len() as u32),
+            value if value.len() > size as usize => reply.error(errno(Errno::RANGE)),
+            value => reply.data(value),
+        },
+    }
+}
+
+pub fn open_flags(opened: &Opened) -> FopenFlags {
+    let mut flags = FopenFlags::empty();
+    flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.keep_cache);
+    flags.set(FopenFlags::FOPEN_NOFLUSH, opened.no_flush);
+    flags.set(FopenFlags::FOPEN_DIRECT_IO, opened.direct);
+    flags
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
+use super::waiter::Waiter;
 use crate::ops::errno::NOT_HERE;
 use crate::ops::{Fs, Result};
 
@@ -57,9 +58,11 @@ fn work(receiver: &Mutex<Receiver<Job>>) {
     }
 }
 
-/// Does an operation here, and where the bytes of one of `files` are not here yet, again on a thread that waits for them.
+/// Does an operation here, and where the bytes of one of `files` are not here yet, again on a thread that waits for them, as
+/// long as `waiter` does.
 pub fn patiently<T>(
     fs: &Arc<Fs>,
+    waiter: Waiter,
     files: impl Into<Vec<(u64, Range<u64>)>>,
     mut operation: impl FnMut(&Fs) -> Result<T> + Send + 'static,
     reply: impl FnOnce(Result<T>) + Send + 'static,
@@ -67,7 +70,7 @@ pub fn patiently<T>(
     match operation(fs) {
         Err(NOT_HERE) => {
             let (fs, files) = (fs.clone(), files.into());
-            alone(move || reply(fs.patiently(&files, || operation(&fs))));
+            alone(move || reply(fs.patiently(&files, &|| waiter.is_interrupted(), || operation(&fs))));
         }
         done => reply(done),
     }

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
-use lattice_engine::net::Net;
+use lattice_engine::net::{HintCounts, Net};
 use serde::Deserialize;
 
 use super::app::App;
 use super::extract::{self, Query, query_bytes};
 use super::key_text::decode;
 use super::model::{MountDoc, MountList, MountRequest, StatusDoc};
+use super::net_model::HintsDoc;
 use super::problem::{Code, Problem, Result, blocking};
 use super::{peers, stores};
 use crate::fuse;
@@ -34,6 +35,10 @@ pub async fn status(State(app): State<App>) -> Result<Json<StatusDoc>> {
             revoked: peers::revoked(&app)?,
             addresses: app.control.net.as_ref().map(Net::addresses).unwrap_or_default(),
             peers: peers::docs(&app)?,
+            hints: app.control.net.as_ref().ok().map(|net| {
+                let HintCounts { sent, heard, taken } = net.hints();
+                HintsDoc { sent, heard, taken }
+            }),
             stores: app
                 .node
                 .stores()?

@@ -5,11 +5,13 @@ use lattice_engine::hlc::Hlc;
 use lattice_engine::key::Key;
 use lattice_engine::merge::{EntryRef, Head, HeadNode, Record};
 use lattice_engine::node::StoreInfo;
-use lattice_engine::store::{Event, StoreStatus, Version};
+use lattice_engine::store::{Event, Here, StoreStatus, Version};
 
 use super::etag::etag;
 use super::key_text::KeyText;
-use super::model::{ConflictDoc, EntryDoc, HeadDoc, KeyDoc, OpDoc, OpenDoc, StoreDoc, VersionDoc, Written};
+use super::model::{
+    ConflictDoc, EntryDoc, HeadDoc, HereDoc, KeyDoc, OpDoc, OpenDoc, StoreDoc, VersionDoc, Written,
+};
 use crate::view::effective::{differing, is_dir, ranked_heads, shown, shown_head};
 use crate::view::{Defaults, Kind};
 
@@ -54,6 +56,9 @@ pub fn open(s: &StoreStatus) -> OpenDoc {
         stalled: s.stalled.clone(),
         forked: s.forked.iter().map(ToString::to_string).collect(),
         cursor: s.cursor.to_string(),
+        policy: s.policy.fetch.to_string(),
+        pins: s.policy.pins.iter().map(KeyText::from).collect(),
+        here: s.here.map(|Here { files, whole, bytes, here }| HereDoc { files, whole, bytes, here }),
     }
 }
 

@@ -35,7 +35,7 @@ mod version;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 
 pub use app::App;
 pub use control::mount_now;
@@ -73,6 +73,7 @@ fn routes() -> Router<App> {
         .route("/gc", post(maintenance::gc_stores))
         .route("/stores", get(stores::list).post(stores::create))
         .route("/stores/{store}", get(stores::show).patch(stores::rename).delete(stores::delete))
+        .route("/stores/{store}/policy", put(stores::set_policy))
         .route("/stores/{store}/keys", get(keys::list))
         .route("/stores/{store}/keys/{*key}", get(value::get).put(value::put).delete(value::delete))
         .route("/stores/{store}/batch", post(batch::post))

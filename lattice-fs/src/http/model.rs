@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::key_text::KeyText;
-use super::net_model::PeerDoc;
+use super::net_model::{HintsDoc, PeerDoc};
 
 /// A store as `store list` shows it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -58,6 +58,31 @@ pub struct OpenDoc {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forked: Vec<String>,
     pub cursor: String,
+    /// `eager` or `on-demand`: whether this node fetches content that nobody has read here.
+    #[serde(default)]
+    pub policy: String,
+    /// Paths whose content is fetched all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<KeyText>,
+    /// Of a store on demand: files that are more than an entry holds, and how much of them is here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub here: Option<HereDoc>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct HereDoc {
+    pub files: u64,
+    /// Those that are here to the last byte.
+    pub whole: u64,
+    pub bytes: u64,
+    pub here: u64,
+}
+
+/// `PUT …/policy`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyDoc {
+    pub policy: String,
 }
 
 /// The node: `lattice status`.
@@ -88,6 +113,9 @@ pub struct StatusDoc {
     /// The members, this node first.
     #[serde(default)]
     pub peers: Vec<PeerDoc>,
+    /// What gossip came to since the daemon started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hints: Option<HintsDoc>,
     pub stores: Vec<StoreStatusDoc>,
 }
 

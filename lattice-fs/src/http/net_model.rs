@@ -51,6 +51,15 @@ pub struct PeerStoreDoc {
     pub behind_there: u64,
 }
 
+/// Hints of what members write that this node isn't connected to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HintsDoc {
+    pub sent: u64,
+    pub heard: u64,
+    /// That brought an entry before any session did.
+    pub taken: u64,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PeerList {
     /// That this node was revoked, as far as it knows, and what to do.

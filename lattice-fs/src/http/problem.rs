@@ -135,7 +135,7 @@ impl From<StoreError> for Problem {
             StoreError::NoSpace(_) => Code::NoSpace,
             StoreError::Log(_) | StoreError::State(_) => Code::Damaged,
             StoreError::Content(e) => content_code(e),
-            StoreError::NotHere { .. } => Code::TimedOut,
+            StoreError::NotHere { .. } | StoreError::Interrupted => Code::TimedOut,
             StoreError::IntoItself(_) | StoreError::Refused(_) | StoreError::Entry(_) => Code::Refused,
             StoreError::Io { .. } | StoreError::Shared(_) => Code::Internal,
         };

@@ -3,13 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use lattice_engine::node::StoreInfo;
+use lattice_engine::node::{NodeError, StoreInfo};
 
 use super::app::App;
 use super::describe;
 use super::extract::{self, Named};
-use super::model::{NameDoc, StoreDoc, StoreList, StoreStatusDoc};
-use super::problem::{Result, blocking};
+use super::model::{NameDoc, PolicyDoc, StoreDoc, StoreList, StoreStatusDoc};
+use super::problem::{Code, Problem, Result, blocking};
 
 pub async fn list(State(app): State<App>) -> Result<Json<StoreList>> {
     blocking(move || {
@@ -45,6 +45,21 @@ pub async fn rename(
     blocking(move || {
         app.node.rename_store(store.id, &doc.name)?;
         Ok(Json(describe::store(&app.info(store.id)?)))
+    })
+    .await
+}
+
+/// What of the store's content this node fetches: a choice of this node alone.
+pub async fn set_policy(
+    State(app): State<App>,
+    Named(store): Named,
+    extract::Json(doc): extract::Json<PolicyDoc>,
+) -> Result<Json<StoreStatusDoc>> {
+    blocking(move || {
+        let fetch = doc.policy.parse().map_err(|e: String| Problem::new(Code::BadRequest, e))?;
+        let open = app.node.store(store.id).ok_or_else(|| NodeError::NoSuchStore(store.id.to_string()))?;
+        open.set_fetch(fetch)?;
+        Ok(Json(status(&app, &store)?))
     })
     .await
 }

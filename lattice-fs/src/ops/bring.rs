@@ -14,16 +14,18 @@ use super::inode::Place;
 const TRIES: usize = 64;
 
 impl Fs {
-    /// Does `operation`, waiting before each further try until `range` of each of the files is here. Blocks.
+    /// Does `operation`, waiting before each further try until `range` of each of the files is here. Blocks, until
+    /// `give_up`, which is asked now and then, says that nobody waits any more.
     pub fn patiently<T>(
         &self,
         files: &[(u64, Range<u64>)],
+        give_up: &dyn Fn() -> bool,
         mut operation: impl FnMut() -> Result<T>,
     ) -> Result<T> {
         for _ in 0..TRIES {
             match operation() {
                 Err(NOT_HERE) => {
-                    files.iter().try_for_each(|(ino, range)| self.bring(*ino, range.clone()))?;
+                    files.iter().try_for_each(|(ino, range)| self.bring(*ino, range.clone(), give_up))?;
                 }
                 done => return done,
             }
@@ -31,12 +33,12 @@ impl Fs {
         Err(errno::eio("read", "a file", &"its bytes vanish as fast as they come"))
     }
 
-    fn bring(&self, ino: u64, range: Range<u64>) -> Result<()> {
+    fn bring(&self, ino: u64, range: Range<u64>, give_up: &dyn Fn() -> bool) -> Result<()> {
         let inode = self.table.get(ino)?;
         let Place::Store(volume) = &inode.place else { return Ok(()) };
         let content = inode.state.lock().content().cloned();
         let Some(content) = content else { return Err(Errno::INVAL) };
-        volume.handle.bring(&content, range).map_err(|e| {
+        volume.handle.bring(&content, range, give_up).map_err(|e| {
             let key = self.table.key(volume, ino, None).unwrap_or(Key::ROOT);
             // It was waited for in vain: this is the end, and it is told.
             match e {

@@ -196,7 +196,7 @@ pub(super) fn of_xattr(volume: &Volume, key: &Key, error: XattrError) -> Errno {
     match error {
         XattrError::NoData => Errno::NODATA,
         XattrError::ReadOnly(_) => Errno::PERM,
-        XattrError::NotText => Errno::INVAL,
+        XattrError::NotText | XattrError::BadPin => Errno::INVAL,
         XattrError::Resolve(e) => of_resolve(volume, key, &e),
         XattrError::Store(e) => of_store("xattr", key, &e),
     }

@@ -32,6 +32,7 @@ pub fn of_store(operation: &'static str, key: &Key, error: &StoreError) -> Errno
             Errno::ROFS
         }
         StoreError::NoSpace(_) => Errno::NOSPC,
+        StoreError::Interrupted => Errno::INTR,
         StoreError::Refused(_) => {
             tracing::warn!(path = %key, operation, cause = %error, "refused");
             Errno::PERM

@@ -93,7 +93,8 @@ impl Fs {
     pub fn removexattr(&self, ino: u64, name: &[u8]) -> Result<()> {
         let (inode, volume) = self.keeps_xattr(ino, name)?;
         if xattrs::is_ours(name) {
-            return Err(Errno::PERM);
+            let key = self.committed_key(&volume, &inode)?;
+            return xattrs::remove(&volume.handle, &key, name).map_err(|e| of_xattr(&volume, &key, e));
         }
         if !self.all_xattrs(&volume, &inode)?.contains_key(name) {
             return Err(Errno::NODATA);

@@ -1,7 +1,7 @@
 //! `user.lattice.*`: where a file comes from and what it conflicts with, readable by name on every file of a mount.
 //!
 //! They are never listed: `cp -a` and `rsync -X` would copy a listed one, and the copy would lie. All are text without a
-//! newline at the end. Only `user.lattice.resolve` can be written, and nothing here can be removed.
+//! newline at the end. Only `user.lattice.resolve` and `user.lattice.pin` can be written, and only the latter be removed.
 
 use std::io;
 
@@ -17,8 +17,8 @@ use super::resolve::{self, ResolveError};
 /// What every name here starts with.
 pub const PREFIX: &[u8] = b"user.lattice.";
 /// The readable names, without [`PREFIX`].
-pub const READABLE: [&str; 10] =
-    ["store", "key", "entry", "author", "hlc", "heads", "conflict", "hash", "size", "synced"];
+pub const READABLE: [&str; 11] =
+    ["store", "key", "entry", "author", "hlc", "heads", "conflict", "hash", "size", "synced", "pin"];
 /// The kernel takes no longer value than 64 KiB: heads beyond these are counted on a last line.
 const MAX_HEAD_LINES: usize = 300;
 
@@ -29,11 +29,14 @@ pub enum XattrError {
     #[error("no such attribute")]
     NoData,
     /// EPERM.
-    #[error("user.lattice.{0} can't be written: only user.lattice.resolve can")]
+    #[error("user.lattice.{0} can't be written: only user.lattice.resolve and user.lattice.pin can")]
     ReadOnly(String),
     /// EINVAL.
     #[error("user.lattice.resolve takes an entry id or a unique prefix as text")]
     NotText,
+    /// EINVAL.
+    #[error("user.lattice.pin takes 1 to pin and 0 not to")]
+    BadPin,
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     #[error(transparent)]
@@ -56,12 +59,19 @@ pub fn is_ours(name: &[u8]) -> bool {
 /// - `conflict` how many live heads differ, 0 when none; on a directory the keys in conflict at it and below;
 /// - `hash` BLAKE3 of a file's content or a symlink's target, in hex; reads all of it;
 /// - `synced` `2 of 3 members have it durably`, this one included, as far as is known; `local` where there is no other
-///   member, or no network.
+///   member, or no network;
+/// - `pin` `pinned`, or `by` and the key of the directory above whose pin covers it; none where nothing does.
 ///
 /// # Errors
 /// `NoData` for another name, and for one that says nothing of this kind of file.
 pub fn get(handle: &Handle, key: &Key, name: &[u8]) -> Result<Bytes> {
     let name = name.strip_prefix(PREFIX).ok_or(XattrError::NoData)?;
+    if name == b"pin" {
+        return match handle.policy().pin_of(key).ok_or(XattrError::NoData)? {
+            pin if pin == *key => Ok(Bytes::from_static(b"pinned")),
+            pin => Ok(format!("by {pin}").into()),
+        };
+    }
     let record = handle.get(key)?.ok_or(XattrError::NoData)?;
     let head = shown_head(&record);
     let entry = || head.map(|h| h.entry).ok_or(XattrError::NoData);
@@ -81,17 +91,41 @@ pub fn get(handle: &Handle, key: &Key, name: &[u8]) -> Result<Bytes> {
     Ok(text.into())
 }
 
-/// Sets `user.lattice.resolve`: its value is an entry id or a unique prefix, and that head becomes the only one.
+/// Sets `user.lattice.resolve`: its value is an entry id or a unique prefix, and that head becomes the only one. Or
+/// `user.lattice.pin`: 1, what stands here and below is fetched and kept on this node; 0, not because of this path.
 ///
 /// # Errors
 /// `ReadOnly` for any other name; what [`resolve::resolve`] refuses.
 pub fn set(handle: &Handle, key: &Key, name: &[u8], value: &[u8]) -> Result<()> {
     let name = name.strip_prefix(PREFIX).ok_or(XattrError::NoData)?;
-    if name != b"resolve" {
-        return Err(XattrError::ReadOnly(String::from_utf8_lossy(name).into_owned()));
+    match name {
+        b"pin" => return pin(handle, key, value),
+        b"resolve" => {}
+        other => return Err(XattrError::ReadOnly(String::from_utf8_lossy(other).into_owned())),
     }
     let pick = std::str::from_utf8(value).map_err(|_| XattrError::NotText)?;
     resolve::resolve(handle, key, pick)?;
+    Ok(())
+}
+
+/// Removes `user.lattice.pin`.
+///
+/// # Errors
+/// `ReadOnly` for any other name; `NoData` where there is no pin at this very path.
+pub fn remove(handle: &Handle, key: &Key, name: &[u8]) -> Result<()> {
+    match name.strip_prefix(PREFIX).ok_or(XattrError::NoData)? {
+        b"pin" if handle.unpin(key)? => Ok(()),
+        b"pin" => Err(XattrError::NoData),
+        other => Err(XattrError::ReadOnly(String::from_utf8_lossy(other).into_owned())),
+    }
+}
+
+fn pin(handle: &Handle, key: &Key, value: &[u8]) -> Result<()> {
+    match value.trim_ascii() {
+        b"1" | b"" => handle.pin(key)?,
+        b"0" => handle.unpin(key)?,
+        _ => return Err(XattrError::BadPin),
+    };
     Ok(())
 }
 

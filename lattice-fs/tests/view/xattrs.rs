@@ -34,7 +34,9 @@ fn a_file_says_where_it_comes_from() {
         ("hash", blake3::hash(text.as_bytes()).to_hex().to_string()),
         ("size", "100000".into()),
         ("synced", "local".into()),
+        ("pin", "by d".into()),
     ];
+    b.handle().pin(&key("d")).expect("a pin");
     assert_eq!(expected.each_ref().map(|(name, _)| *name), READABLE);
     for (name, text) in expected {
         assert_eq!(value(b, "d/f", name), Some(text), "{name}");

@@ -110,7 +110,7 @@ impl World {
         }
         self.told(from, Told::Reached(peer));
         let caller = self.nodes[from].id;
-        self.told(to, Told::Up(caller));
+        self.told(to, Told::Reached(caller));
     }
 
     fn session(&self, node: usize, peer: usize) -> Session {
@@ -298,7 +298,7 @@ impl World {
             if over {
                 self.conns.remove(&conn);
             }
-            self.told(node, Told::Failed(peer_id));
+            self.told(node, Told::Lost(peer_id));
         } else if over {
             self.conns.remove(&conn);
         }

@@ -386,7 +386,7 @@ impl World {
 
     /// Tells a node's schedule something, and does what it says.
     pub fn told(&mut self, node: usize, what: Told) {
-        if let Told::Failed(peer) = &what {
+        if let Told::Failed(peer) | Told::Lost(peer) = &what {
             self.nodes[node].first.failed(*peer);
         }
         let random = self.random.bits();

@@ -7,8 +7,45 @@ use lattice_tests::fixture::{Cluster, until};
 
 use super::networks;
 
+/// Writes of which hints are counted.
+const HINTED: usize = 20;
+
 /// Over four hops.
 const SOON: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_hint_goes_beyond_direct_peers_and_again_when_the_middle_is_back() -> Result<()> {
+    if !networks() {
+        return Ok(());
+    }
+    let mut cluster = Cluster::line(3)?;
+    let taken = |cluster: &Cluster| -> Result<u64> {
+        Ok(cluster.peers[2].json(["status"])?["hints"]["taken"].as_u64().unwrap_or_default())
+    };
+    // One after the other: what comes in time is the next entry, and is taken from the hint.
+    let write = |cluster: &Cluster, what: &str| -> Result<u64> {
+        let before = taken(cluster)?;
+        for n in 0..HINTED {
+            let text = format!("{what} {before}");
+            cluster.peers[0].write(&format!("{what}-{n}"), &text)?;
+            cluster.peers[2].awaits(&format!("{what}-{n}"), &text, SOON)?;
+        }
+        Ok(taken(cluster)? - before)
+    };
+    let hinted = |cluster: &Cluster, what: &str| {
+        until("an entry comes by a hint", SOON, || Ok(Some(write(cluster, what)?).filter(|taken| *taken > 0)))
+    };
+    let first = hinted(&cluster, "first")?;
+    cluster.peers[1].kill()?;
+    cluster.peers[1].detach();
+    cluster.peers[1].mount()?;
+    cluster.peers[1].meets(2, SOON)?;
+    let again = hinted(&cluster, "again")?;
+    let sent = cluster.peers[0].json(["status"])?["hints"]["sent"].clone();
+    println!("{first} entries came by hints, {again} when the middle was back; {sent} hints sent");
+    cluster.passed();
+    Ok(())
+}
 
 #[test]
 fn what_one_end_of_a_line_writes_the_other_end_reads() -> Result<()> {

@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 /// How long it goes on asking while nobody closes the connection.
 const PATIENCE: Duration = Duration::from_secs(3);
 const ALPN: &[u8] = b"lattice/1";
+const GOSSIP_ALPN: &[u8] = b"/iroh-gossip/1";
 const JOIN_ALPN: &[u8] = b"lattice-join/1";
 
 /// All that is to be known of a node from outside, and more than a stranger would know.
@@ -82,7 +83,15 @@ impl Target {
 
     /// Asks for everything from the machine `from`, with a key.
     pub fn ask(&self, from: u8, key: [u8; 32]) -> Result<Heard> {
-        self.run(from, move |target| async move { target.ask_all(key).await })
+        self.run(from, move |target| async move {
+            let questions = target.questions();
+            target.hear(key, ALPN, questions).await
+        })
+    }
+
+    /// Connects as gossip does, and takes what is sent: a member is greeted in every topic.
+    pub fn hear_gossip(&self, from: u8, key: [u8; 32]) -> Result<Heard> {
+        self.run(from, move |target| async move { target.hear(key, GOSSIP_ALPN, Vec::new()).await })
     }
 
     /// Asks to be let in with a proof that is none.
@@ -118,9 +127,9 @@ impl Target {
         Ok(EndpointAddr::from_parts(id, [TransportAddr::Ip(self.at)]))
     }
 
-    async fn ask_all(self, key: [u8; 32]) -> Result<Heard> {
+    async fn hear(self, key: [u8; 32], alpn: &[u8], questions: Vec<(Open, Vec<Vec<u8>>)>) -> Result<Heard> {
         let endpoint = bind(key).await?;
-        let conn = match endpoint.connect(self.addr()?, ALPN).await {
+        let conn = match endpoint.connect(self.addr()?, alpn).await {
             Ok(conn) => conn,
             // Turned away while the handshake was still under way.
             Err(_) => return Ok(Heard::default()),
@@ -128,7 +137,7 @@ impl Target {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let mut asking = JoinSet::new();
         asking.spawn(listen(conn.clone(), self.clone(), heard.clone()));
-        for (open, frames) in self.questions() {
+        for (open, frames) in questions {
             asking.spawn(question(conn.clone(), open, frames, heard.clone()));
         }
         let closed = tokio::time::timeout(PATIENCE, conn.closed()).await.ok();

@@ -103,7 +103,7 @@ impl Machine {
         Ok(())
     }
 
-    fn pid(&self) -> Option<Pid> {
+    pub fn pid(&self) -> Option<Pid> {
         let status = self.json(&["status"]).ok()?;
         Pid::from_raw(i32::try_from(status["daemon_pid"].as_i64()?).ok()?)
     }

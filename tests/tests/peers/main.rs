@@ -2,6 +2,7 @@
 //! them sees. Needs root and /dev/fuse; skips with a reason elsewhere.
 
 mod daemon;
+mod on_demand;
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ const SAVES: usize = 200;
 /// Machines that join one after the other.
 const JOINS: usize = 100;
 
-fn two() -> Option<(Machine, Machine)> {
+pub fn two() -> Option<(Machine, Machine)> {
     if !needs(&[]) {
         return None;
     }
