@@ -3,6 +3,7 @@
 
 mod background;
 mod listen;
+mod manager;
 mod ready;
 pub mod sidecar;
 mod signals;
@@ -91,6 +92,7 @@ pub async fn run(paths: &Paths, request: Option<&MountRequest>, faces: Faces, re
     if request.is_none() {
         mounts.keep_open();
     }
+    manager::watch(node.clone(), stop.clone());
     let served = serve(paths, app, sidecar, request, ready, &stop).await;
     stop.cancel();
     let unmounted = blocking(move || {
@@ -136,8 +138,10 @@ async fn serve(
             tracing::info!(dir = doc.dir, source = doc.source, "mounted");
         }
         ready.tell(&Report::Ready { mount: doc.clone(), pid: std::process::id(), http: url });
+        manager::ready(&doc.as_ref().map_or("serving".into(), |m| format!("{} on {}", m.source, m.dir)));
         idle(&mounts, stop).await;
         tracing::info!("stopping");
+        manager::stopping();
     }
     stop.cancel();
     // Gone before the mounts are, so that nobody new comes in while they are flushed.
