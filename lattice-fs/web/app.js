@@ -1,0 +1,113 @@
+// The page: who is signed in, where we are, and the frame around every view.
+
+import { html, render, useCallback, useEffect, useRef, useState } from "./vendor/htm-preact.js";
+import * as api from "./lib/api.js";
+import { useEvery, useLoad } from "./lib/hooks.js";
+import { parse, to } from "./lib/route.js";
+import { Announce, Names, Problem } from "./view/parts.js";
+import { Overview } from "./view/overview.js";
+import { Store } from "./view/store.js";
+import { Peers } from "./view/peers.js";
+import { Invite } from "./view/invite.js";
+import { Tokens } from "./view/tokens.js";
+
+const NAV = [
+  ["overview", "Overview"],
+  ["peers", "Machines"],
+  ["invite", "Invite"],
+  ["tokens", "Tokens"],
+];
+const NAMES_EVERY = 30000;
+
+function useRoute() {
+  const [hash, setHash] = useState(location.hash);
+  useEffect(() => {
+    const moved = () => setHash(location.hash);
+    addEventListener("hashchange", moved);
+    return () => removeEventListener("hashchange", moved);
+  }, []);
+  return hash;
+}
+
+/** Moves the focus to the new view's title, as a browser does for a new page. */
+function useFocusOnMove(hash) {
+  const first = useRef(true);
+  useEffect(() => {
+    if (first.current) {
+      first.current = false;
+      return;
+    }
+    scrollTo(0, 0);
+    document.querySelector("main h1")?.focus();
+  }, [hash]);
+}
+
+function View({ route }) {
+  switch (route.view) {
+    case "overview":
+      return html`<${Overview} />`;
+    case "peers":
+      return html`<${Peers} />`;
+    case "invite":
+      return html`<${Invite} />`;
+    case "tokens":
+      return html`<${Tokens} />`;
+    case "lost":
+      return html`<h1 tabindex="-1">There is nothing here</h1>
+        <p>The address leads nowhere. <a href=${to.overview()}>Go to the overview</a>.</p>`;
+    default:
+      return html`<${Store} key=${route.store} route=${route} />`;
+  }
+}
+
+function SignedOut({ error }) {
+  return html`<main id="main" class="signed-out">
+    <h1 tabindex="-1">Sign in</h1>
+    <p>On the machine that runs the daemon, run</p>
+    <pre><code>lattice web</code></pre>
+    <p>and open the link that it prints. It works once, and only for a few minutes.</p>
+    ${error.status !== 401 && html`<${Problem} error=${error} retry=${() => location.reload()} />`}
+  </main>`;
+}
+
+function Frame({ children, current }) {
+  const skip = (e) => {
+    e.preventDefault();
+    document.querySelector("main h1")?.focus();
+  };
+  return html`<a class="skip" href="#main" onClick=${skip}>Skip to the content</a>
+    <header>
+      <a class="brand" href=${to.overview()}><img src="icon.svg" alt="" width="24" height="24" />Lattice</a>
+      <nav aria-label="Main">
+        ${NAV.map(
+          ([view, text]) =>
+            html`<a key=${view} href=${to[view]()} aria-current=${view === current ? "page" : undefined}>${text}</a>`,
+        )}
+      </nav>
+    </header>
+    <main id="main">${children}</main>`;
+}
+
+function App() {
+  const hash = useRoute();
+  const route = parse(hash);
+  const session = useLoad(api.open, []);
+  const peers = useLoad(() => (session.data ? api.get("list the machines", "/peers") : null), [session.data]);
+  const [said, announce] = useState("");
+  const [out, setOut] = useState(null);
+  useEffect(() => api.onSignedOut(() => setOut(new api.Failure("go on", "The session has ended.", { status: 401 }))), []);
+  useEvery(NAMES_EVERY, useCallback(() => session.data && peers.reload(), [session.data]));
+  useFocusOnMove(hash);
+  const error = out ?? (session.data ? null : session.error);
+  if (error) return html`<${SignedOut} error=${error} />`;
+  if (!session.data) return html`<main id="main"><p class="quiet">Loading…</p></main>`;
+  const names = new Map((peers.data?.peers ?? []).map((p) => [p.id, p.name]));
+  return html`<${Names.Provider} value=${names}>
+    <${Announce.Provider} value=${announce}>
+      <${Frame} current=${route.view}><${View} route=${route} /><//>
+      <div class="hidden" role="status" aria-live="polite">${said}</div>
+    <//>
+  <//>`;
+}
+
+render(html`<${App} />`, document.getElementById("app"));
