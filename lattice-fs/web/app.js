@@ -1,10 +1,10 @@
 // The page: who is signed in, where we are, and the frame around every view.
 
-import { html, render, useCallback, useEffect, useRef, useState } from "./vendor/htm-preact.js";
+import { html, render, useEffect, useState } from "./vendor/htm-preact.js";
 import * as api from "./lib/api.js";
 import { useEvery, useLoad } from "./lib/hooks.js";
 import { parse, to } from "./lib/route.js";
-import { Announce, Names, Problem } from "./view/parts.js";
+import { Announce, expectTitle, focusTitle, Names, Problem, Title } from "./view/parts.js";
 import { Overview } from "./view/overview.js";
 import { Store } from "./view/store.js";
 import { Peers } from "./view/peers.js";
@@ -22,24 +22,15 @@ const NAMES_EVERY = 30000;
 function useRoute() {
   const [hash, setHash] = useState(location.hash);
   useEffect(() => {
-    const moved = () => setHash(location.hash);
+    const moved = () => {
+      expectTitle();
+      scrollTo(0, 0);
+      setHash(location.hash);
+    };
     addEventListener("hashchange", moved);
     return () => removeEventListener("hashchange", moved);
   }, []);
   return hash;
-}
-
-/** Moves the focus to the new view's title, as a browser does for a new page. */
-function useFocusOnMove(hash) {
-  const first = useRef(true);
-  useEffect(() => {
-    if (first.current) {
-      first.current = false;
-      return;
-    }
-    scrollTo(0, 0);
-    document.querySelector("main h1")?.focus();
-  }, [hash]);
 }
 
 function View({ route }) {
@@ -53,7 +44,7 @@ function View({ route }) {
     case "tokens":
       return html`<${Tokens} />`;
     case "lost":
-      return html`<h1 tabindex="-1">There is nothing here</h1>
+      return html`<${Title} text="There is nothing here" />
         <p>The address leads nowhere. <a href=${to.overview()}>Go to the overview</a>.</p>`;
     default:
       return html`<${Store} key=${route.store} route=${route} />`;
@@ -73,7 +64,7 @@ function SignedOut({ error }) {
 function Frame({ children, current }) {
   const skip = (e) => {
     e.preventDefault();
-    document.querySelector("main h1")?.focus();
+    focusTitle();
   };
   return html`<a class="skip" href="#main" onClick=${skip}>Skip to the content</a>
     <header>
@@ -96,8 +87,7 @@ function App() {
   const [said, announce] = useState("");
   const [out, setOut] = useState(null);
   useEffect(() => api.onSignedOut(() => setOut(new api.Failure("go on", "The session has ended.", { status: 401 }))), []);
-  useEvery(NAMES_EVERY, useCallback(() => session.data && peers.reload(), [session.data]));
-  useFocusOnMove(hash);
+  useEvery(NAMES_EVERY, () => session.data && peers.reload());
   const error = out ?? (session.data ? null : session.error);
   if (error) return html`<${SignedOut} error=${error} />`;
   if (!session.data) return html`<main id="main"><p class="quiet">Loading…</p></main>`;

@@ -84,7 +84,7 @@ export function hunks(a, b) {
 
 /**
  * Stretches of a three-way merge: `{lines, from}` where at most one side changed the base (or both alike), and
- * `{clash: true, a, b}` where both did, differently.
+ * `{clash: true, a, b, was}` where both did, differently.
  */
 export function merge(base, a, b) {
   const inA = new Map(matches(base, a));
@@ -97,7 +97,7 @@ export function merge(base, a, b) {
     if (equal(left, right)) out.push({ lines: left, from: equal(left, was) ? "base" : "both" });
     else if (equal(left, was)) out.push({ lines: right, from: "b" });
     else if (equal(right, was)) out.push({ lines: left, from: "a" });
-    else out.push({ clash: true, a: left, b: right });
+    else out.push({ clash: true, a: left, b: right, was });
   };
   for (let at = 0; at <= base.length; at++) {
     const [x, y] = at === base.length ? [a.length, b.length] : [inA.get(at), inB.get(at)];

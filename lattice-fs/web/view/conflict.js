@@ -12,7 +12,7 @@ import { Difference } from "./difference.js";
 import { Crumbs } from "./files.js";
 import { Merge } from "./merge.js";
 import { look } from "./preview.js";
-import { Action, Announce, Author, Badge, Empty, Loaded, Problem, Time, Title, useName } from "./parts.js";
+import { Action, Announce, Author, Badge, Empty, focusTitle, Loaded, Problem, Time, Title, useName } from "./parts.js";
 
 /** The heads, and what the newest version says that all of them come from. */
 async function load(store, at) {
@@ -46,6 +46,7 @@ export function Conflict({ store, at, storeChanged }) {
     announce(how);
     setMerging(null);
     await state.reload();
+    focusTitle();
     storeChanged();
   };
   const pick = (head) => async () => {
@@ -79,6 +80,8 @@ function Settled({ store, at, name }) {
   <//>`;
 }
 
+const verb = (head) => (head.kind === "deleted" ? "Delete it" : "Keep this version");
+
 function Versions({ heads, pick, failed }) {
   const name = useName();
   return html`<ul class="cards pair">
@@ -90,10 +93,7 @@ function Versions({ heads, pick, failed }) {
           <code>${short(h.entry)}</code>
           ${h.winner && html`<${Badge} kind="good">shown now<//>`}
         </p>
-        <${Action} run=${pick(h)} failed=${failed}
-          label=${`${h.kind === "deleted" ? "Keep the deletion" : "Keep the version"} by ${name(h.author)} of ${exact(h.time)}`}>
-          ${h.kind === "deleted" ? "Delete it" : "Keep this version"}
-        <//>
+        <${Action} run=${pick(h)} failed=${failed} label=${`${verb(h)}, by ${name(h.author)} of ${exact(h.time)}`}>${verb(h)}<//>
       </li>`)}
   </ul>`;
 }
@@ -102,19 +102,23 @@ function Versions({ heads, pick, failed }) {
 function Pair({ doc, live, merge, store, at }) {
   const name = useName();
   const [chosen, choose] = useState([0, 1]);
+  const put = (side, n) => choose(chosen.map((c, i) => (i === side ? n : c)));
   const pair = chosen.map((i) => live[i] ?? live[0]);
   const [left, right] = pair.map((h) => doc.contents.get(h.entry));
   const [leftName, rightName] = pair.map((h, i) => label(h, pair[1 - i], name));
   const texts = left?.text != null && right?.text != null && !left.cut && !right.cut;
-  const start = { left: left?.text, right: right?.text, base: doc.base?.cut ? null : doc.base?.text, leftName, rightName, etag: doc.etag };
+  const base = doc.base?.cut ? null : doc.base?.text;
+  const start = { left: left?.text, right: right?.text, base, leftName, rightName, etag: doc.etag };
   return html`<section aria-labelledby="differences">
     <div class="title"><h2 id="differences">What differs</h2>
-      ${texts && live.length === 2 && html`<div class="actions"><button class="primary" onClick=${() => merge(start)}>Merge them</button></div>`}
+      ${texts &&
+      live.length === 2 &&
+      html`<div class="actions"><button class="primary" onClick=${() => merge(start)}>Merge them</button></div>`}
     </div>
     ${live.length > 2 &&
     html`<div class="choosers">${[0, 1].map(
       (side) => html`<label key=${side}>${side === 0 ? "Left" : "Right"}
-        <select value=${chosen[side]} onChange=${(e) => choose(chosen.map((c, i) => (i === side ? Number(e.target.value) : c)))}>
+        <select value=${chosen[side]} onChange=${(e) => put(side, Number(e.target.value))}>
           ${live.map((h, i) => html`<option key=${h.entry} value=${i}>${name(h.author)}, ${short(h.entry)}</option>`)}
         </select></label>`,
     )}</div>
@@ -137,9 +141,11 @@ function Beside({ store, at, heads, found, names }) {
         <figcaption>${names[i]}</figcaption>
         ${found[i]?.image
           ? html`<div class="picture"><img src=${api.valueUrl(store.id, at, h.entry)} alt="The picture by ${names[i]}" /></div>`
-          : html`<p class="quiet">${h.kind === "file" ? `${size(h.size)} that are neither a short text nor a picture` : h.kind}</p>`}
+          : html`<p class="quiet">${h.kind === "file" ? `${size(h.size)}, neither a short text nor a picture` : h.kind}</p>`}
         ${h.kind === "file" &&
-        html`<a class="button" href=${api.valueUrl(store.id, at, h.entry)} download=${keys.shown(keys.nameOf(at))}>Download to compare</a>`}
+        html`<a class="button" href=${api.valueUrl(store.id, at, h.entry)} download=${keys.shown(keys.nameOf(at))}>
+          Download to compare
+        </a>`}
       </figure>`)}
   </div>`;
 }

@@ -15,12 +15,15 @@ export function Conflicts({ store, storeChanged }) {
     state.reload();
     storeChanged();
   });
-  return html`<${Title} text="Conflicts" sub="What was written in two places before either had seen the other. Nothing is lost: choose, or merge." />
+  return html`<${Title} text="Conflicts"
+      sub="What was written in two places before either had seen the other. Nothing is lost: choose, or merge." />
     <${Loaded} of=${state}>
       ${({ conflicts }) =>
         conflicts.length === 0
           ? html`<${Empty}><p><strong>No conflicts.</strong></p><p>Every file has one version.</p><//>`
-          : html`<ul class="list">${conflicts.map((doc) => html`<${Row} key=${keys.fromDoc(doc)} store=${store} doc=${doc} />`)}</ul>`}
+          : html`<ul class="list">
+              ${conflicts.map((doc) => html`<${Row} key=${keys.fromDoc(doc)} store=${store} doc=${doc} />`)}
+            </ul>`}
     <//>`;
 }
 

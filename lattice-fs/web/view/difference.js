@@ -12,7 +12,11 @@ export function Difference({ left, right, leftName, rightName }) {
   if (parts.every((p) => p.same)) return html`<p class="empty">Both hold the same.</p>`;
   return html`<div class="diff" role="group" aria-label="Differences between ${leftName} and ${rightName}" tabindex="0">
     <div class="diff-head" aria-hidden="true"><span>− ${leftName}</span><span>+ ${rightName}</span></div>
-    ${parts.map((p, i) => (p.same ? html`<${Same} key=${i} part=${p} first=${i === 0} last=${i === parts.length - 1} />` : html`<${Changed} key=${i} part=${p} />`))}
+    ${parts.map((p, i) =>
+      p.same
+        ? html`<${Same} key=${i} part=${p} first=${i === 0} last=${i === parts.length - 1} />`
+        : html`<${Changed} key=${i} part=${p} />`,
+    )}
   </div>`;
 }
 
@@ -20,9 +24,9 @@ function Same({ part, first, last }) {
   const { a } = part;
   const before = first ? 0 : AROUND;
   const after = last ? 0 : AROUND;
-  if (a.length <= before + after + 1) return a.map((line, i) => html`<${Both} key=${i} line=${line} a=${part.atA + i} b=${part.atB + i} />`);
-  const skipped = a.length - before - after;
   const row = (i) => html`<${Both} key=${i} line=${a[i]} a=${part.atA + i} b=${part.atB + i} />`;
+  if (a.length <= before + after + 1) return a.map((_, i) => row(i));
+  const skipped = a.length - before - after;
   return html`${a.slice(0, before).map((_, i) => row(i))}
     <div class="diff-skip">${skipped} equal lines</div>
     ${a.slice(a.length - after).map((_, i) => row(a.length - after + i))}`;

@@ -63,7 +63,11 @@ export function Events({ store, storeChanged }) {
     <${Problem} error=${error} retry=${() => again(attempt + 1)} />
     ${rows.length === 0 && !error && html`<${Empty}><p>Nothing has happened yet.</p><//>`}
     <ul class="list events" aria-label="Events, newest first">
-      ${rows.map((row) => (row.gap ? html`<${Gap} key=${row.cursor} row=${row} />` : html`<${Entry} key=${row.cursor} store=${store.id} row=${row} />`))}
+      ${rows.map((row) =>
+        row.gap
+          ? html`<${Gap} key=${row.cursor} row=${row} />`
+          : html`<${Entry} key=${row.cursor} store=${store.id} row=${row} />`,
+      )}
     </ul>`;
 }
 
@@ -84,7 +88,9 @@ function Link({ link }) {
 function Gap({ row }) {
   return html`<li class="row gap">
     <time class="when" datetime=${row.time}>${clock(row.time)}</time>
-    <p class="grow"><strong>Events are missing here.</strong> ${row.gap}. Files and conflicts are shown as they are now all the same.</p>
+    <p class="grow">
+      <strong>Events are missing here:</strong> ${row.gap}. Files and conflicts are shown as they are now all the same.
+    </p>
   </li>`;
 }
 

@@ -16,7 +16,7 @@ async function load(store, at) {
   const heads = await api.get(`look at ${name}`, `${api.storePath(store)}/conflicts/${at}`);
   const head = heads.heads.find((h) => h.winner) ?? heads.heads[0];
   const live = heads.heads.filter((h) => h.kind !== "deleted");
-  const found = head.kind === "file" ? await look(store, at) : null;
+  const found = head.kind === "file" || head.kind === "symlink" ? await look(store, at) : null;
   return { head, live: live.length, etag: heads.etag, found };
 }
 
@@ -49,13 +49,15 @@ export function File({ store, at, storeChanged }) {
       ${(data) => html`
         <${Facts} store=${store} at=${at} data=${data} />
         ${data.head.kind === "deleted" && html`<${Empty}><p>It is deleted. Its history keeps its versions.</p><//>`}
-        ${data.found && editing === null && html`<${Shown} found=${data.found} store=${store.id} at=${at} version=${data.head.entry} />`}
+        ${data.found &&
+        editing === null &&
+        html`<${Shown} found=${data.found} store=${store.id} at=${at} version=${data.head.entry} />`}
         ${editing !== null &&
         html`<${Editor} store=${store} at=${at} start=${editing} close=${() => edit(null)} saved=${state.reload} />`}
         ${editing === null &&
         data.head.kind !== "deleted" &&
         html`<div class="actions">
-          ${data.found?.text != null && !data.found.cut && html`<button onClick=${() => edit(data.found)}>Edit</button>`}
+          ${editable(data) && html`<button onClick=${() => edit(data.found)}>Edit</button>`}
           <button onClick=${() => ask("rename")}>Rename or move</button>
           <button onClick=${() => ask("delete")}>Delete</button>
         </div>`}
@@ -69,6 +71,9 @@ export function File({ store, at, storeChanged }) {
       <p>It goes away on every machine. Its history keeps its versions.</p>
     <//>`}`;
 }
+
+/** A short text; not one in conflict, for saving would settle that. */
+const editable = ({ head, live, found }) => head.kind === "file" && live === 1 && found.text !== null && !found.cut;
 
 function Facts({ store, at, data }) {
   const { head, live } = data;

@@ -1,6 +1,6 @@
 // A directory of a store: what is in it, going up and down, and adding to it.
 
-import { html, useState } from "../vendor/htm-preact.js";
+import { html, useEffect, useState } from "../vendor/htm-preact.js";
 import * as api from "../lib/api.js";
 import { size } from "../lib/format.js";
 import { useChanges, useLoad } from "../lib/hooks.js";
@@ -33,7 +33,8 @@ async function pages(store, dir, n) {
 
 export function Files({ store, at, storeChanged }) {
   const [shown, show] = useState(1);
-  const state = useLoad(() => pages(store, at, shown), [store.id, at, shown]);
+  const state = useLoad(() => pages(store, at, shown), [store.id, at]);
+  useEffect(() => shown > 1 && state.reload(), [shown]);
   const [asking, ask] = useState(null);
   const changed = () => {
     state.reload();
@@ -109,9 +110,12 @@ function Row({ store, doc }) {
         ${!file && !dir && html`<span>${doc.kind}</span>`}
         <${Time} of=${doc.mtime} />
         ${doc.author && html`<${Author} id=${doc.author} />`}
+        ${doc.conflict > 1 &&
+        html`<a class="badge warn above" href=${to.conflict(store.id, doc.at)} aria-label="${doc.conflict} versions of ${name}">
+          ${doc.conflict} versions
+        </a>`}
       </p>
     </div>
-    ${doc.conflict > 1 && html`<a class="badge warn above" href=${to.conflict(store.id, doc.at)}>${doc.conflict} versions</a>`}
     ${file &&
     html`<a class="quick above" href=${api.valueUrl(store.id, doc.at)} download=${name} aria-label="Download ${name}">
       <${Icon} of="download" />

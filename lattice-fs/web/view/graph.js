@@ -13,8 +13,10 @@ export function useTops() {
   const list = useRef(null);
   const [tops, setTops] = useState({ rows: [], height: 0 });
   useLayoutEffect(() => {
-    const measure = () =>
-      setTops({ rows: [...list.current.children].map((row) => row.offsetTop - list.current.offsetTop), height: list.current.offsetHeight });
+    const measure = () => {
+      const { children, offsetTop, offsetHeight } = list.current;
+      setTops({ rows: [...children].map((row) => row.offsetTop - offsetTop), height: offsetHeight });
+    };
     const observer = new ResizeObserver(measure);
     observer.observe(list.current);
     return () => observer.disconnect();

@@ -38,8 +38,9 @@ export function History({ store, at, storeChanged }) {
     <${Title} text="History of ${name}" />
     <${Loaded} of=${state}>
       ${({ versions }) => html`
-        <p class="quiet">${count(versions.length, "version")}, newest first${versions.length === LIMIT ? "; older ones are left out" : ""}.
-          A line leads from each version to the one that its author had seen.</p>
+        <p class="quiet">
+          ${count(versions.length, "version")}, newest first${versions.length === LIMIT ? "; older ones are left out" : ""}. A line leads from each version to the one that its author had seen.
+        </p>
         <${Versions} versions=${versions} ask=${ask} />
         ${asking?.what === "look" &&
         html`<${Dialog} wide title="Version ${short(asking.version.entry)} of ${name}" close=${close}>
@@ -53,8 +54,10 @@ export function History({ store, at, storeChanged }) {
         html`<${Compare} store=${store.id} at=${at} old=${asking.version} now=${versions.find((v) => v.winner)} close=${close} />`}
         ${asking?.what === "restore" &&
         html`<${Confirm} title="Restore this version?" verb="Restore it" run=${restore} close=${close}>
-          <p>${name} becomes what it was in version <code>${short(asking.version.entry)}</code>. That is a new version; those after it
-            stay in the history.</p>
+          <p>
+            ${name} becomes what it was in version <code>${short(asking.version.entry)}</code>. That is a new version; those
+            after it stay in the history.
+          </p>
         <//>`}
       `}
     <//>`;
@@ -76,7 +79,8 @@ function Version({ version: v, ask, anyShown }) {
   const gone = v.kind === "deleted";
   const file = v.kind === "file";
   const of = `of ${name(v.author)}, ${short(v.entry)}`;
-  const button = (what, text) => html`<button onClick=${() => ask({ what, version: v })} aria-label="${text} the version ${of}">${text}</button>`;
+  const button = (what, text) =>
+    html`<button onClick=${() => ask({ what, version: v })} aria-label="${text} the version ${of}">${text}</button>`;
   return html`<li class="version" id="version-${short(v.entry)}">
     <div class="grow">
       <p class="who"><${Author} id=${v.author} /> <${Time} of=${v.time} /></p>

@@ -26,7 +26,8 @@ export function Invite() {
       setError(failed);
     }
   };
-  return html`<${Title} text="Invite a machine" sub="Whoever has the ticket may join and read everything: hand it over as you would a password." />
+  return html`<${Title} text="Invite a machine"
+      sub="Whoever has the ticket may join and read everything: hand it over as you would a password." />
     <form class="inline" onSubmit=${submit}>
       <label>Valid for
         <select value=${lasts} onChange=${(e) => setLasts(Number(e.target.value))}>
@@ -57,7 +58,8 @@ function Ticket({ doc }) {
       <div class="grow">
         <label>Ticket<textarea readonly rows="6" class="secret" onFocus=${(e) => e.target.select()}>${doc.ticket}</textarea></label>
         <div class="actions"><${Copy} text=${doc.ticket} label="Copy the ticket" /></div>
-        <p>On the other machine, where Lattice is installed, run <code>lattice join -</code>, paste the ticket, press Enter and then Ctrl-D.</p>
+        <p>On the other machine, where Lattice is installed, run <code>lattice join -</code>, paste the ticket, press Enter and
+          then Ctrl-D.</p>
       </div>
     </div>
   </section>`;

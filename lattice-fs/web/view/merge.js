@@ -32,6 +32,7 @@ export function Merge({ start, save, close }) {
   const [choices, choose] = useState(clashes.map(() => "a"));
   const [edited, edit] = useState(null);
   const [error, setError] = useState(null);
+  const locked = edited !== null;
   const text = edited ?? compose(all, choices);
   const pick = (n, side) => choose(choices.map((c, i) => (i === n ? side : c)));
   return html`<section aria-labelledby="merge">
@@ -39,10 +40,15 @@ export function Merge({ start, save, close }) {
     <p class="quiet">${clashes.length === 0
         ? "The changes don't touch each other: the result has both."
         : `Both changed ${count(clashes.length, "place")}: choose what to take there. The rest is merged already.`}</p>
-    ${clashes.map((p, n) => html`<${Clash} key=${n} n=${n} of=${p} start=${start} chosen=${choices[n]} pick=${pick} locked=${edited !== null} />`)}
+    ${clashes.map(
+      (p, n) => html`<${Clash} key=${n} n=${n} of=${p} start=${start} chosen=${choices[n]} pick=${pick} locked=${locked} />`,
+    )}
     <label>Result<textarea rows="16" spellcheck=${false} value=${text} onInput=${(e) => edit(e.target.value)}></textarea></label>
-    ${edited !== null &&
-    html`<p class="hint">You have edited the result, so the choices above rest. <button onClick=${() => edit(null)}>Undo my edits</button></p>`}
+    ${locked &&
+    html`<div class="actions">
+      <p class="hint">You have edited the result, so the choices above rest.</p>
+      <button onClick=${() => edit(null)}>Undo my edits</button>
+    </div>`}
     <${Problem} error=${error} />
     <div class="actions">
       <${Action} kind="primary" run=${() => save(text, start.etag)} failed=${setError}>Save as the only version<//>
@@ -51,18 +57,24 @@ export function Merge({ start, save, close }) {
   </section>`;
 }
 
+const shownText = (text) => (text === "" ? "(nothing)" : text);
+
 function Clash({ n, of, start, chosen, pick, locked }) {
   const sides = [
     ["a", start.leftName, of.a.join("")],
     ["b", start.rightName, of.b.join("")],
-    ["both", "both", null],
+    ["both", "Both, one after the other", null],
   ];
   return html`<fieldset class="clash" disabled=${locked}>
     <legend>Place ${n + 1}</legend>
+    ${of.was && html`<div class="was"><span class="hint">Before</span><pre>${shownText(of.was.join(""))}</pre></div>`}
     ${sides.map(
       ([side, name, text]) => html`<label key=${side} class="choice ${chosen === side ? "chosen" : ""}">
-        <span><input type="radio" name="clash-${n}" checked=${chosen === side} onChange=${() => pick(n, side)} /> ${side === "both" ? "Both, one after the other" : name}</span>
-        ${text !== null && html`<pre>${text === "" ? "(nothing)" : text}</pre>`}
+        <span>
+          <input type="radio" name="clash-${n}" checked=${chosen === side} onChange=${() => pick(n, side)} />
+          ${" "}${name}
+        </span>
+        ${text !== null && html`<pre>${shownText(text)}</pre>`}
       </label>`,
     )}
   </fieldset>`;

@@ -108,8 +108,12 @@ function Node({ node }) {
       <dt>Name</dt><dd>${node.name ?? "none"}</dd>
       <dt>Id</dt><dd><code title=${node.node}>${short(node.node)}</code></dd>
       <dt>Version</dt><dd>${node.version}</dd>
-      <dt>Addresses</dt><dd>${node.addresses.length > 0 ? node.addresses.map((a) => html`<code key=${a}>${a}</code> `) : "none"}</dd>
-      ${node.mounts.map((m) => html`<dt key=${`t ${m.dir}`}>Mounted</dt><dd key=${m.dir}>${m.store ?? "all stores"} at <code>${m.dir}</code></dd>`)}
+      <dt>Addresses</dt>
+      <dd>${node.addresses.length > 0 ? node.addresses.map((a) => html`<code key=${a}>${a}</code> `) : "none"}</dd>
+      ${node.mounts.map(
+        (m) => html`<dt key=${`t ${m.dir}`}>Mounted</dt>
+          <dd key=${m.dir}>${m.store ?? "all stores"} at <code>${m.dir}</code></dd>`,
+      )}
     </dl>
   </section>`;
 }

@@ -9,8 +9,20 @@ export const Names = createContext(new Map());
 /** `announce(text)`: what a screen reader is to say. */
 export const Announce = createContext(() => {});
 
+let moved = false;
+/** The next title to appear takes the focus, as a browser moves it to a new page. */
+export const expectTitle = () => {
+  moved = true;
+};
+/** For when what had the focus goes away. */
+export const focusTitle = () => document.querySelector("main h1")?.focus();
+
 /** A view's title. `sub` stands under it, `children` beside it. */
 export function Title({ text, sub, children }) {
+  useEffect(() => {
+    if (moved) focusTitle();
+    moved = false;
+  }, []);
   useEffect(() => {
     document.title = `${text} · Lattice`;
   }, [text]);
@@ -70,11 +82,12 @@ export function Empty({ children }) {
 }
 
 /** A button that is busy while what it does is under way, and tells `failed` of an error. */
-export function Action({ run, failed, children, kind = "", disabled, label }) {
+export function Action({ run, failed, children, kind = "", label }) {
   const [busy, setBusy] = useState(false);
   const alive = useRef(true);
   useEffect(() => () => (alive.current = false), []);
   const click = async () => {
+    if (busy) return;
     setBusy(true);
     failed?.(null);
     try {
@@ -85,9 +98,8 @@ export function Action({ run, failed, children, kind = "", disabled, label }) {
       if (alive.current) setBusy(false);
     }
   };
-  return html`<button class=${kind} onClick=${click} disabled=${disabled || busy} aria-busy=${busy} aria-label=${label}>
-    ${children}
-  </button>`;
+  // Not disabled meanwhile: it would lose the focus.
+  return html`<button class=${kind} onClick=${click} aria-busy=${busy} aria-label=${label}>${children}</button>`;
 }
 
 export function Copy({ text, label = "Copy" }) {
@@ -110,8 +122,11 @@ export function Copy({ text, label = "Copy" }) {
 export function Dialog({ title, close, children, wide }) {
   const at = useRef(null);
   useEffect(() => {
-    at.current.showModal();
-    at.current.querySelector("[data-first]")?.focus();
+    const dialog = at.current;
+    dialog.showModal();
+    dialog.querySelector("[data-first]")?.focus();
+    // Closed before it is taken away: that is what gives the focus back.
+    return () => dialog.close();
   }, []);
   const cancel = (e) => {
     e.preventDefault();

@@ -40,12 +40,14 @@ export function Peers() {
       </ul>`}
     <//>
     ${asking?.what === "name" &&
-    html`<${Ask} title="Rename ${asking.peer.name}" label="Name" verb="Rename" value=${asking.peer.name} run=${rename} close=${close}
-      hint="Everybody in the mesh sees this name." />`}
+    html`<${Ask} title="Rename ${asking.peer.name}" label="Name" verb="Rename" value=${asking.peer.name} run=${rename}
+      close=${close} hint="Everybody in the mesh sees this name." />`}
     ${asking?.what === "revoke" &&
     html`<${Confirm} title="Revoke ${asking.peer.name}?" verb="Revoke it for good" run=${revoke} close=${close}>
-      <p>It is cut off at once and what it writes from now on counts nowhere. What it has read it keeps. This can't be undone: to come
-        back, it must join as a new machine.</p>
+      <p>
+        It is cut off at once and what it writes from now on counts nowhere. What it has read it keeps. This can't be undone: to
+        come back, it must join as a new machine.
+      </p>
     <//>`}`;
 }
 
@@ -75,7 +77,10 @@ function Peer({ peer: p, ask, reload, path }) {
       ${p.last_error && html`<dt>Last attempt</dt><dd class="bad">${p.last_error}</dd>`}
     </dl>
     ${p.stores.length > 0 && html`<${Stores} stores=${p.stores} name=${p.name} />`}
-    ${pinged && html`<p role="status" class=${pinged.error ? "bad" : "quiet"}>${pinged.error ? `No answer: ${pinged.error}` : `Answered in ${milliseconds(pinged.rtt_ms)}`}</p>`}
+    ${pinged &&
+    html`<p role="status" class=${pinged.error ? "bad" : "quiet"}>
+      ${pinged.error ? `No answer: ${pinged.error}` : `Answered in ${milliseconds(pinged.rtt_ms)}`}
+    </p>`}
     <${Problem} error=${error} />
     ${p.state !== "revoked" &&
     html`<div class="actions">

@@ -22,13 +22,17 @@ export async function look(store, key, version) {
 
 export function Preview({ store, at, version }) {
   const state = useLoad(() => look(store, at, version), [store, at, version]);
-  return html`<${Loaded} of=${state}>${(found) => html`<${Shown} found=${found} store=${store} at=${at} version=${version} />`}<//>`;
+  return html`<${Loaded} of=${state}>
+    ${(found) => html`<${Shown} found=${found} store=${store} at=${at} version=${version} />`}
+  <//>`;
 }
 
 export function Shown({ found, store, at, version }) {
   const name = keys.shown(keys.nameOf(at));
   if (found.size === 0) return html`<p class="empty">The file is empty.</p>`;
-  if (found.image) return html`<div class="picture"><img src=${api.valueUrl(store, at, version)} alt="The picture ${name}" /></div>`;
+  if (found.image) {
+    return html`<div class="picture"><img src=${api.valueUrl(store, at, version)} alt="The picture ${name}" /></div>`;
+  }
   if (found.text !== null) {
     return html`<pre class="text" tabindex="0" aria-label="The text of ${name}">${found.text}</pre>
       ${found.cut && html`<p class="hint">The first ${size(TEXT_LIMIT)} of ${size(found.size)}. Download it to see all.</p>`}`;

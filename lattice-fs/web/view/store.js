@@ -4,7 +4,7 @@ import { html } from "../vendor/htm-preact.js";
 import * as api from "../lib/api.js";
 import { useLoad } from "../lib/hooks.js";
 import { to } from "../lib/route.js";
-import { Badge, Loaded } from "./parts.js";
+import { Badge, Loaded, Title } from "./parts.js";
 import { Files } from "./files.js";
 import { File } from "./file.js";
 import { History } from "./history.js";
@@ -42,6 +42,10 @@ function Opened({ store, reload, view, at }) {
       </nav>
     </div>
     ${store.broken
-      ? html`<h1 tabindex="-1">${store.name}</h1><div class="problem" role="alert"><p>This store can't be opened: ${store.broken}</p></div>`
+      ? html`<${Title} text=${store.name} />
+          <div class="problem" role="alert">
+            <p>This store can't be opened: ${store.broken}</p>
+            <p><code>lattice doctor</code> on the daemon's machine says more.</p>
+          </div>`
       : html`<${Current} key=${`${view}/${at}`} store=${store} at=${at} storeChanged=${reload} />`}`;
 }

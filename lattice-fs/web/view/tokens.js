@@ -33,7 +33,8 @@ export function Tokens() {
     await api.call(`revoke the token ${called(ending)}`, "DELETE", `/tokens/${encodeURIComponent(ending.id)}`);
     await state.reload();
   };
-  return html`<${Title} text="Tokens" sub="What programs and scripts show instead of a password. A token works on every machine of the mesh." />
+  return html`<${Title} text="Tokens"
+      sub="What programs and scripts show instead of a password. A token works on every machine of the mesh." />
     <${Loaded} of=${state}>
       ${({ tokens, stores }) => html`
         ${made
@@ -63,7 +64,10 @@ function Row({ token: t, end }) {
     <div class="grow">
       <p><strong>${called(t)}</strong> ${!active && html`<${Badge} kind="warn">${t.state}<//>`}</p>
       <p class="facts">
-        <span>${SCOPE[t.scope] ?? t.scope} ${t.scope === "admin" && !t.store ? "" : where}${prefix !== "" && html`, below <code>${prefix}</code>`}</span>
+        <span>
+          ${SCOPE[t.scope] ?? t.scope} ${t.scope === "admin" && !t.store ? "" : where}
+          ${prefix !== "" && html`, below <code>${prefix}</code>`}
+        </span>
         <span>${t.expires ? html`until ${exact(t.expires)}` : "doesn't expire"}</span>
         <span>made <${Time} of=${t.created} /> on <${Author} id=${t.by} /></span>
         <code>${t.id}</code>
@@ -113,7 +117,9 @@ function Made({ token, close }) {
     <div class="notice"><p><strong>Copy it now.</strong> It is shown this once and kept nowhere.</p></div>
     <label>Token<input readonly class="secret" value=${text} onFocus=${(e) => e.target.select()} /></label>
     <div class="actions"><${Copy} text=${text} label="Copy the token" /><button onClick=${close}>I have it</button></div>
-    <p class="hint">Programs send it as <code>Authorization: Bearer</code> followed by the token. Put it in a file that only you can read, not on a
-      command line.</p>
+    <p class="hint">
+      Programs send it as <code>Authorization: Bearer</code> followed by the token. Put it in a file that only you can read, not
+      on a command line.
+    </p>
   </section>`;
 }

@@ -50,7 +50,8 @@ export function Uploads({ store, dir, done, children }) {
   const add = (files) => {
     const made = files.map(({ file, path }) => {
       const key = keys.join(dir, keys.fromText(path));
-      return { id: ++counter, key, name: keys.shown(keys.fromText(path)), file, state: "waiting", loaded: 0, abort: new AbortController() };
+      const name = keys.shown(keys.fromText(path));
+      return { id: ++counter, key, name, file, state: "waiting", loaded: 0, abort: new AbortController() };
     });
     setJobs((all) => [...all.filter((j) => j.state !== "done"), ...made]);
     made.forEach(enqueue);
@@ -119,7 +120,8 @@ function Job({ job, stop, again, drop }) {
     </div>
     ${under && html`<button onClick=${() => stop(job)} aria-label="Cancel the upload of ${job.name}">Cancel</button>`}
     ${state === "exists" && html`<button onClick=${() => again(job, true)} aria-label="Replace ${job.name}">Replace</button>`}
-    ${state === "failed" && html`<button onClick=${() => again(job, job.replace)} aria-label="Try ${job.name} again">Try again</button>`}
+    ${state === "failed" &&
+    html`<button onClick=${() => again(job, job.replace)} aria-label="Try ${job.name} again">Try again</button>`}
     ${!under && html`<button onClick=${() => drop(job.id)} aria-label="Dismiss ${job.name}">Dismiss</button>`}
   </li>`;
 }
