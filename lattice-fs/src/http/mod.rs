@@ -25,6 +25,7 @@ mod maintenance;
 mod mime;
 pub mod net_model;
 mod peers;
+pub mod qr;
 mod range;
 mod stores;
 mod syncing;
