@@ -62,7 +62,9 @@ function headers(method, extra) {
 
 /** `what` says what is tried, to follow "Couldn't": "list notes". */
 export async function request(what, method, path, { json, body, headers: extra, signal } = {}) {
-  const init = { method, headers: headers(method, extra), body, signal, credentials: "same-origin", redirect: "error" };
+  const init = { method, headers: headers(method, extra), body, signal };
+  // What the browser kept of an older value is no part of this one.
+  Object.assign(init, { cache: "no-store", credentials: "same-origin", redirect: "error" });
   if (json !== undefined) {
     init.body = JSON.stringify(json);
     init.headers["Content-Type"] = "application/json";
