@@ -13,8 +13,8 @@ use crate::command::error::{Error, Result, exit};
 use crate::command::output::Output;
 use crate::command::{
     bench, completions, conflicts, diff, doctor, fsck, gc, get, history, init, invite, join, log, ls, man,
-    mount, paths, peer, put, resolve, restore, rm, serve, shell, stats, status, store, sync, unmount,
-    version, watch,
+    mount, paths, peer, put, resolve, restore, rm, serve, service, shell, stats, status, store, sync,
+    unmount, version, watch,
 };
 use crate::config::Config;
 use crate::paths::Paths;
@@ -61,6 +61,7 @@ enum Command {
     #[command(visible_alias = "umount")]
     Unmount(unmount::UnmountArgs),
     Serve(serve::ServeArgs),
+    Service(service::ServiceArgs),
     Status(status::StatusArgs),
     Invite(invite::InviteArgs),
     Join(join::JoinArgs),
@@ -186,6 +187,7 @@ async fn dispatch(ctx: &Context, command: Command) -> Result<()> {
         Command::Mount(args) => mount::run(ctx, args).await,
         Command::Unmount(args) => unmount::run(ctx, args).await,
         Command::Serve(args) => serve::run(ctx, args).await,
+        Command::Service(args) => service::run(ctx, args, Cli::command()).await,
         Command::Status(args) => status::run(ctx, args).await,
         Command::Invite(args) => invite::run(ctx, args).await,
         Command::Join(args) => join::run(ctx, args).await,

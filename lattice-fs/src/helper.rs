@@ -1,6 +1,7 @@
 //! `mount -t lattice lattice:NAME DIR` and fstab: mount(8) runs `/sbin/mount.lattice`, which is a symlink to `lattice`:
 //!
-//! `ln -s "$(command -v lattice)" /sbin/mount.lattice`, then in fstab `lattice:home /home/me/home lattice noauto,user 0 0`.
+//! `ln -s "$(command -v lattice)" /sbin/mount.lattice` (the Debian package brings it, and `mount.fuse.lattice` for the type
+//! that the kernel shows), then in fstab `lattice:home /home/me/home lattice noauto,user 0 0`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -117,9 +117,9 @@ pub fn make_private_dir(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whether the program was called as mount(8)'s helper.
+/// Whether the program was called as mount(8)'s helper, for either of the types that mount(8) may be told.
 pub fn is_mount_helper(argv0: &OsStr) -> bool {
-    Path::new(argv0).file_name().is_some_and(|n| n == "mount.lattice")
+    Path::new(argv0).file_name().is_some_and(|n| n == "mount.lattice" || n == "mount.fuse.lattice")
 }
 
 #[cfg(test)]
@@ -153,6 +153,7 @@ mod tests {
     #[test]
     fn the_mount_helper_is_known_by_its_name() {
         assert!(is_mount_helper(OsStr::new("/sbin/mount.lattice")));
+        assert!(is_mount_helper(OsStr::new("/sbin/mount.fuse.lattice")));
         assert!(!is_mount_helper(OsStr::new("/usr/bin/lattice")));
     }
 }

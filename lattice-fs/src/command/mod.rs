@@ -30,6 +30,7 @@ pub mod resolve;
 pub mod restore;
 pub mod rm;
 pub mod serve;
+pub mod service;
 pub mod shell;
 pub mod stats;
 pub mod status;

@@ -3,6 +3,7 @@
 
 mod background;
 mod listen;
+mod manager;
 mod ready;
 mod signals;
 
@@ -77,6 +78,7 @@ pub async fn run(
     if request.is_none() {
         mounts.keep_open();
     }
+    manager::watch(node.clone(), stop.clone());
     let served = serve(paths, app, &mounts, request, ready, &stop).await;
     stop.cancel();
     let unmounted = blocking(move || {
@@ -116,8 +118,10 @@ async fn serve(
             tracing::info!(dir = doc.dir, source = doc.source, "mounted");
         }
         ready.tell(&Report::Ready { mount: doc.clone(), pid: std::process::id() });
+        manager::ready(&doc.as_ref().map_or("serving".into(), |m| format!("{} on {}", m.source, m.dir)));
         idle(mounts, stop).await;
         tracing::info!("stopping");
+        manager::stopping();
     }
     stop.cancel();
     // Gone before the mounts are, so that nobody new comes in while they are flushed.
