@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::access::TokenId;
 use crate::id::StoreId;
 use crate::identity::KeyFileError;
 use crate::store::StoreError;
@@ -28,6 +29,8 @@ pub enum NodeError {
     BadName { name: String, why: &'static str },
     #[error("{name:?} can't be a node's name: {why}")]
     BadNodeName { name: String, why: &'static str },
+    #[error("no token {0}: `lattice token list` shows what there is")]
+    NoSuchToken(TokenId),
     #[error("store {id} can't be opened: {why}")]
     Broken { id: StoreId, why: String },
     #[error(transparent)]

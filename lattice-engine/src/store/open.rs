@@ -131,6 +131,7 @@ pub fn open(dir: &Path, id: StoreId, options: &OpenOptions) -> Result<Handle> {
         work: Work::default(),
         watchers: Default::default(),
         arrived: Default::default(),
+        generation: Default::default(),
         live: Mutex::default(),
         network: RwLock::default(),
         frozen: RwLock::default(),

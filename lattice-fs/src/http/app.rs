@@ -26,6 +26,8 @@ pub struct Control {
     pub mounts: Option<Mounts>,
     /// The running network, or why there is none.
     pub net: std::result::Result<Net, String>,
+    /// Where the API is served over TCP.
+    pub url: Option<String>,
     /// Cancelled when the process is to flush and end; streams end with it.
     pub stop: CancellationToken,
 }
@@ -38,6 +40,7 @@ impl App {
             control: Arc::new(Control {
                 mounts: None,
                 net: Err("no daemon runs: `lattice serve` or `lattice mount DIR` starts one".into()),
+                url: None,
                 stop: CancellationToken::new(),
             }),
         }
@@ -47,9 +50,10 @@ impl App {
         node: Node,
         mounts: Mounts,
         net: std::result::Result<Net, String>,
+        url: Option<String>,
         stop: CancellationToken,
     ) -> Self {
-        Self { node, control: Arc::new(Control { mounts: Some(mounts), net, stop }) }
+        Self { node, control: Arc::new(Control { mounts: Some(mounts), net, url, stop }) }
     }
 
     /// The network, or why there is none.

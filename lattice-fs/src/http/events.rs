@@ -16,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::app::App;
+use super::caller::Caller;
 use super::describe;
 use super::extract::{InStore, Query, query_bytes};
 use super::history::parse_cursor;
@@ -38,6 +39,7 @@ type Sent = std::result::Result<Event, Infallible>;
 
 pub async fn stream(
     State(app): State<App>,
+    caller: Caller,
     InStore(store): InStore,
     Query(q): Query<EventsQuery>,
     uri: Uri,
@@ -50,7 +52,7 @@ pub async fn stream(
     let (tx, rx) = mpsc::channel(DEPTH);
     let (watch, gap) = blocking(move || Ok(open(&store, cursor))).await?;
     let stop = app.control.stop.clone();
-    let feed = Feed { watch, prefix, tx, stop };
+    let feed = Feed { watch, prefix, caller, tx, stop };
     std::thread::Builder::new()
         .name("lattice-events".into())
         .spawn(move || feed.run(gap))
@@ -75,6 +77,7 @@ fn open(store: &Handle, cursor: Option<Cursor>) -> (Watch, Option<String>) {
 struct Feed {
     watch: Watch,
     prefix: Vec<u8>,
+    caller: Caller,
     tx: Sender<Sent>,
     stop: CancellationToken,
 }
@@ -87,7 +90,7 @@ impl Feed {
         while !self.tx.is_closed() && !self.stop.is_cancelled() {
             match self.watch.next(POLL) {
                 Ok(Some(event)) => {
-                    let Some(doc) = describe::entry(&event, &self.prefix) else { continue };
+                    let Some(doc) = describe::entry(&event, &self.prefix, &self.caller) else { continue };
                     let event = Event::default().event("entry").id(doc.cursor.clone()).json_data(&doc);
                     match event {
                         Ok(event) => self.send(event),

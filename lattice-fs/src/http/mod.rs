@@ -1,22 +1,27 @@
 //! The API: one axum router behind every command, over the daemon's Unix socket or in the command's own process. It
 //! decodes, calls the engine and answers; what things mean is decided below. Every error is a problem document.
 //!
-//! It asks nobody who they are: whoever can hand it a request is an administrator. The socket's listener sees to that.
+//! Who asks, and what they may, is one [`Caller`] per request. [`local`] is for those who hold the data directory or the socket
+//! beside it: they may do everything. [`guarded`] is for a listener that anybody can reach: it asks for a token.
 
 pub mod app;
 pub mod body;
+pub mod guard;
 pub mod key_text;
 pub mod model;
 pub mod problem;
 
 mod batch;
 mod bundle;
+mod caller;
 mod conflicts;
 mod control;
+mod credentials;
 mod describe;
 mod etag;
 mod events;
 mod extract;
+mod failures;
 mod history;
 mod invites;
 mod keys;
@@ -24,30 +29,52 @@ mod listing;
 mod maintenance;
 mod mime;
 pub mod net_model;
+pub mod origin;
 mod peers;
 pub mod qr;
 mod range;
+mod routes;
 mod stores;
 mod syncing;
+pub mod token_model;
+mod tokens;
 mod upload;
 mod value;
 mod version;
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
-use axum::routing::{get, post};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{delete, get, post};
+use axum::{Extension, Router};
 
 pub use app::App;
+use caller::Caller;
 pub use control::mount_now;
+pub use failures::Failures;
+use guard::Guard;
 pub use key_text::encode;
 use problem::{Code, Problem};
 
 /// JSON bodies; values and bundles are streamed and have no limit here.
 const MAX_JSON: usize = 64 << 20;
 
+/// For whoever is an administrator by where they come from.
+pub fn local(app: App) -> Router {
+    api(app).layer(Extension(Caller::local()))
+}
+
+/// For a listener that anybody can reach.
+pub fn guarded(app: App, guard: Arc<Guard>) -> Router {
+    api(app)
+        .layer(from_fn_with_state(guard.clone(), guard::authorise))
+        .layer(from_fn_with_state(guard, guard::admit))
+}
+
 /// Every route, at the root and again under `/v1`.
-pub fn router(app: App) -> Router {
+fn api(app: App) -> Router {
     Router::new()
         .merge(routes())
         .nest("/v1", routes())
@@ -70,6 +97,8 @@ fn routes() -> Router<App> {
         .route("/peers/{peer}", get(peers::show).patch(peers::rename).delete(peers::revoke))
         .route("/peers/{peer}/ping", post(peers::ping))
         .route("/invites", post(invites::create))
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route("/tokens/{token}", delete(tokens::revoke))
         .route("/import", post(bundle::import))
         .route("/gc", post(maintenance::gc_stores))
         .route("/stores", get(stores::list).post(stores::create))

@@ -73,6 +73,9 @@ pub struct StatusDoc {
     /// Why the daemon has no network, where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
+    /// Where the daemon serves HTTP, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
     /// Where this node can be reached.
     #[serde(default)]
     pub addresses: Vec<String>,

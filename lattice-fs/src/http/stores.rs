@@ -6,14 +6,20 @@ use axum::http::StatusCode;
 use lattice_engine::node::StoreInfo;
 
 use super::app::App;
+use super::caller::Caller;
 use super::describe;
 use super::extract::{self, Named};
 use super::model::{NameDoc, StoreDoc, StoreList, StoreStatusDoc};
 use super::problem::{Result, blocking};
 
-pub async fn list(State(app): State<App>) -> Result<Json<StoreList>> {
-    blocking(move || Ok(Json(StoreList { stores: app.node.stores()?.iter().map(describe::store).collect() })))
-        .await
+/// Those that the caller sees.
+pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<StoreList>> {
+    blocking(move || {
+        let stores = app.node.stores()?;
+        let seen = stores.iter().filter(|s| caller.sees_store(s.id));
+        Ok(Json(StoreList { stores: seen.map(describe::store).collect() }))
+    })
+    .await
 }
 
 pub async fn create(
@@ -27,8 +33,17 @@ pub async fn create(
     .await
 }
 
-pub async fn show(State(app): State<App>, Named(store): Named) -> Result<Json<StoreStatusDoc>> {
-    blocking(move || Ok(Json(status(&app, &store)?))).await
+/// How many keys there are, and what else is about the whole store, is for who sees all of it.
+pub async fn show(
+    State(app): State<App>,
+    caller: Caller,
+    Named(store): Named,
+) -> Result<Json<StoreStatusDoc>> {
+    blocking(move || {
+        let doc = status(&app, &store)?;
+        Ok(Json(StoreStatusDoc { open: doc.open.filter(|_| caller.sees_whole_stores()), ..doc }))
+    })
+    .await
 }
 
 pub async fn rename(

@@ -36,7 +36,12 @@ pub fn content(store: &Handle, source: &mut dyn Read) -> Result<Content> {
 
 /// A source that breaks off is the sender's doing, not the store's.
 fn broke_off(e: std::io::Error) -> Problem {
-    Problem::new(Code::BadRequest, e.to_string())
+    let code = match e.kind() {
+        std::io::ErrorKind::TimedOut => Code::TooSlow,
+        std::io::ErrorKind::FileTooLarge => Code::TooLarge,
+        _ => Code::BadRequest,
+    };
+    Problem::new(code, e.to_string())
 }
 
 /// The node that makes `value` the value of `key`: a file that is there stays the same file.

@@ -1,0 +1,5 @@
+//! The HTTP sidecar from outside, as a program, a stranger or somebody's web page meets it: a real daemon, real connections, no
+//! mount.
+
+mod served;
+mod tokens;
