@@ -51,17 +51,24 @@ function View({ route }) {
   }
 }
 
-function SignedOut({ error }) {
+/** Asks again when somebody comes back to this tab, from one in which they may have opened the link. */
+function SignedOut({ error, again }) {
+  useEffect(() => {
+    addEventListener("focus", again);
+    return () => removeEventListener("focus", again);
+  }, []);
   return html`<main id="main" class="signed-out">
     <h1 tabindex="-1">Sign in</h1>
     <p>On the machine that runs the daemon, run</p>
     <pre><code>lattice web</code></pre>
     <p>and open the link that it prints. It works once, and only for a few minutes.</p>
-    ${error.status !== 401 && html`<${Problem} error=${error} retry=${() => location.reload()} />`}
+    ${error.status === 401
+      ? html`<div class="actions"><button onClick=${again}>I have opened it in another tab</button></div>`
+      : html`<${Problem} error=${error} retry=${again} />`}
   </main>`;
 }
 
-function Frame({ children, current }) {
+function Frame({ children, current, signOut }) {
   const skip = (e) => {
     e.preventDefault();
     focusTitle();
@@ -75,6 +82,7 @@ function Frame({ children, current }) {
             html`<a key=${view} href=${to[view]()} aria-current=${view === current ? "page" : undefined}>${text}</a>`,
         )}
       </nav>
+      <button class="plain" onClick=${signOut}>Sign out</button>
     </header>
     <main id="main">${children}</main>`;
 }
@@ -88,13 +96,21 @@ function App() {
   const [out, setOut] = useState(null);
   useEffect(() => api.onSignedOut(() => setOut(new api.Failure("go on", "The session has ended.", { status: 401 }))), []);
   useEvery(NAMES_EVERY, () => session.data && peers.reload());
-  const error = out ?? (session.data ? null : session.error);
-  if (error) return html`<${SignedOut} error=${error} />`;
+  const again = async () => {
+    setOut(null);
+    await session.reload();
+  };
+  const signOut = async () => {
+    const done = new api.Failure("go on", "You have signed out.", { status: 401 });
+    setOut(await api.call("sign out", "DELETE", "/session").then(() => done, (failed) => failed));
+  };
+  const error = out ?? session.error;
+  if (error) return html`<${SignedOut} error=${error} again=${again} />`;
   if (!session.data) return html`<main id="main"><p class="quiet">Loading…</p></main>`;
   const names = new Map((peers.data?.peers ?? []).map((p) => [p.id, p.name]));
   return html`<${Names.Provider} value=${names}>
     <${Announce.Provider} value=${announce}>
-      <${Frame} current=${route.view}><${View} route=${route} /><//>
+      <${Frame} current=${route.view} signOut=${signOut}><${View} route=${route} /><//>
       <div class="hidden" role="status" aria-live="polite">${said}</div>
     <//>
   <//>`;
