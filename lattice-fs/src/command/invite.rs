@@ -6,6 +6,7 @@ use super::context::Context;
 use super::error::{Error, Result};
 use super::times;
 use crate::http::net_model::{InviteDoc, InviteRequest};
+use crate::http::qr;
 
 /// Print a ticket for another machine. Whoever has it may join: hand it over as you would a password.
 #[derive(Debug, Args)]
@@ -22,7 +23,7 @@ pub struct InviteArgs {
 }
 
 pub async fn run(ctx: &Context, args: InviteArgs) -> Result<()> {
-    let request = InviteRequest { expires_seconds: args.expires, uses: args.uses };
+    let request = InviteRequest { expires_seconds: args.expires, uses: args.uses, qr: false };
     let doc: InviteDoc = ctx.client().await?.post("/invites").json(&request)?.send().await?.json().await?;
     if ctx.out.json {
         return ctx.out.doc(&doc);
@@ -36,9 +37,8 @@ pub async fn run(ctx: &Context, args: InviteArgs) -> Result<()> {
     Ok(())
 }
 
-/// Upper case, which a QR code packs closer; a ticket reads the same in either.
 fn code(ticket: &str) -> Result<String> {
-    let code = qrcode::QrCode::new(ticket.to_ascii_uppercase())
-        .map_err(|e| Error::Failed(format!("the ticket can't be a QR code: {e}")))?;
+    let code = qr::encode(ticket)
+        .ok_or_else(|| Error::Failed("the ticket is too long for a QR code: hand it over as text".into()))?;
     Ok(code.render::<qrcode::render::unicode::Dense1x2>().quiet_zone(true).build())
 }

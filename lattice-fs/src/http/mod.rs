@@ -36,6 +36,7 @@ pub mod net_model;
 pub mod origin;
 mod page;
 mod peers;
+pub mod qr;
 mod range;
 mod routes;
 mod session;
