@@ -13,8 +13,8 @@ use crate::command::error::{Error, Result, exit};
 use crate::command::output::Output;
 use crate::command::{
     bench, completions, conflicts, diff, doctor, fsck, gc, get, history, init, invite, join, log, ls, man,
-    mount, paths, peer, put, resolve, restore, rm, serve, service, shell, stats, status, store, sync,
-    unmount, version, watch,
+    mount, paths, peer, put, resolve, restore, rm, serve, service, shell, stats, status, store, sync, token,
+    unmount, version, watch, web,
 };
 use crate::config::Config;
 use crate::paths::Paths;
@@ -28,8 +28,9 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 partly done, 10 not initialised, 11 locked
 21 precondition failed, 22 unresolved conflicts, 23 daemon unreachable, 24 timed out.
 
 Environment: LATTICE_HOME, LATTICE_LOG (error, warn, info, debug, trace, or a filter), LATTICE_LOG_FORMAT (text, json),
-LATTICE_LISTEN, LATTICE_NO_MDNS, LATTICE_RELAY, LATTICE_DNS, LATTICE_OFFLINE (as the flags of mount and serve),
-LATTICE_TIMEOUT, NO_COLOR. What they don't say, config.toml does (`lattice paths config_file`).";
+LATTICE_LISTEN, LATTICE_NO_MDNS, LATTICE_RELAY, LATTICE_DNS, LATTICE_OFFLINE, LATTICE_HTTP,
+LATTICE_HTTP_HOST, LATTICE_HTTP_ORIGIN, LATTICE_HTTP_BEHIND_PROXY, LATTICE_TLS_CERT, LATTICE_TLS_KEY (as the flags of
+mount and serve), LATTICE_TIMEOUT, NO_COLOR. What they don't say, config.toml does (`lattice paths config_file`).";
 
 /// Replicated stores as directories.
 #[derive(Debug, Parser)]
@@ -67,6 +68,13 @@ enum Command {
     Join(join::JoinArgs),
     Peer(peer::PeerArgs),
     Sync(sync::SyncArgs),
+    Token(token::TokenArgs),
+    #[command(hide = true)]
+    CreateToken(token::CreateArgs),
+    #[command(hide = true)]
+    ListTokens(token::ListArgs),
+    #[command(hide = true)]
+    RevokeToken(token::RevokeArgs),
     Store(store::StoreArgs),
     #[command(hide = true)]
     CreateStore(store::CreateArgs),
@@ -86,6 +94,7 @@ enum Command {
     Conflicts(conflicts::ConflictsArgs),
     Resolve(resolve::ResolveArgs),
     Watch(watch::WatchArgs),
+    Web(web::WebArgs),
     Fsck(fsck::FsckArgs),
     Gc(gc::GcArgs),
     Stats(stats::StatsArgs),
@@ -193,6 +202,10 @@ async fn dispatch(ctx: &Context, command: Command) -> Result<()> {
         Command::Join(args) => join::run(ctx, args).await,
         Command::Peer(args) => peer::run(ctx, args).await,
         Command::Sync(args) => sync::run(ctx, args).await,
+        Command::Token(args) => token::run(ctx, args).await,
+        Command::CreateToken(args) => token::create(ctx, args).await,
+        Command::ListTokens(args) => token::list(ctx, args).await,
+        Command::RevokeToken(args) => token::revoke(ctx, args).await,
         Command::Store(args) => store::run(ctx, args).await,
         Command::CreateStore(args) => store::create(ctx, args).await,
         Command::ListStores(args) => store::list(ctx, args).await,
@@ -208,6 +221,7 @@ async fn dispatch(ctx: &Context, command: Command) -> Result<()> {
         Command::Conflicts(args) => conflicts::run(ctx, args).await,
         Command::Resolve(args) => resolve::run(ctx, args).await,
         Command::Watch(args) => watch::run(ctx, args).await,
+        Command::Web(args) => web::run(ctx, args).await,
         Command::Fsck(args) => fsck::run(ctx, args).await,
         Command::Gc(args) => gc::run(ctx, args).await,
         Command::Stats(args) => stats::run(ctx, args).await,
@@ -288,10 +302,17 @@ mod tests {
     }
 
     #[test]
-    fn both_spellings_of_store_commands_are_taken() {
-        for words in
-            [&["store", "create", "a"][..], &["create-store", "a"], &["list-stores"], &["delete-store", "a"]]
-        {
+    fn both_spellings_are_taken() {
+        for words in [
+            &["store", "create", "a"][..],
+            &["create-store", "a"],
+            &["list-stores"],
+            &["delete-store", "a"],
+            &["token", "create"],
+            &["create-token", "--scope", "rw"],
+            &["list-tokens"],
+            &["revoke-token", "a"],
+        ] {
             let args = std::iter::once(&"lattice").chain(words);
             assert!(Cli::try_parse_from(args).is_ok(), "{words:?}");
         }

@@ -16,12 +16,21 @@
 //! relay = "off"           # "public" or "https://..." (--relay, LATTICE_RELAY)
 //! dns = false             # publish and look up addresses in the DNS (--dns[=false], LATTICE_DNS)
 //! offline = false         # no network at all (--offline[=false], LATTICE_OFFLINE)
+//!
+//! [http]
+//! listen = "127.0.0.1"    # serve HTTP here (--http, LATTICE_HTTP); "off": don't
+//! hosts = []              # names it is reached by (--http-host)
+//! origins = []            # whose pages may use it (--http-origin)
+//! behind_proxy = false    # a reverse proxy does TLS (--http-behind-proxy)
+//! tls_cert = "/path"      # PEM (--tls-cert, --tls-key)
+//! tls_key = "/path"
+//! max_body = 68719476736  # bytes that one request may bring
 //! ```
 //!
 //! It refuses what it doesn't know: a mistyped key would otherwise be a setting that silently doesn't hold.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lattice_engine::net::Relay;
 use toml_edit::{Document, Item, TableLike};
@@ -34,6 +43,7 @@ pub struct Config {
     pub timeout: Option<u64>,
     pub mount: MountConfig,
     pub network: NetworkConfig,
+    pub http: HttpConfig,
 }
 
 /// `[network]`.
@@ -52,6 +62,18 @@ pub struct NetworkConfig {
 pub struct MountConfig {
     pub allow_other: Option<bool>,
     pub passthrough: Option<bool>,
+}
+
+/// `[http]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HttpConfig {
+    pub listen: Option<String>,
+    pub hosts: Vec<String>,
+    pub origins: Vec<String>,
+    pub behind_proxy: Option<bool>,
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    pub max_body: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +122,8 @@ impl Config {
                 "timeout" => config.timeout = Some(value.seconds()?),
                 "mount" => config.mount = value.mount()?,
                 "network" => config.network = value.network()?,
-                _ => return Err(value.unknown("log, log_format, timeout, [mount] and [network]")),
+                "http" => config.http = value.http()?,
+                _ => return Err(value.unknown("log, log_format, timeout, [mount], [network] and [http]")),
             }
         }
         Ok(config)
@@ -150,8 +173,50 @@ impl Value<'_> {
     }
 
     fn seconds(&self) -> Result<u64, Wrong> {
-        let seconds = self.item.as_integer().and_then(|n| u64::try_from(n).ok());
-        seconds.ok_or_else(|| self.wrong("it takes a whole number of seconds, 0 or more"))
+        self.number("it takes a whole number of seconds, 0 or more")
+    }
+
+    fn number(&self, why: &str) -> Result<u64, Wrong> {
+        let number = self.item.as_integer().and_then(|n| u64::try_from(n).ok());
+        number.ok_or_else(|| self.wrong(why))
+    }
+
+    fn text(&self) -> Result<String, Wrong> {
+        let text = self.item.as_str().filter(|t| !t.is_empty());
+        text.map(str::to_owned).ok_or_else(|| self.wrong("it takes a text"))
+    }
+
+    fn path(&self) -> Result<PathBuf, Wrong> {
+        let path = PathBuf::from(self.text()?);
+        if path.is_absolute() { Ok(path) } else { Err(self.wrong("it takes an absolute path")) }
+    }
+
+    fn texts(&self) -> Result<Vec<String>, Wrong> {
+        let list = self.item.as_array().map(|list| list.iter().map(|v| v.as_str().map(str::to_owned)));
+        let texts = list.and_then(Iterator::collect);
+        texts.ok_or_else(|| self.wrong("it takes a list of texts, as [\"a\", \"b\"]"))
+    }
+
+    fn http(&self) -> Result<HttpConfig, Wrong> {
+        let table = self.item.as_table_like().ok_or_else(|| self.wrong("it is a table: [http]"))?;
+        let mut http = HttpConfig::default();
+        for (key, item) in table.iter() {
+            let value = Value { table, prefix: "http.", key, item };
+            match key {
+                "listen" => http.listen = Some(value.text()?),
+                "hosts" => http.hosts = value.texts()?,
+                "origins" => http.origins = value.texts()?,
+                "behind_proxy" => http.behind_proxy = Some(value.flag()?),
+                "tls_cert" => http.tls_cert = Some(value.path()?),
+                "tls_key" => http.tls_key = Some(value.path()?),
+                "max_body" => http.max_body = Some(value.number("it takes a number of bytes")?),
+                _ => {
+                    let known = "listen, hosts, origins, behind_proxy, tls_cert, tls_key and max_body";
+                    return Err(value.unknown(known));
+                }
+            }
+        }
+        Ok(http)
     }
 
     fn flag(&self) -> Result<bool, Wrong> {
@@ -232,7 +297,8 @@ mod tests {
     #[test]
     fn what_it_sets_is_set_and_the_rest_is_not() {
         let all = "log = \"lattice_fs=debug\"\nlog_format = \"json\"\ntimeout = 0\n[mount]\nallow_other = true\npassthrough = false\n\
-             [network]\nlisten = [\"10.0.0.1\", \"[::1]:9\"]\nmdns = false\nrelay = \"public\"\ndns = true\noffline = false\n";
+             [network]\nlisten = [\"10.0.0.1\", \"[::1]:9\"]\nmdns = false\nrelay = \"public\"\ndns = true\noffline = false\n\
+             [http]\nlisten = \"::1\"\nhosts = [\"nas\"]\ntls_cert = \"/c\"\nmax_body = 9\n";
         let want = Config {
             log: Some("lattice_fs=debug".into()),
             log_format: Some(LogFormat::Json),
@@ -247,6 +313,13 @@ mod tests {
                 relay: Some(Relay::Public),
                 dns: Some(true),
                 offline: Some(false),
+            },
+            http: HttpConfig {
+                listen: Some("::1".into()),
+                hosts: vec!["nas".into()],
+                tls_cert: Some("/c".into()),
+                max_body: Some(9),
+                ..HttpConfig::default()
             },
         };
         assert_eq!(load(all), Ok(want));
@@ -269,6 +342,10 @@ mod tests {
             ("timeout = 1.5", 1, "timeout: it takes a whole number"),
             ("mount = true", 1, "mount: it is a table"),
             ("log = \"info\"\n[mount]\nallow_other = 1\n", 3, "mount.allow_other: it is true or false"),
+            ("[http]\nlisten = 80", 2, "http.listen: it takes a text"),
+            ("[http]\nhosts = [1]", 2, "http.hosts: it takes a list"),
+            ("[http]\ntls_key = \"key\"", 2, "http.tls_key: it takes an absolute path"),
+            ("[http]\nport = 1", 2, "http.port: there is no such key"),
             ("[mount]\nallow_others = true\n", 2, "mount.allow_others: there is no such key"),
             ("[network]\nport = 1\n", 2, "network.port: there is no such key"),
             ("[network]\nlisten = \"here\"\n", 2, "network.listen: \"here\" is no IP address"),

@@ -14,6 +14,7 @@
 //! - [`judge`]: what an entry counts for
 //! - [`invite`]: records, proofs, and whether a joiner is let in
 //! - [`ticket`]: the text that carries an invite
+//! - [`token`]: what lets a program in that is no member, and as far as its grant goes
 
 pub mod act;
 pub mod fold;
@@ -21,6 +22,7 @@ pub mod invite;
 pub mod judge;
 mod members;
 pub mod ticket;
+pub mod token;
 
 pub use act::{Act, Does, Ignored, MAX_NAME, clean_name};
 pub use fold::Acts;
@@ -28,6 +30,7 @@ pub use invite::{Admission, InviteId, InviteRecord, Proof, Refusal, Secret, admi
 pub use judge::{Cutoff, Limit, Membership, Verdict};
 pub use members::{Member, MemberState, Members};
 pub use ticket::{Ticket, TicketError};
+pub use token::{Grant, ParseTokenIdError, Scope, TokenId, TokenRecord, TokenSecret};
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::access::TokenId;
 use crate::id::{NodeId, StoreId};
 use crate::identity::KeyFileError;
 use crate::store::StoreError;
@@ -30,6 +31,8 @@ pub enum NodeError {
     BadNodeName { name: String, why: &'static str },
     #[error("another member, {by}, is called {name:?} already: choose another name")]
     NodeNameTaken { name: String, by: NodeId },
+    #[error("no token {0}: `lattice token list` shows what there is")]
+    NoSuchToken(TokenId),
     #[error("store {id} can't be opened: {why}")]
     Broken { id: StoreId, why: String },
     #[error(transparent)]

@@ -161,7 +161,7 @@ impl Node {
     }
 
     /// Commits to the root store, after everything that is there.
-    fn act(&self, changes: Vec<Change>) -> Result<()> {
+    pub(super) fn act(&self, changes: Vec<Change>) -> Result<()> {
         if changes.is_empty() {
             return Ok(());
         }

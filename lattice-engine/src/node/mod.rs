@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Stores are data: `stores/<uuid>/{name,created_at,genesis}` in the root store declares one, deleting these keys deletes
-//! it (its data stays until [`Node::gc_stores`]). So are members and invites ([`members`]), and what a node is called:
-//! `nodes/<node id>/name`. It refuses to share a data directory with another process.
+//! it (its data stays until [`Node::gc_stores`]). So are members and invites ([`members`]), access tokens ([`tokens`]), and
+//! what a node is called: `nodes/<node id>/name`. It refuses to share a data directory with another process.
 
 mod declare;
 mod error;
@@ -19,6 +19,7 @@ mod join;
 mod lock;
 mod members;
 mod stores;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ use crate::store::{self, Authority, Handle, OpenOptions, StoreError};
 
 pub use error::{NodeError, Result};
 pub use stores::StoreInfo;
+pub use tokens::{TokenInfo, TokenRefusal, TokenState, prefix_of};
 
 use lock::Lock;
 
@@ -79,6 +81,7 @@ struct Inner {
     naming: Mutex<()>,
     /// One bundle at a time: what was checked still holds when it is taken in.
     importing: Mutex<()>,
+    tokens: tokens::TokenCache,
     /// Dropped last.
     _lock: Lock,
 }
@@ -165,6 +168,7 @@ impl Node {
             changes: Default::default(),
             naming: Mutex::default(),
             importing: Mutex::default(),
+            tokens: Default::default(),
             _lock: lock,
         }));
         node.spread_members();

@@ -4,7 +4,7 @@
 //! it is frozen or stalled.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
@@ -60,6 +60,8 @@ pub(super) struct Store {
     pub thread: Mutex<Option<JoinHandle<()>>>,
     pub watchers: AtomicUsize,
     pub arrived: (Mutex<u64>, Condvar),
+    /// Counts what was applied.
+    pub generation: AtomicU64,
     pub live: Mutex<Vec<Arc<LiveQueue>>>,
     /// The network, while one runs.
     pub network: RwLock<Option<Arc<dyn Network>>>,
@@ -176,6 +178,7 @@ impl Store {
         origin: u64,
         overlay_bytes: usize,
     ) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
         self.work.dirty(overlay_bytes);
         self.published.nudge();
         if self.watchers.load(Ordering::Acquire) > 0 {

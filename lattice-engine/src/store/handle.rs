@@ -64,6 +64,12 @@ impl Handle {
         self.store.view.get(key)
     }
 
+    /// A number that grows with each change, before the call that made the change returns: what was read after it was
+    /// asked is good for as long as it is the same.
+    pub fn generation(&self) -> u64 {
+        self.store.generation.load(Ordering::Acquire)
+    }
+
     /// The children of `dir` that exist, by name, after `after`, at most `limit`.
     pub fn list(&self, dir: &Key, after: Option<&[u8]>, limit: usize) -> Result<Vec<(Bytes, Arc<Record>)>> {
         self.store.view.list(dir, after, limit)

@@ -3,6 +3,7 @@
 //! place in one step; readers never see half of it, and writers wait. Mounts are told to look at everything again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -133,6 +134,7 @@ impl Store {
 
     /// Everything may have changed: caches forget what they know.
     fn tell_all_changed(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
         *self.arrived.0.lock() += 1;
         self.arrived.1.notify_all();
         for queue in self.live.lock().iter() {

@@ -17,7 +17,7 @@ pub use lines::{Lines, SseEvent};
 pub use request::{Request, Response};
 
 use crate::http::problem::blocking;
-use crate::http::{App, router};
+use crate::http::{self, App};
 use crate::paths::{Paths, own_dir};
 use crate::patience::{POLL, Patience};
 use crate::socket;
@@ -61,7 +61,7 @@ impl Client {
             }
             match open_node(&paths.data).await? {
                 Ok(node) => {
-                    let router = router(App::in_process(node.clone()));
+                    let router = http::local(App::in_process(node.clone()));
                     return Ok(Self { transport: Transport::InProcess { router, node }, timeout: None });
                 }
                 Err(NodeError::Locked { pid, .. }) if patience.goes_on(pid, Instant::now()) => {
@@ -74,7 +74,7 @@ impl Client {
 
     /// A client of this router, for tests.
     pub fn in_process(node: Node) -> Self {
-        let router = router(App::in_process(node.clone()));
+        let router = http::local(App::in_process(node.clone()));
         Self { transport: Transport::InProcess { router, node }, timeout: None }
     }
 

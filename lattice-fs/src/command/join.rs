@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt;
 
 use super::context::Context;
 use super::error::{Error, Result, exit, problem_exit_code};
+use super::http_args::HttpArgs;
 use super::net_args::NetArgs;
 use super::output::{safe, short};
 use super::{progress, serve};
@@ -78,7 +79,7 @@ pub async fn run(ctx: &Context, args: JoinArgs) -> Result<()> {
     let spinner = progress::spinner("asking to be let in");
     let joined = net::join(&data, &ticket, &config).await.map_err(refused)?;
     spinner.set_message("fetching the stores");
-    serve::start(ctx, &args.net).await?;
+    serve::start(ctx, &args.net, &HttpArgs::default()).await?;
     let stores = wait(ctx, &joined.node.to_string()).await;
     spinner.finish_and_clear();
     let doc = JoinDoc {

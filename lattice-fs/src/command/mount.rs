@@ -10,15 +10,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::error::{Error, Result, exit, problem_exit_code};
+use super::http_args::HttpArgs;
 use super::net_args::NetArgs;
 use super::output::Table;
+use super::serve::say_http;
 use super::target::{Target, absolute_dir};
 use crate::client::Client;
 use crate::config::Config;
-use crate::daemon::{self, DaemonError, Ready, Report, signals};
+use crate::daemon::{self, DaemonError, Faces, Ready, Report, Started, signals};
 use crate::fuse::clear_dead_mount;
 use crate::http::encode;
-use crate::http::model::{MountDoc, MountList, MountRequest};
+use crate::http::model::{MountDoc, MountList, MountRequest, StatusDoc};
 use crate::mounts::{MountError, kernel_mounts};
 
 /// How long a daemon that is about to end is waited for.
@@ -57,6 +59,8 @@ pub struct MountArgs {
     no_passthrough: Option<bool>,
     #[command(flatten)]
     net: NetArgs,
+    #[command(flatten)]
+    http: HttpArgs,
     /// Say on stdout when it is ready (how the background process is started).
     #[arg(long, hide = true, requires = "foreground")]
     report: bool,
@@ -72,7 +76,7 @@ impl MountArgs {
         no_passthrough: bool,
     ) -> Self {
         let what = store.map(OsString::from).into_iter().chain([dir.into_os_string()]).collect();
-        let net = NetArgs::default();
+        let (net, http) = (NetArgs::default(), HttpArgs::default());
         Self {
             what,
             foreground: false,
@@ -81,6 +85,7 @@ impl MountArgs {
             no_allow_other: false,
             no_passthrough: no_passthrough.then_some(true),
             net,
+            http,
             report: false,
         }
     }
@@ -88,6 +93,10 @@ impl MountArgs {
     /// Whether this process is to become the daemon.
     pub fn is_daemon(&self) -> bool {
         self.foreground
+    }
+
+    fn faces(&self, config: &Config) -> Result<Faces> {
+        Ok(Faces { net: self.net.config(&config.network), http: self.http.config(&config.http)? })
     }
 
     fn request(&self, config: &Config) -> Result<Option<MountRequest>> {
@@ -115,6 +124,7 @@ impl MountArgs {
         args.push(if request.allow_other { "--allow-other" } else { "--no-allow-other" }.into());
         args.push(format!("--no-passthrough={}", request.no_passthrough).into());
         args.extend(self.net.flags());
+        args.extend(self.http.flags());
         args.push("--".into());
         args.extend(request.store.clone().map(OsString::from));
         args.push(std::ffi::OsStr::from_bytes(&dir).into());
@@ -125,7 +135,7 @@ impl MountArgs {
 pub async fn run(ctx: &Context, args: MountArgs) -> Result<()> {
     let Some(request) = args.request(&ctx.config)? else { return list(ctx).await };
     if args.report {
-        return report(ctx, &request, &args.net).await;
+        return report(ctx, &request, &args).await;
     }
     // An open data directory of our own would lock the daemon out.
     ctx.release().await?;
@@ -133,7 +143,12 @@ pub async fn run(ctx: &Context, args: MountArgs) -> Result<()> {
     if ctx.out.json {
         return ctx.out.doc(&mounted);
     }
-    ctx.out.line(format!("{} on {}", mounted.source, mounted.dir))
+    ctx.out.line(format!("{} on {}", mounted.source, mounted.dir))?;
+    if let (true, Some(daemon)) = (args.http.asked(), ctx.daemon().await?) {
+        let status: StatusDoc = daemon.get("/status").send().await?.json().await?;
+        say_http(ctx, status.http.as_deref(), true);
+    }
+    Ok(())
 }
 
 /// Through the daemon that runs, or a new one; `None` where this process stayed until the mount had ended. A daemon that is
@@ -145,13 +160,8 @@ async fn mount(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Resul
             Some(daemon) if args.foreground => attend(&daemon, request).await.map(|()| None),
             Some(daemon) => add(&daemon, request).await.map(Some),
             None if args.foreground => {
-                let ran = daemon::run(
-                    &ctx.paths,
-                    Some(request),
-                    args.net.config(&ctx.config.network),
-                    Ready::Terminal,
-                )
-                .await;
+                let faces = args.faces(&ctx.config)?;
+                let ran = daemon::run(&ctx.paths, Some(request), faces, Ready::Terminal).await;
                 return Ok(ran.map(|()| None)?);
             }
             None => return start(ctx, args, request).await.map(Some),
@@ -179,7 +189,7 @@ async fn attend(daemon: &Client, request: &MountRequest) -> Result<()> {
     let stop = CancellationToken::new();
     signals::watch(stop.clone())?;
     let mounted = add(daemon, request).await?;
-    Ready::Terminal.tell(&Report::Ready { mount: Some(mounted.clone()), pid: std::process::id() });
+    Ready::Terminal.tell(&Report::Ready { mount: Some(mounted.clone()), pid: std::process::id(), http: None });
     while stands(daemon, &mounted.dir).await {
         tokio::select! {
             () = stop.cancelled() => {
@@ -205,11 +215,13 @@ async fn start(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Resul
     let started = tokio::task::spawn_blocking(move || daemon::start(&paths, &child)).await;
     let started = started.map_err(|e| Error::Failed(format!("the daemon's start broke off: {e}")))?;
     match started {
-        Ok((Some(mounted), pid)) => {
+        Ok(Started { mount: Some(mounted), pid, .. }) => {
             tracing::info!(pid, "the daemon runs");
             Ok(mounted)
         }
-        Ok((None, pid)) => Err(Error::Failed(format!("process {pid} runs without the mount: see its log"))),
+        Ok(Started { mount: None, pid, .. }) => {
+            Err(Error::Failed(format!("process {pid} runs without the mount: see its log")))
+        }
         Err(e) => match ctx.daemon().await? {
             Some(daemon) => add(&daemon, request).await,
             None => Err(e.into()),
@@ -218,12 +230,15 @@ async fn start(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Resul
 }
 
 /// As the background process: its parent is told how it went.
-async fn report(ctx: &Context, request: &MountRequest, net: &NetArgs) -> Result<()> {
+async fn report(ctx: &Context, request: &MountRequest, args: &MountArgs) -> Result<()> {
     daemon::detach();
-    match daemon::run(&ctx.paths, Some(request), net.config(&ctx.config.network), Ready::Parent).await {
+    let ran = match args.faces(&ctx.config) {
+        Ok(faces) => daemon::run(&ctx.paths, Some(request), faces, Ready::Parent).await.map_err(Error::from),
+        Err(e) => Err(e),
+    };
+    match ran {
         Ok(()) => Ok(()),
         Err(e) => {
-            let e = Error::from(e);
             tracing::error!("{e}");
             Ready::Parent.tell(&Report::Failed { message: e.to_string(), code: e.exit_code() });
             Err(e)

@@ -7,8 +7,9 @@ use clap::Args;
 
 use super::context::Context;
 use super::error::{Error, Result, exit};
+use super::http_args::HttpArgs;
 use super::net_args::NetArgs;
-use crate::daemon::{self, Ready, Report};
+use crate::daemon::{self, Faces, Ready, Report, Started};
 use crate::http::model::StatusDoc;
 
 /// How long a daemon that was told to stop may take.
@@ -26,6 +27,8 @@ pub struct ServeArgs {
     stop: bool,
     #[command(flatten)]
     net: NetArgs,
+    #[command(flatten)]
+    http: HttpArgs,
     /// Say on stdout when it is ready (how the background process is started).
     #[arg(long, hide = true, requires = "foreground")]
     report: bool,
@@ -35,6 +38,10 @@ impl ServeArgs {
     /// Whether this process is to become the daemon.
     pub fn is_daemon(&self) -> bool {
         self.foreground
+    }
+
+    fn faces(&self, ctx: &Context) -> Result<Faces> {
+        Ok(Faces { net: self.net.config(&ctx.config.network), http: self.http.config(&ctx.config.http)? })
     }
 }
 
@@ -56,32 +63,55 @@ pub async fn run(ctx: &Context, args: ServeArgs) -> Result<()> {
             );
             return Err(Error::Daemon { message, code: exit::LOCKED });
         }
-        return Ok(
-            daemon::run(&ctx.paths, None, args.net.config(&ctx.config.network), Ready::Terminal).await?
-        );
+        return Ok(daemon::run(&ctx.paths, None, args.faces(ctx)?, Ready::Terminal).await?);
     }
-    let started = start(ctx, &args.net).await?;
-    let doc = serde_json::json!({ "pid": started.0, "started": started.1 });
-    match (ctx.out.json, started) {
-        (true, _) => ctx.out.doc(&doc),
-        (false, (pid, true)) => ctx.out.line(format!("the daemon runs as process {pid}")),
-        (false, (pid, false)) => ctx.out.line(format!("a daemon runs already, as process {pid}")),
+    let Served { pid, new, http } = start(ctx, &args.net, &args.http).await?;
+    if ctx.out.json {
+        return ctx.out.doc(&serde_json::json!({ "pid": pid, "started": new, "http": http }));
     }
+    ctx.out.line(match new {
+        true => format!("the daemon runs as process {pid}"),
+        false => format!("a daemon runs already, as process {pid}"),
+    })?;
+    say_http(ctx, http.as_deref(), args.http.asked());
+    Ok(())
+}
+
+/// Where the daemon serves HTTP. `asked`: it was asked for now, which one that runs already doesn't do.
+pub fn say_http(ctx: &Context, url: Option<&str>, asked: bool) {
+    match url {
+        Some(url) => ctx.out.note(format!("HTTP at {url}")),
+        None if asked => {
+            ctx.out.note("it serves no HTTP: stop it (`lattice serve --stop`) and start it with --http")
+        }
+        None => {}
+    }
+}
+
+/// A daemon that runs.
+#[derive(Debug)]
+pub struct Served {
+    pub pid: u32,
+    /// It was started now.
+    pub new: bool,
+    pub http: Option<String>,
 }
 
 /// Starts the daemon, unless one runs: then that one stays on when its last mount goes. Gives its process id, and whether
 /// it is a new one.
-pub async fn start(ctx: &Context, net: &NetArgs) -> Result<(u32, bool)> {
+pub async fn start(ctx: &Context, net: &NetArgs, http: &HttpArgs) -> Result<Served> {
     if let Some(daemon) = ctx.daemon().await? {
         let status: StatusDoc = daemon.post("/stay").send().await?.json().await?;
-        return Ok((status.daemon_pid.unwrap_or(0), false));
+        return Ok(Served { pid: status.daemon_pid.unwrap_or(0), new: false, http: status.http });
     }
     let mut child: Vec<OsString> = ["serve", "--foreground", "--report"].map(OsString::from).into();
     child.extend(net.flags());
+    child.extend(http.flags());
     let paths = ctx.paths.clone();
     let started = tokio::task::spawn_blocking(move || daemon::start(&paths, &child)).await;
     let started = started.map_err(|e| Error::Failed(format!("the daemon's start broke off: {e}")))?;
-    Ok((started?.1, true))
+    let Started { pid, http, .. } = started?;
+    Ok(Served { pid, new: true, http })
 }
 
 async fn stop(ctx: &Context) -> Result<()> {
@@ -110,10 +140,13 @@ pub fn runs(pid: u32) -> bool {
 }
 
 async fn report(ctx: &Context, args: &ServeArgs) -> Result<()> {
-    match daemon::run(&ctx.paths, None, args.net.config(&ctx.config.network), Ready::Parent).await {
+    let ran = match args.faces(ctx) {
+        Ok(faces) => daemon::run(&ctx.paths, None, faces, Ready::Parent).await.map_err(Error::from),
+        Err(e) => Err(e),
+    };
+    match ran {
         Ok(()) => Ok(()),
         Err(e) => {
-            let e = Error::from(e);
             tracing::error!("{e}");
             Ready::Parent.tell(&Report::Failed { message: e.to_string(), code: e.exit_code() });
             Err(e)

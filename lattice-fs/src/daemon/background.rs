@@ -17,8 +17,18 @@ const MAX_LOG: u64 = 8 << 20;
 /// How much of a log is shown when a daemon dies without a word.
 const TAIL: u64 = 2000;
 
-/// Starts `lattice` with these arguments and returns when it is ready, with what it mounted and its process id.
-pub fn start(paths: &Paths, args: &[std::ffi::OsString]) -> Result<(Option<MountDoc>, u32)> {
+/// What a daemon that was started has said.
+#[derive(Debug)]
+pub struct Started {
+    /// What it mounted, if it was to mount something.
+    pub mount: Option<MountDoc>,
+    pub pid: u32,
+    /// Where it serves HTTP.
+    pub http: Option<String>,
+}
+
+/// Starts `lattice` with these arguments and returns when it is ready.
+pub fn start(paths: &Paths, args: &[std::ffi::OsString]) -> Result<Started> {
     let log = open_log(paths).map_err(|source| DaemonError::Io {
         what: "cannot write the log",
         path: paths.log.clone(),
@@ -37,7 +47,7 @@ pub fn start(paths: &Paths, args: &[std::ffi::OsString]) -> Result<(Option<Mount
         BufReader::new(out).read_line(&mut line).map_err(DaemonError::Spawn)?;
     }
     match serde_json::from_str(&line) {
-        Ok(Report::Ready { mount, pid }) => Ok((mount, pid)),
+        Ok(Report::Ready { mount, pid, http }) => Ok(Started { mount, pid, http }),
         Ok(Report::Failed { message, code }) => {
             // It has said its last word; its end is not far.
             let _ = child.wait();

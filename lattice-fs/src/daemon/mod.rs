@@ -5,9 +5,11 @@ mod background;
 mod listen;
 mod manager;
 mod ready;
+pub mod sidecar;
 pub mod signals;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,15 +18,16 @@ use lattice_engine::node::{Node, NodeError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use background::{detach, start};
+pub use background::{Started, detach, start};
 pub use ready::{Ready, Report};
 
 use crate::http::model::{MountDoc, MountRequest};
 use crate::http::problem::{Problem, blocking};
-use crate::http::{App, router};
+use crate::http::{self, App};
 use crate::mounts::Mounts;
 use crate::paths::Paths;
 use crate::patience::{POLL, Patience};
+use sidecar::Sidecar;
 
 /// How soon it is noticed that the last mount was unmounted from outside.
 const IDLE_POLL: Duration = Duration::from_millis(500);
@@ -40,6 +43,8 @@ pub enum DaemonError {
     SocketTaken(PathBuf),
     #[error("{what} {path}: {source}", path = path.display())]
     Io { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot listen for HTTP at {at}: {source}. `--http ADDR:PORT` takes another place")]
+    Listen { at: SocketAddr, source: io::Error },
     #[error("the background process can't be started: {0}")]
     Spawn(io::Error),
     /// It ended before it was ready and left no word but its log.
@@ -58,26 +63,35 @@ impl<P: Into<Problem>> From<P> for DaemonError {
     }
 }
 
+/// How the daemon is reached from outside of this machine's files.
+#[derive(Debug, Clone, Default)]
+pub struct Faces {
+    /// Without it there is no network.
+    pub net: Option<net::Config>,
+    /// Without it there is no HTTP but on the socket.
+    pub http: Option<sidecar::Config>,
+}
+
 /// Runs until stopped. Tells `ready` once the mount really stands; an error before that is returned, not told.
 ///
-/// `request`: what to mount; without it the daemon stays until it is stopped. `net`: without it there is no network.
-pub async fn run(
-    paths: &Paths,
-    request: Option<&MountRequest>,
-    net: Option<net::Config>,
-    ready: Ready,
-) -> Result<()> {
+/// `request`: what to mount; without it the daemon stays until it is stopped.
+pub async fn run(paths: &Paths, request: Option<&MountRequest>, faces: Faces, ready: Ready) -> Result<()> {
     let stop = CancellationToken::new();
     signals::watch(stop.clone())?;
     let node = open(&paths.data).await?;
     let mounts = Mounts::default();
-    let net = start_net(&node, net).await;
-    let app = App::daemon(node.clone(), mounts.clone(), net.clone(), stop.clone());
+    let sidecar = match faces.http {
+        Some(config) => Some(Sidecar::bind(config).await?),
+        None => None,
+    };
+    let net = start_net(&node, faces.net).await;
+    let web = sidecar.as_ref().map(Sidecar::web);
+    let app = App::daemon(node.clone(), mounts.clone(), net.clone(), web, stop.clone());
     if request.is_none() {
         mounts.keep_open();
     }
     manager::watch(node.clone(), stop.clone());
-    let served = serve(paths, app, &mounts, request, ready, &stop).await;
+    let served = serve(paths, app, sidecar, request, ready, &stop).await;
     stop.cancel();
     let unmounted = blocking(move || {
         close_mounts(&mounts);
@@ -95,17 +109,23 @@ pub async fn run(
 async fn serve(
     paths: &Paths,
     app: App,
-    mounts: &Mounts,
+    sidecar: Option<Sidecar>,
     request: Option<&MountRequest>,
     ready: Ready,
     stop: &CancellationToken,
 ) -> Result<()> {
+    let mounts = app.mounts()?.clone();
+    let url = app.control.web.as_ref().map(|web| web.url.clone());
     let listener = listen::bind_where_possible(paths.sockets()).await?;
     let tasks = TaskTracker::new();
     let mut socket = None;
     if let Some((listener, path)) = listener {
         socket = Some(path);
-        tasks.spawn(listen::serve(listener, router(app.clone()), stop.clone(), tasks.clone()));
+        tasks.spawn(listen::serve(listener, http::local(app.clone()), stop.clone(), tasks.clone()));
+    }
+    if let Some(sidecar) = sidecar {
+        tracing::info!("HTTP at {}", sidecar.url());
+        tasks.spawn(sidecar.serve(app.clone(), stop.clone(), tasks.clone()));
     }
     let mounted = match request {
         Some(request) => mount(app, request).await.map(Some),
@@ -115,9 +135,9 @@ async fn serve(
         if let Some(doc) = doc {
             tracing::info!(dir = doc.dir, source = doc.source, "mounted");
         }
-        ready.tell(&Report::Ready { mount: doc.clone(), pid: std::process::id() });
+        ready.tell(&Report::Ready { mount: doc.clone(), pid: std::process::id(), http: url });
         manager::ready(&doc.as_ref().map_or("serving".into(), |m| format!("{} on {}", m.source, m.dir)));
-        idle(mounts, stop).await;
+        idle(&mounts, stop).await;
         tracing::info!("stopping");
         manager::stopping();
     }
@@ -137,7 +157,7 @@ async fn serve(
 
 async fn mount(app: App, request: &MountRequest) -> std::result::Result<MountDoc, Problem> {
     let request = request.clone();
-    blocking(move || crate::http::mount_now(&app, &request)).await
+    blocking(move || http::mount_now(&app, &request)).await
 }
 
 /// Until somebody says stop, or nothing is mounted any more.

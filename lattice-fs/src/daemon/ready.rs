@@ -13,6 +13,8 @@ pub enum Report {
     Ready {
         mount: Option<MountDoc>,
         pid: u32,
+        /// Where it serves HTTP.
+        http: Option<String>,
     },
     Failed {
         message: String,
@@ -38,13 +40,16 @@ impl Ready {
                     tracing::warn!("the starting process can't be told: {e}");
                 }
             }
-            (Self::Terminal, Report::Ready { mount, .. }) => {
+            (Self::Terminal, Report::Ready { mount, http, .. }) => {
                 let text = match mount {
                     Some(mount) => format!("mounted {} on {}; Ctrl-C unmounts", mount.source, mount.dir),
                     None => "ready; Ctrl-C stops".into(),
                 };
                 // A closed stderr is no reason not to serve.
                 let _ = writeln!(std::io::stderr(), "{text}");
+                if let Some(url) = http {
+                    let _ = writeln!(std::io::stderr(), "HTTP at {url}");
+                }
             }
             (Self::Terminal, Report::Failed { .. }) => {}
         }

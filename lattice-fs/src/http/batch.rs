@@ -6,18 +6,22 @@ use lattice_engine::entry::Value;
 use lattice_engine::key::Key;
 use lattice_engine::store::{Change, Cites, Expect, Handle, RenameHow};
 
+use super::caller::Caller;
 use super::etag::Condition;
-use super::extract::{self, InStore};
+use super::extract::{self, InStore, Query};
 use super::key_text::KeyText;
 use super::model::{Batch, BatchOp, Written};
 use super::problem::{Code, Problem, Result, blocking};
+use super::value::WriteQuery;
 use super::{describe, upload, version};
 
 /// Operations in one batch: it is one transaction.
 const MAX_OPS: usize = 8192;
 
 pub async fn post(
+    caller: Caller,
     InStore(store): InStore,
+    Query(q): Query<WriteQuery>,
     extract::Json(batch): extract::Json<Batch>,
 ) -> Result<Json<Written>> {
     if batch.ops.is_empty() || batch.ops.len() > MAX_OPS {
@@ -26,13 +30,18 @@ pub async fn post(
     blocking(move || {
         // A restored version's content must outlive its history until the commit names it.
         let _pin = store.content().pin();
-        let changes = batch.ops.into_iter().map(|op| change(&store, op)).collect::<Result<Vec<_>>>()?;
-        Ok(Json(describe::written(&upload::commit(&store, changes)?)))
+        let changes =
+            batch.ops.into_iter().map(|op| change(&store, &caller, op)).collect::<Result<Vec<_>>>()?;
+        let entry = upload::commit(&store, changes)?;
+        if q.durable() {
+            store.sync()?;
+        }
+        Ok(Json(describe::written(&entry)))
     })
     .await
 }
 
-fn change(store: &Handle, op: BatchOp) -> Result<Change> {
+fn change(store: &Handle, caller: &Caller, op: BatchOp) -> Result<Change> {
     match op {
         BatchOp::Put { key, key_base64, value, value_base64, if_match, if_absent } => {
             let bytes = match (value, value_base64) {
@@ -42,22 +51,22 @@ fn change(store: &Handle, op: BatchOp) -> Result<Change> {
             };
             let value = Value::File(store.put_content(&bytes)?);
             let condition = Condition::of_tag(if_match.as_deref(), if_absent);
-            upload::put_change(store, parse_key(key, key_base64)?, value, &condition)
+            upload::put_change(store, parse_key(caller, key, key_base64)?, value, &condition)
         }
         BatchOp::Delete { key, key_base64, if_match } => {
             let condition = Condition::of_tag(if_match.as_deref(), false);
-            upload::delete_change(store, parse_key(key, key_base64)?, &condition)
+            upload::delete_change(store, parse_key(caller, key, key_base64)?, &condition)
         }
         BatchOp::Mkdir { key, key_base64 } => {
-            upload::put_change(store, parse_key(key, key_base64)?, Value::Dir, &Condition::Absent)
+            upload::put_change(store, parse_key(caller, key, key_base64)?, Value::Dir, &Condition::Absent)
         }
         BatchOp::Rename { key, key_base64, to, to_base64, no_replace } => Ok(Change::Rename {
-            from: parse_key(key, key_base64)?,
-            to: parse_key(to, to_base64)?,
+            from: parse_key(caller, key, key_base64)?,
+            to: parse_key(caller, to, to_base64)?,
             how: if no_replace { RenameHow::NoReplace } else { RenameHow::Replace },
         }),
         BatchOp::Restore { key, key_base64, version } => {
-            restore(store, parse_key(key, key_base64)?, &version)
+            restore(store, parse_key(caller, key, key_base64)?, &version)
         }
     }
 }
@@ -77,10 +86,14 @@ fn restore(store: &Handle, key: Key, id: &str) -> Result<Change> {
     Ok(Change::Put { key, node, cites: Cites::All, expect: Expect::Anything })
 }
 
-fn parse_key(key: String, key_base64: Option<String>) -> Result<Key> {
+/// A key, and one that the caller sees: before anything is looked up there.
+fn parse_key(caller: &Caller, key: String, key_base64: Option<String>) -> Result<Key> {
     let text = KeyText { key, key_base64 };
     let bytes = text.bytes().ok_or_else(|| Problem::new(Code::BadKey, "key_base64 is not base64"))?;
-    Key::parse(&bytes).map_err(|e| Problem::new(Code::BadKey, format!("{:?} is not a key: {e}", text.key)))
+    let key = Key::parse(&bytes)
+        .map_err(|e| Problem::new(Code::BadKey, format!("{:?} is not a key: {e}", text.key)))?;
+    caller.check(&key)?;
+    Ok(key)
 }
 
 fn base64(text: &str) -> Result<Vec<u8>> {

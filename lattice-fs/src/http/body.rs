@@ -27,13 +27,20 @@ pub fn reader(body: Body) -> BodyReader {
     tokio::spawn(async move {
         let mut frames = body.into_data_stream();
         while let Some(frame) = frames.next().await {
-            let frame = frame.map_err(|e| io::Error::other(format!("the request's body broke off: {e}")));
+            let frame = frame.map_err(broke_off);
             if tx.send(frame).await.is_err() {
                 break;
             }
         }
     });
     BodyReader { rx, current: Bytes::new() }
+}
+
+/// What ended a body, of the kind that a listener's limits have given it.
+pub fn broke_off(e: axum::Error) -> io::Error {
+    let source = e.into_inner();
+    let kind = source.downcast_ref::<io::Error>().map_or(io::ErrorKind::Other, io::Error::kind);
+    io::Error::new(kind, format!("the request's body broke off: {source}"))
 }
 
 impl Read for BodyReader {

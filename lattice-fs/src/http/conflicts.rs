@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::Uri;
 use lattice_engine::key::Key;
 
+use super::caller::Caller;
 use super::describe;
 use super::extract::{self, AtKey, InStore, query_bytes};
 use super::model::{ConflictDoc, ConflictList, Resolve, Written};
@@ -11,12 +12,13 @@ use super::problem::{Code, Problem, Result, blocking};
 use crate::view::resolve::{ResolveError, conflicts_at, resolve};
 
 /// All, or with `?below=` those at a key and below it.
-pub async fn list(InStore(store): InStore, uri: Uri) -> Result<Json<ConflictList>> {
+pub async fn list(caller: Caller, InStore(store): InStore, uri: Uri) -> Result<Json<ConflictList>> {
     let below = query_bytes(&uri, "below").unwrap_or_default();
     let below = if below.is_empty() { Key::ROOT } else { Key::parse(&below)? };
     blocking(move || {
         let found = conflicts_at(&store, &below)?;
-        let conflicts = found.iter().map(|(key, record)| describe::conflict(key, record)).collect();
+        let seen = found.iter().filter(|(key, _)| caller.sees(key));
+        let conflicts = seen.map(|(key, record)| describe::conflict(key, record)).collect();
         Ok(Json(ConflictList { conflicts }))
     })
     .await

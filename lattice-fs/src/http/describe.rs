@@ -7,6 +7,7 @@ use lattice_engine::merge::{EntryRef, Head, HeadNode, Record};
 use lattice_engine::node::StoreInfo;
 use lattice_engine::store::{Event, Here, StoreStatus, Version};
 
+use super::caller::Caller;
 use super::etag::etag;
 use super::key_text::KeyText;
 use super::model::{
@@ -135,14 +136,15 @@ pub fn conflict(key: &Key, record: &Record) -> ConflictDoc {
     }
 }
 
-/// An entry with those of its operations that touch `prefix`; `None` where none does.
-pub fn entry(event: &Event, prefix: &[u8]) -> Option<EntryDoc> {
+/// An entry with those of its operations that touch keys with `prefix` that the caller sees; `None` where none does.
+pub fn entry(event: &Event, prefix: &[u8], caller: &Caller) -> Option<EntryDoc> {
+    let all = prefix.is_empty() && caller.sees_whole_stores();
     let touches = |op: &&Op| match op.key() {
-        Some(key) => key.as_bytes().starts_with(prefix),
-        None => prefix.is_empty(),
+        Some(key) => key.as_bytes().starts_with(prefix) && caller.sees(key),
+        None => all,
     };
     let ops: Vec<OpDoc> = event.ops.iter().filter(touches).map(op).collect();
-    (!ops.is_empty() || prefix.is_empty()).then(|| EntryDoc {
+    (!ops.is_empty() || all).then(|| EntryDoc {
         cursor: event.cursor.to_string(),
         entry: event.entry.id.to_string(),
         author: event.entry.author.to_string(),

@@ -1,15 +1,16 @@
 //! Extractors whose refusals are problem documents: the store and the key of a path, JSON bodies, queries.
 
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::Uri;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, Uri};
 use lattice_engine::key::Key;
-use lattice_engine::node::StoreInfo;
+use lattice_engine::node::{NodeError, StoreInfo};
 use lattice_engine::store::Handle;
 use serde::de::DeserializeOwned;
 
 use super::app::App;
+use super::caller::Caller;
 use super::key_text::decode;
 use super::problem::{Code, Problem, blocking};
 
@@ -28,8 +29,17 @@ pub struct InStore(pub Handle);
 impl FromRequestParts<App> for InStore {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let (node, spec) = (app.node.clone(), store_spec(parts)?);
-        blocking(move || Ok(Self(node.find(&spec)?))).await
+        let (app, spec) = (app.clone(), store_spec(parts)?);
+        let caller = Caller::from_request_parts(parts, &app).await?;
+        // The whole id, as programs give it, needs no search.
+        if let Some(store) = spec.parse().ok().and_then(|id| app.node.store(id)) {
+            return if caller.sees_store(store.id()) { Ok(Self(store)) } else { Err(no_such_store(&spec)) };
+        }
+        blocking(move || {
+            find(&app, &caller, &spec)?;
+            Ok(Self(app.node.find(&spec)?))
+        })
+        .await
     }
 }
 
@@ -40,9 +50,23 @@ pub struct Named(pub StoreInfo);
 impl FromRequestParts<App> for Named {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let (node, spec) = (app.node.clone(), store_spec(parts)?);
-        blocking(move || Ok(Self(node.find_info(&spec)?))).await
+        let (app, spec) = (app.clone(), store_spec(parts)?);
+        let caller = Caller::from_request_parts(parts, &app).await?;
+        blocking(move || Ok(Self(find(&app, &caller, &spec)?))).await
     }
+}
+
+/// A store that the caller sees. One that it doesn't see is as if there were none.
+fn find(app: &App, caller: &Caller, spec: &str) -> Result<StoreInfo, Problem> {
+    match app.node.find_info(spec) {
+        Ok(info) if caller.sees_store(info.id) => Ok(info),
+        Err(e) if caller.sees_all_stores() => Err(e.into()),
+        Ok(_) | Err(_) => Err(no_such_store(spec)),
+    }
+}
+
+fn no_such_store(spec: &str) -> Problem {
+    NodeError::NoSuchStore(spec.into()).into()
 }
 
 fn store_spec(parts: &Parts) -> Result<String, Problem> {
@@ -52,18 +76,21 @@ fn store_spec(parts: &Parts) -> Result<String, Problem> {
         .map_err(|_| Problem::new(Code::NoSuchStore, format!("no store {store:?}: its name is not UTF-8")))
 }
 
-/// The key of the path: percent-encoded bytes, checked.
+/// The key of the path: percent-encoded bytes, checked, and one that the caller sees.
 #[derive(Debug)]
 pub struct AtKey(pub Key);
 
 impl<S: Send + Sync> FromRequestParts<S> for AtKey {
     type Rejection = Problem;
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
         let (_, key) = store_path(parts.uri.path()).unwrap_or_default();
         let bytes = decode(key);
-        Key::parse(&bytes).map(Self).map_err(|e| {
+        let key = Key::parse(&bytes).map_err(|e| {
             Problem::new(Code::BadKey, format!("{:?} is not a key: {e}", String::from_utf8_lossy(&bytes)))
-        })
+        })?;
+        caller.check(&key)?;
+        Ok(Self(key))
     }
 }
 
@@ -82,8 +109,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
     async fn from_request(req: Request, state: &S) -> Result<Self, Problem> {
         let json = axum::Json::<T>::from_request(req, state).await;
-        json.map(|axum::Json(value)| Self(value))
-            .map_err(|e: JsonRejection| Problem::new(Code::BadRequest, e.body_text()))
+        json.map(|axum::Json(value)| Self(value)).map_err(|e: JsonRejection| match e.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Code::TooLarge, e.body_text()),
+            _ => Problem::new(Code::BadRequest, e.body_text()),
+        })
+    }
+}
+
+/// What a segment of the path says.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<App> for Path<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let path = axum::extract::Path::<T>::from_request_parts(parts, app).await;
+        path.map(|axum::extract::Path(value)| Self(value))
+            .map_err(|e: PathRejection| Problem::new(Code::BadRequest, e.body_text()))
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use axum::Json;
 use axum::http::Uri;
-use lattice_engine::store::{Cursor, Handle};
+use lattice_engine::store::{Cursor, Event, Handle};
 use serde::Deserialize;
 
+use super::caller::Caller;
 use super::describe;
 use super::extract::{AtKey, InStore, Query, query_bytes};
 use super::model::{EntryDoc, EntryList, History};
@@ -49,6 +50,7 @@ pub struct EntriesQuery {
 
 /// Entries in arrival order; with `?prefix=`, their operations on keys that begin with these bytes.
 pub async fn entries(
+    caller: Caller,
     InStore(store): InStore,
     Query(q): Query<EntriesQuery>,
     uri: Uri,
@@ -57,11 +59,9 @@ pub async fn entries(
     let limit = q.limit.unwrap_or(BATCH).clamp(1, MAX);
     let prefix = query_bytes(&uri, "prefix").unwrap_or_default();
     blocking(move || {
-        let page = if q.newest {
-            newest(&store, since, limit, &prefix)
-        } else {
-            oldest(&store, since, limit, &prefix)
-        };
+        let show = |event: &Event| describe::entry(event, &prefix, &caller);
+        let page =
+            if q.newest { newest(&store, since, limit, &show) } else { oldest(&store, since, limit, &show) };
         Ok(Json(page?))
     })
     .await
@@ -74,7 +74,10 @@ pub fn parse_cursor(text: &str) -> Result<Cursor> {
     })
 }
 
-fn oldest(store: &Handle, mut since: Cursor, limit: usize, prefix: &[u8]) -> Result<EntryList> {
+/// What is shown of an entry; `None`: nothing.
+type Show<'a> = dyn Fn(&Event) -> Option<EntryDoc> + 'a;
+
+fn oldest(store: &Handle, mut since: Cursor, limit: usize, show: &Show<'_>) -> Result<EntryList> {
     let mut entries: Vec<EntryDoc> = Vec::new();
     loop {
         let batch = store.entries(since, BATCH)?;
@@ -83,7 +86,7 @@ fn oldest(store: &Handle, mut since: Cursor, limit: usize, prefix: &[u8]) -> Res
                 return Ok(EntryList { entries, cursor: Some(since.to_string()) });
             }
             since = event.cursor;
-            entries.extend(describe::entry(event, prefix));
+            entries.extend(show(event));
         }
         if batch.len() < BATCH {
             return Ok(EntryList { entries, cursor: None });
@@ -92,11 +95,11 @@ fn oldest(store: &Handle, mut since: Cursor, limit: usize, prefix: &[u8]) -> Res
 }
 
 /// The last `limit`, newest first. Reads all that came since: the log has no way back.
-fn newest(store: &Handle, mut since: Cursor, limit: usize, prefix: &[u8]) -> Result<EntryList> {
+fn newest(store: &Handle, mut since: Cursor, limit: usize, show: &Show<'_>) -> Result<EntryList> {
     let mut last: VecDeque<EntryDoc> = VecDeque::new();
     loop {
         let batch = store.entries(since, BATCH)?;
-        for doc in batch.iter().filter_map(|event| describe::entry(event, prefix)) {
+        for doc in batch.iter().filter_map(show) {
             if last.len() == limit {
                 last.pop_front();
             }

@@ -10,6 +10,7 @@ use super::describe;
 use super::extract;
 use super::net_model::{InviteDoc, InviteRequest};
 use super::problem::{Code, Problem, Result, blocking};
+use super::qr;
 
 pub async fn create(
     State(app): State<App>,
@@ -37,6 +38,7 @@ pub async fn create(
                 expires: describe::time_ms(ticket.expires_ms),
                 uses: request.uses,
                 addresses,
+                qr: request.qr.then(|| qr::of(&ticket.to_text())).flatten(),
             }),
         ))
     })

@@ -7,6 +7,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::Deserialize;
 
 use super::app::App;
+use super::caller::Caller;
 use super::describe;
 use super::extract::{InStore, Query, query_bytes};
 use super::listing::Listing;
@@ -25,9 +26,10 @@ pub struct KeysQuery {
     cursor: Option<String>,
 }
 
-/// `?prefix=` is bytes: only keys that begin with them.
+/// `?prefix=` is bytes: only keys that begin with them, of those that the caller sees.
 pub async fn list(
     State(app): State<App>,
+    caller: Caller,
     InStore(store): InStore,
     Query(q): Query<KeysQuery>,
     uri: Uri,
@@ -44,13 +46,18 @@ pub async fn list(
     };
     let limit = q.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
     let after = q.cursor.as_deref().map(decode_cursor).transpose()?;
-    let prefix = query_bytes(&uri, "prefix").unwrap_or_default();
+    let Some(prefix) = caller.narrow(query_bytes(&uri, "prefix").unwrap_or_default()) else {
+        return Ok(Json(KeyList { keys: Vec::new(), cursor: None }));
+    };
     let defaults = app.defaults(&store);
     blocking(move || {
         let mut listing = Listing::new(&store, &prefix, deep, after.as_deref())?;
         let mut keys = Vec::new();
         let mut cursor = None;
         while let Some((key, record)) = listing.next()? {
+            if !caller.sees(&key) {
+                continue;
+            }
             let Some(doc) = describe::key(&key, &record, &defaults) else { continue };
             keys.push(doc);
             if keys.len() == limit {

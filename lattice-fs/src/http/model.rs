@@ -107,6 +107,9 @@ pub struct StatusDoc {
     /// That this node was revoked, as far as it knows, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<String>,
+    /// Where the daemon serves HTTP, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
     /// Where this node can be reached.
     #[serde(default)]
     pub addresses: Vec<String>,

@@ -88,6 +88,9 @@ pub struct PingList {
 pub struct InviteRequest {
     pub expires_seconds: u64,
     pub uses: u32,
+    /// Also draw the ticket as a QR code.
+    #[serde(default)]
+    pub qr: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -98,6 +101,18 @@ pub struct InviteDoc {
     pub expires: String,
     pub uses: u32,
     pub addresses: Vec<String>,
+    /// The ticket as a QR code, where it was asked for and fits in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qr: Option<QrDoc>,
+}
+
+/// A QR code as a drawing of squares.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct QrDoc {
+    /// Squares on each side, without the four that must stay light around it.
+    pub size: usize,
+    /// The dark squares as an SVG path, one unit each.
+    pub path: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -36,7 +36,22 @@ codes! {
     BadName = "bad-name", BAD_REQUEST, "Not a name";
     BadCursor = "bad-cursor", BAD_REQUEST, "Not a cursor";
     BadVersion = "bad-version", BAD_REQUEST, "Not a version's id";
+    /// Nobody has shown who they are.
+    Unauthenticated = "unauthenticated", UNAUTHORIZED, "A token is needed";
     NotAuthorised = "not-authorised", FORBIDDEN, "Not allowed";
+    /// The request thinks it talks to somebody else.
+    WrongHost = "wrong-host", MISDIRECTED_REQUEST, "Not a name of this service";
+    ForeignOrigin = "foreign-origin", FORBIDDEN, "Not for pages of other origins";
+    /// A session's cookie without the token beside it.
+    Csrf = "csrf", FORBIDDEN, "Not from the page itself";
+    NoHttp = "no-http", CONFLICT, "No HTTP is served";
+    TooManyFailures = "too-many-failures", TOO_MANY_REQUESTS, "Too many wrong tokens";
+    UriTooLong = "uri-too-long", URI_TOO_LONG, "The request line is too long";
+    /// The sender has stopped to send.
+    TooSlow = "too-slow", REQUEST_TIMEOUT, "The request took too long";
+    /// As much as there is room for is under way already.
+    Busy = "busy", SERVICE_UNAVAILABLE, "Too much at once";
+    NoSuchToken = "no-such-token", NOT_FOUND, "No such token";
     NotInitialised = "not-initialised", SERVICE_UNAVAILABLE, "No data directory";
     AlreadyInitialised = "already-initialised", CONFLICT, "There is a data directory already";
     Locked = "locked", CONFLICT, "In use by another process";
@@ -73,6 +88,17 @@ codes! {
     Internal = "internal", INTERNAL_SERVER_ERROR, "It failed here";
 }
 
+impl Code {
+    /// What HTTP wants to be said beside the status.
+    fn header(self) -> Option<(header::HeaderName, &'static str)> {
+        match self {
+            Self::Unauthenticated => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"lattice\"")),
+            Self::TooManyFailures | Self::Busy => Some((header::RETRY_AFTER, "1")),
+            _ => None,
+        }
+    }
+}
+
 /// An RFC 9457 problem document.
 #[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
 #[error("{detail}")]
@@ -106,10 +132,14 @@ impl IntoResponse for Problem {
         if self.code == Code::Internal || self.code == Code::Damaged {
             tracing::warn!(code = self.code.as_str(), "{}", self.detail);
         }
-        let mut response = (self.code.status(), Json(self)).into_response();
+        let code = self.code;
+        let mut response = (code.status(), Json(self)).into_response();
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some((name, value)) = code.header() {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
         response
     }
 }
@@ -165,6 +195,7 @@ impl From<NodeError> for Problem {
             NodeError::AlreadyInitialised(_) => Code::AlreadyInitialised,
             NodeError::Locked { .. } => Code::Locked,
             NodeError::NoSuchStore(_) => Code::NoSuchStore,
+            NodeError::NoSuchToken(_) => Code::NoSuchToken,
             NodeError::Ambiguous { .. } => Code::Ambiguous,
             NodeError::NameTaken(_) | NodeError::NodeNameTaken { .. } => Code::NameTaken,
             NodeError::BadName { .. } | NodeError::BadNodeName { .. } => Code::BadName,

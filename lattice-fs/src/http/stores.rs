@@ -6,18 +6,22 @@ use axum::http::StatusCode;
 use lattice_engine::node::{NodeError, StoreInfo};
 
 use super::app::App;
+use super::caller::Caller;
 use super::describe;
 use super::extract::{self, Named};
 use super::model::{NameDoc, PolicyDoc, StoreDoc, StoreList, StoreStatusDoc};
 use super::problem::{Code, Problem, Result, blocking};
 
-pub async fn list(State(app): State<App>) -> Result<Json<StoreList>> {
+/// Those that the caller sees.
+pub async fn list(State(app): State<App>, caller: Caller) -> Result<Json<StoreList>> {
     blocking(move || {
         let listed = |info: &StoreInfo| {
             let open = app.node.store(info.id).map(|s| s.status()).transpose()?;
             Ok(StoreDoc { read_only: open.and_then(|s| s.read_only), ..describe::store(info) })
         };
-        Ok(Json(StoreList { stores: app.node.stores()?.iter().map(listed).collect::<Result<_>>()? }))
+        let stores = app.node.stores()?;
+        let seen = stores.iter().filter(|s| caller.sees_store(s.id));
+        Ok(Json(StoreList { stores: seen.map(listed).collect::<Result<_>>()? }))
     })
     .await
 }
@@ -33,8 +37,17 @@ pub async fn create(
     .await
 }
 
-pub async fn show(State(app): State<App>, Named(store): Named) -> Result<Json<StoreStatusDoc>> {
-    blocking(move || Ok(Json(status(&app, &store)?))).await
+/// How many keys there are, and what else is about the whole store, is for who sees all of it.
+pub async fn show(
+    State(app): State<App>,
+    caller: Caller,
+    Named(store): Named,
+) -> Result<Json<StoreStatusDoc>> {
+    blocking(move || {
+        let doc = status(&app, &store)?;
+        Ok(Json(StoreStatusDoc { open: doc.open.filter(|_| caller.sees_whole_stores()), ..doc }))
+    })
+    .await
 }
 
 pub async fn rename(

@@ -4,6 +4,7 @@ mod acts;
 mod invites;
 mod properties;
 mod rules;
+mod tokens;
 
 use std::collections::BTreeMap;
 

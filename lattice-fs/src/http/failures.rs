@@ -1,0 +1,122 @@
+//! Wrong tokens, counted by where they come from and which token they are about: after ten in a row more are turned away
+//! before they are looked at, one a second excepted. A right one from elsewhere, or of another token, is not kept from
+//! entering, so nobody can be locked out from a distance.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use lattice_engine::access::TokenId;
+use parking_lot::Mutex;
+
+/// Failures that may come at once.
+const BURST: f64 = 10.0;
+/// How many more each second.
+const PER_SECOND: f64 = 1.0;
+/// Places that are remembered.
+const MAX_KEPT: usize = 8192;
+
+/// Whose failures are counted together. Ids that are unknown are one.
+type Place = (IpAddr, Option<TokenId>);
+
+/// The failures of one listener.
+#[derive(Debug, Default)]
+pub struct Failures(Mutex<HashMap<Place, Bucket>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    left: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    fn now(&mut self, now: Instant) -> &mut Self {
+        let gained = now.saturating_duration_since(self.at).as_secs_f64() * PER_SECOND;
+        self.left = (self.left + gained).min(BURST);
+        self.at = now;
+        self
+    }
+}
+
+/// A network's host has all addresses of a /64.
+fn place(from: IpAddr, token: Option<TokenId>) -> Place {
+    let from = match from.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
+        v4 => v4,
+    };
+    (from, token)
+}
+
+impl Failures {
+    /// Whether one more may be tried; else how long to wait.
+    pub fn may_try(&self, from: IpAddr, token: Option<TokenId>, now: Instant) -> Result<(), Duration> {
+        let mut all = self.0.lock();
+        let Some(bucket) = all.get_mut(&place(from, token)) else { return Ok(()) };
+        let left = bucket.now(now).left;
+        if left >= 1.0 { Ok(()) } else { Err(Duration::from_secs_f64((1.0 - left) / PER_SECOND)) }
+    }
+
+    /// One has failed.
+    pub fn note(&self, from: IpAddr, token: Option<TokenId>, now: Instant) {
+        let mut all = self.0.lock();
+        if all.len() >= MAX_KEPT {
+            // Those who have waited long enough are as good as new; if there are none, all are forgiven.
+            all.retain(|_, bucket| bucket.now(now).left < BURST);
+            if all.len() >= MAX_KEPT {
+                all.clear();
+            }
+        }
+        let fresh = Bucket { left: BURST, at: now };
+        all.entry(place(from, token)).or_insert(fresh).now(now).left -= 1.0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn after_ten_failures_one_a_second_is_looked_at() {
+        let (failures, start) = (Failures::default(), Instant::now());
+        let (here, token) = (ip("192.0.2.1"), Some(TokenId([1; 8])));
+        for _ in 0..10 {
+            assert_eq!(failures.may_try(here, token, start), Ok(()));
+            failures.note(here, token, start);
+        }
+        assert!(failures.may_try(here, token, start).is_err());
+        assert_eq!(failures.may_try(here, Some(TokenId([2; 8])), start), Ok(()), "another token");
+        assert_eq!(failures.may_try(ip("192.0.2.2"), token, start), Ok(()), "from elsewhere");
+        let later = start + Duration::from_secs(1);
+        assert_eq!(failures.may_try(here, token, later), Ok(()));
+        failures.note(here, token, later);
+        assert!(failures.may_try(here, token, later).is_err());
+        assert_eq!(failures.may_try(here, token, start + Duration::from_secs(60)), Ok(()));
+    }
+
+    #[test]
+    fn a_host_with_many_addresses_is_one() {
+        let (failures, now) = (Failures::default(), Instant::now());
+        for n in 0..10 {
+            failures.note(ip(&format!("2001:db8::{n}")), None, now);
+        }
+        assert!(failures.may_try(ip("2001:db8::ffff"), None, now).is_err());
+        assert_eq!(failures.may_try(ip("2001:db8:0:1::1"), None, now), Ok(()));
+        for _ in 0..10 {
+            failures.note(ip("::ffff:192.0.2.1"), None, now);
+        }
+        assert!(failures.may_try(ip("192.0.2.1"), None, now).is_err());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let (failures, now) = (Failures::default(), Instant::now());
+        for n in 0..3 * MAX_KEPT as u32 {
+            failures.note(IpAddr::V4(n.into()), None, now);
+        }
+        assert!(failures.0.lock().len() <= MAX_KEPT);
+    }
+}
