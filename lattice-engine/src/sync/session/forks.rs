@@ -32,7 +32,13 @@ impl Session {
         if !self.done_received || self.unwritten {
             return;
         }
-        let next = self.forks.known.iter().find(|proof| !self.forks.told.contains(&proof.author)).cloned();
+        // Who has nothing of the author would leave it: it is told when that has come.
+        let fits = |proof: &&Arc<ForkProof>| {
+            let author = &proof.author;
+            !self.forks.told.contains(author)
+                && (self.theirs.contains_key(author) || *author == self.config.peer)
+        };
+        let next = self.forks.known.iter().find(fits).cloned();
         if let Some(proof) = next {
             self.forks.told.insert(proof.author);
             self.send(Frame::Fork(proof), now);

@@ -30,6 +30,7 @@ fn fork(seed: u8) -> Arc<ForkProof> {
 fn the_proofs_of_forks_come_to_everyone_once() {
     let mut net = Net::new(3, 10);
     net.write(0, 5);
+    (50..54).for_each(|seed| net.stores[0].write(fork(seed).author, 3));
     net.learn_fork(0, fork(50));
     net.learn_fork(2, fork(51));
     for (a, b) in [(0, 1), (1, 2)] {
