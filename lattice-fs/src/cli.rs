@@ -14,7 +14,7 @@ use crate::command::output::Output;
 use crate::command::{
     bench, completions, conflicts, diff, doctor, fsck, gc, get, history, init, invite, join, log, ls, man,
     mount, paths, peer, put, resolve, restore, rm, serve, service, shell, stats, status, store, sync, token,
-    unmount, version, watch,
+    unmount, version, watch, web,
 };
 use crate::config::Config;
 use crate::paths::Paths;
@@ -94,6 +94,7 @@ enum Command {
     Conflicts(conflicts::ConflictsArgs),
     Resolve(resolve::ResolveArgs),
     Watch(watch::WatchArgs),
+    Web(web::WebArgs),
     Fsck(fsck::FsckArgs),
     Gc(gc::GcArgs),
     Stats(stats::StatsArgs),
@@ -220,6 +221,7 @@ async fn dispatch(ctx: &Context, command: Command) -> Result<()> {
         Command::Conflicts(args) => conflicts::run(ctx, args).await,
         Command::Resolve(args) => resolve::run(ctx, args).await,
         Command::Watch(args) => watch::run(ctx, args).await,
+        Command::Web(args) => web::run(ctx, args).await,
         Command::Fsck(args) => fsck::run(ctx, args).await,
         Command::Gc(args) => gc::run(ctx, args).await,
         Command::Stats(args) => stats::run(ctx, args).await,

@@ -44,3 +44,4 @@ pub mod token;
 pub mod unmount;
 pub mod version;
 pub mod watch;
+pub mod web;

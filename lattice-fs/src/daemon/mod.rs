@@ -87,8 +87,8 @@ pub async fn run(paths: &Paths, request: Option<&MountRequest>, faces: Faces, re
         None => None,
     };
     let net = start_net(&node, faces.net).await;
-    let url = sidecar.as_ref().map(Sidecar::url);
-    let app = App::daemon(node.clone(), mounts.clone(), net.clone(), url, stop.clone());
+    let web = sidecar.as_ref().map(Sidecar::web);
+    let app = App::daemon(node.clone(), mounts.clone(), net.clone(), web, stop.clone());
     if request.is_none() {
         mounts.keep_open();
     }
@@ -117,7 +117,7 @@ async fn serve(
     stop: &CancellationToken,
 ) -> Result<()> {
     let mounts = app.mounts()?.clone();
-    let url = app.control.url.clone();
+    let url = app.control.web.as_ref().map(|web| web.url.clone());
     let socket = &paths.socket;
     let listener = listen::bind_where_possible(&paths.runtime, socket).await?;
     let listens = listener.is_some();

@@ -6,9 +6,13 @@ use lattice_engine::id::StoreId;
 use lattice_engine::net::Net;
 use lattice_engine::node::{Node, StoreInfo};
 use lattice_engine::store::Handle;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::bells::Bells;
+use super::metrics::Meters;
 use super::problem::{Code, Problem, Result};
+use super::sessions::Sessions;
 use crate::mounts::Mounts;
 use crate::view::Defaults;
 
@@ -19,6 +23,17 @@ pub struct App {
     pub control: Arc<Control>,
 }
 
+/// Event streams over TCP at once: each has a connection.
+pub const MAX_STREAMS: usize = 2048;
+
+/// What is served over TCP.
+#[derive(Debug)]
+pub struct Web {
+    /// Where the page is opened.
+    pub url: String,
+    pub sessions: Sessions,
+}
+
 /// What only a daemon has.
 #[derive(Debug)]
 pub struct Control {
@@ -26,8 +41,12 @@ pub struct Control {
     pub mounts: Option<Mounts>,
     /// The running network, or why there is none.
     pub net: std::result::Result<Net, String>,
-    /// Where the API is served over TCP.
-    pub url: Option<String>,
+    /// What is served over TCP, where it is.
+    pub web: Option<Web>,
+    /// One for each event stream over TCP.
+    pub streams: Arc<Semaphore>,
+    pub bells: Bells,
+    pub meters: Meters,
     /// Cancelled when the process is to flush and end; streams end with it.
     pub stop: CancellationToken,
 }
@@ -40,7 +59,10 @@ impl App {
             control: Arc::new(Control {
                 mounts: None,
                 net: Err("no daemon runs: `lattice serve` or `lattice mount DIR` starts one".into()),
-                url: None,
+                web: None,
+                streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+                bells: Bells::default(),
+                meters: Meters::default(),
                 stop: CancellationToken::new(),
             }),
         }
@@ -50,10 +72,21 @@ impl App {
         node: Node,
         mounts: Mounts,
         net: std::result::Result<Net, String>,
-        url: Option<String>,
+        web: Option<Web>,
         stop: CancellationToken,
     ) -> Self {
-        Self { node, control: Arc::new(Control { mounts: Some(mounts), net, url, stop }) }
+        Self {
+            node,
+            control: Arc::new(Control {
+                mounts: Some(mounts),
+                net,
+                web,
+                streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+                bells: Bells::default(),
+                meters: Meters::default(),
+                stop,
+            }),
+        }
     }
 
     /// The network, or why there is none.

@@ -30,7 +30,7 @@ pub async fn status(State(app): State<App>) -> Result<Json<StatusDoc>> {
             daemon_pid: mounts.map(|_| std::process::id()),
             mounts: mounts.map(docs).unwrap_or_default(),
             network: mounts.and_then(|_| app.control.net.as_ref().err().cloned()),
-            http: app.control.url.clone(),
+            http: app.control.web.as_ref().map(|web| web.url.clone()),
             addresses: app.control.net.as_ref().map(Net::addresses).unwrap_or_default(),
             peers: peers::docs(&app)?,
             stores: app

@@ -1,5 +1,8 @@
 //! `…/events`: what happens in a store, as Server-Sent Events. An event's id is its cursor: a reader that comes back
 //! with `Last-Event-ID` (or `?since=`) misses nothing. Where that can't be kept, a `gap` event says so.
+//!
+//! A stream costs a task and no thread: each reads the log for itself, a page at a time, when its store's [`Bell`] rings. A
+//! slow reader holds back nobody but itself, and a stream ends when the token that it was opened with does.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -9,14 +12,14 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures::Stream;
-use lattice_engine::store::{Cursor, Handle, Watch};
+use lattice_engine::store::{Cursor, Event as StoreEvent, Handle};
 use serde::Deserialize;
 use tokio::sync::mpsc::{self, Sender};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
 
 use super::app::App;
-use super::caller::Caller;
+use super::bells::Bell;
+use super::caller::{Caller, Who};
 use super::describe;
 use super::extract::{InStore, Query, query_bytes};
 use super::history::parse_cursor;
@@ -24,10 +27,10 @@ use super::problem::{Code, Problem, Result, blocking};
 
 /// A comment this often keeps what is between from closing an idle stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How soon a watcher notices that its reader has gone.
-const POLL: Duration = Duration::from_millis(500);
-/// Events under way; a slow reader holds its own watcher back, and nobody else.
+/// Events under way to one reader.
 const DEPTH: usize = 64;
+/// Entries read at a time.
+const PAGE: usize = 256;
 
 #[derive(Debug, Deserialize)]
 pub struct EventsQuery {
@@ -49,68 +52,128 @@ pub async fn stream(
     let since = last.or(q.since).filter(|s| !s.is_empty());
     let cursor = since.as_deref().map(parse_cursor).transpose()?;
     let prefix = query_bytes(&uri, "prefix").unwrap_or_default();
+    let slot = match caller.is_local() {
+        true => None,
+        false => Some(app.control.streams.clone().try_acquire_owned().map_err(|_| {
+            Problem::new(Code::Busy, "there are too many event streams: close some, or try again later")
+        })?),
+    };
+    let (bell, log) = (app.control.bells.of(&store)?, store.clone());
+    let (at, gap) = blocking(move || Ok(open(&log, cursor))).await?;
     let (tx, rx) = mpsc::channel(DEPTH);
-    let (watch, gap) = blocking(move || Ok(open(&store, cursor))).await?;
-    let stop = app.control.stop.clone();
-    let feed = Feed { watch, prefix, caller, tx, stop };
-    std::thread::Builder::new()
-        .name("lattice-events".into())
-        .spawn(move || feed.run(gap))
-        .map_err(|e| Problem::new(Code::Internal, format!("no thread for a watcher: {e}")))?;
+    let feed = Feed { app, store, caller, prefix, at, tx };
+    tokio::spawn(async move {
+        feed.run(bell, gap).await;
+        drop(slot);
+    });
     Ok(Sse::new(ReceiverStream::new(rx)).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
 }
 
-/// A watch from the cursor on; where the log has no such place, from now on, and why.
-fn open(store: &Handle, cursor: Option<Cursor>) -> (Watch, Option<String>) {
-    let from_now = store.watch(None);
-    let Some(cursor) = cursor else { return (from_now, None) };
-    if cursor > from_now.cursor() {
-        let why = format!("the cursor {cursor} is beyond the log's end at {}", from_now.cursor());
-        return (from_now, Some(why));
+/// Where to begin: at the cursor; where the log has no such place, now, and why.
+fn open(store: &Handle, cursor: Option<Cursor>) -> (Cursor, Option<String>) {
+    let now = store.watch(None).cursor();
+    let Some(cursor) = cursor else { return (now, None) };
+    if cursor > now {
+        return (now, Some(format!("the cursor {cursor} is beyond the log's end at {now}")));
     }
     match store.entries(cursor, 1) {
-        Ok(_) => (store.watch(Some(cursor)), None),
-        Err(e) => (from_now, Some(e.to_string())),
+        Ok(_) => (cursor, None),
+        Err(e) => (now, Some(e.to_string())),
     }
 }
 
 struct Feed {
-    watch: Watch,
-    prefix: Vec<u8>,
+    app: App,
+    store: Handle,
     caller: Caller,
+    prefix: Vec<u8>,
+    /// After the last entry that was looked at.
+    at: Cursor,
     tx: Sender<Sent>,
-    stop: CancellationToken,
 }
 
+/// Why a stream is over.
+struct Over;
+
 impl Feed {
-    fn run(mut self, gap: Option<String>) {
+    async fn run(mut self, mut bell: Bell, gap: Option<String>) {
         if let Some(why) = gap {
-            self.send(Event::default().event("gap").data(serde_json::json!({ "reason": why }).to_string()));
+            let data = serde_json::json!({ "reason": why }).to_string();
+            if self.send(Event::default().event("gap").data(data)).await.is_err() {
+                return;
+            }
         }
-        while !self.tx.is_closed() && !self.stop.is_cancelled() {
-            match self.watch.next(POLL) {
-                Ok(Some(event)) => {
-                    let Some(doc) = describe::entry(&event, &self.prefix, &self.caller) else { continue };
-                    let event = Event::default().event("entry").id(doc.cursor.clone()).json_data(&doc);
-                    match event {
-                        Ok(event) => self.send(event),
-                        Err(e) => tracing::warn!("an event can't be written as JSON: {e}"),
-                    }
-                }
-                Ok(None) if self.watch.closed() => break,
-                Ok(None) => {}
-                Err(e) => {
-                    let problem = Problem::from(e);
-                    tracing::warn!("a watch ended: {problem}");
-                    self.send(Event::default().event("error").json_data(&problem).unwrap_or_default());
-                    break;
-                }
+        let stop = self.app.control.stop.clone();
+        loop {
+            let went_on = tokio::select! {
+                went_on = self.catch_up() => went_on,
+                () = stop.cancelled() => Err(Over),
+            };
+            if went_on.is_err() {
+                return;
+            }
+            let rang = tokio::select! {
+                rang = bell.rung() => rang,
+                () = self.tx.closed() => false,
+                () = stop.cancelled() => false,
+            };
+            if !rang {
+                return;
             }
         }
     }
 
-    fn send(&self, event: Event) {
-        // A failed send means that the reader has gone, which the loop sees next.
-        let _ = self.tx.blocking_send(Ok(event));
+    /// Sends all that is there.
+    async fn catch_up(&mut self) -> std::result::Result<(), Over> {
+        loop {
+            let (app, store, caller, at) =
+                (self.app.clone(), self.store.clone(), self.caller.clone(), self.at);
+            let page = blocking(move || {
+                if !holds(&app, &caller)? {
+                    return Err(Problem::new(Code::Unauthenticated, "the token has ended"));
+                }
+                Ok(store.entries(at, PAGE)?)
+            });
+            let page = match page.await {
+                Ok(page) => page,
+                Err(problem) => {
+                    tracing::info!("an event stream ended: {problem}");
+                    self.send(Event::default().event("error").json_data(&problem).unwrap_or_default())
+                        .await?;
+                    return Err(Over);
+                }
+            };
+            let whole = page.len() < PAGE;
+            for event in page {
+                self.at = event.cursor;
+                self.tell(&event).await?;
+            }
+            if whole {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn tell(&self, event: &StoreEvent) -> std::result::Result<(), Over> {
+        let Some(doc) = describe::entry(event, &self.prefix, &self.caller) else { return Ok(()) };
+        match Event::default().event("entry").id(doc.cursor.clone()).json_data(&doc) {
+            Ok(event) => self.send(event).await,
+            Err(e) => {
+                tracing::warn!("an event can't be written as JSON: {e}");
+                Ok(())
+            }
+        }
+    }
+
+    async fn send(&self, event: Event) -> std::result::Result<(), Over> {
+        self.tx.send(Ok(event)).await.map_err(|_| Over)
+    }
+}
+
+/// Whether the caller would still be let in.
+fn holds(app: &App, caller: &Caller) -> Result<bool> {
+    match caller.who() {
+        Who::Token(id) => Ok(app.node.token_holds(id)?),
+        Who::Local | Who::Session => Ok(true),
     }
 }

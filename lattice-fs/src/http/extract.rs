@@ -1,6 +1,6 @@
 //! Extractors whose refusals are problem documents: the store and the key of a path, JSON bodies, queries.
 
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
@@ -113,6 +113,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Code::TooLarge, e.body_text()),
             _ => Problem::new(Code::BadRequest, e.body_text()),
         })
+    }
+}
+
+/// What a segment of the path says.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<App> for Path<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let path = axum::extract::Path::<T>::from_request_parts(parts, app).await;
+        path.map(|axum::extract::Path(value)| Self(value))
+            .map_err(|e: PathRejection| Problem::new(Code::BadRequest, e.body_text()))
     }
 }
 

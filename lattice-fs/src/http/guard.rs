@@ -12,19 +12,20 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use lattice_engine::access::{TokenId, TokenSecret};
-use lattice_engine::node::Node;
 
+use super::app::App;
 use super::caller::Caller;
 use super::credentials::{Shown, shown};
 use super::failures::Failures;
 use super::origin::{Origins, Page};
 use super::problem::{Code, Problem, Result, blocking};
 use super::routes::{self, Need};
+use super::sessions::check_own_page;
 
 /// How one listener is guarded.
 #[derive(Debug)]
 pub struct Guard {
-    pub node: Node,
+    pub app: App,
     /// Where it listens.
     pub local: IpAddr,
     pub tls: bool,
@@ -38,6 +39,12 @@ pub struct From(pub SocketAddr);
 
 /// The layer around all that the listener serves.
 pub async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let response = guarded(&guard, request, next).await;
+    guard.app.control.meters.answered(response.status());
+    response
+}
+
+async fn guarded(guard: &Guard, request: Request, next: Next) -> Response {
     let page = match guard.page(&request) {
         Ok(page) => page,
         Err(problem) => return problem.into_response(),
@@ -86,7 +93,7 @@ impl Guard {
         let from = request.extensions.get::<From>();
         let from =
             from.ok_or_else(|| Problem::new(Code::Internal, "the listener didn't say who connected"))?;
-        let caller = self.identify(&request.headers, from.0.ip()).await?;
+        let caller = self.identify(&request.method, &request.headers, from.0.ip()).await?;
         match (row, matched) {
             (Some(row), _) => row.need.check(&caller)?,
             // Nothing there, or not with this method: the router says so, to those who may ask at all.
@@ -100,12 +107,9 @@ impl Guard {
         Ok(Some(caller))
     }
 
-    async fn identify(&self, headers: &HeaderMap, from: IpAddr) -> Result<Caller> {
+    async fn identify(&self, method: &Method, headers: &HeaderMap, from: IpAddr) -> Result<Caller> {
         match shown(headers) {
-            Shown::Nothing => Err(Problem::new(
-                Code::Unauthenticated,
-                "this needs a token: `lattice token create` makes one, to be sent as Authorization: Bearer ID:SECRET",
-            )),
+            Shown::Nothing => self.session(method, headers),
             Shown::Unreadable => {
                 self.failures.may_try(from, None, Instant::now()).map_err(too_many)?;
                 self.failures.note(from, None, Instant::now());
@@ -118,11 +122,22 @@ impl Guard {
         }
     }
 
+    /// A browser that has signed in.
+    fn session(&self, method: &Method, headers: &HeaderMap) -> Result<Caller> {
+        let web = self.app.control.web.as_ref();
+        let Some(csrf) = web.and_then(|web| web.sessions.of(headers, Instant::now())) else {
+            let detail = "this needs a token: `lattice token create` makes one, to be sent as Authorization: Bearer ID:SECRET";
+            return Err(Problem::new(Code::Unauthenticated, detail));
+        };
+        check_own_page(headers, method.is_safe(), &csrf)?;
+        Ok(Caller::session())
+    }
+
     async fn token(&self, id: TokenId, secret: TokenSecret, from: IpAddr) -> Result<Caller> {
-        let node = self.node.clone();
+        let node = self.app.node.clone();
         let about = blocking(move || Ok(node.knows_token(&id)?.then_some(id))).await?;
         self.failures.may_try(from, about, Instant::now()).map_err(too_many)?;
-        let node = self.node.clone();
+        let node = self.app.node.clone();
         match blocking(move || Ok(node.check_token(&id, &secret)?)).await? {
             Ok(info) => Ok(Caller::token(id, info.record.grant.clone())),
             Err(why) => {

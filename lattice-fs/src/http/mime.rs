@@ -49,7 +49,8 @@ fn plausible(text: &str) -> bool {
     text.contains('/') && text.len() < 128 && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
 }
 
-fn by_name(name: &[u8]) -> &'static str {
+/// By the extension alone.
+pub fn by_name(name: &[u8]) -> &'static str {
     let name = String::from_utf8_lossy(name).to_ascii_lowercase();
     let Some((_, extension)) = name.rsplit_once('.') else { return UNKNOWN };
     TYPES.iter().find(|(e, _)| *e == extension).map_or(UNKNOWN, |(_, t)| t)

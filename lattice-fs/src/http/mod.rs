@@ -2,16 +2,19 @@
 //! decodes, calls the engine and answers; what things mean is decided below. Every error is a problem document.
 //!
 //! Who asks, and what they may, is one [`Caller`] per request. [`local`] is for those who hold the data directory or the socket
-//! beside it: they may do everything. [`guarded`] is for a listener that anybody can reach: it asks for a token.
+//! beside it: they may do everything. [`guarded`] is for a listener that anybody can reach: it asks for a token, and serves the
+//! web page, too.
 
 pub mod app;
 pub mod body;
 pub mod guard;
+mod health;
 pub mod key_text;
 pub mod model;
 pub mod problem;
 
 mod batch;
+mod bells;
 mod bundle;
 mod caller;
 mod conflicts;
@@ -27,13 +30,17 @@ mod invites;
 mod keys;
 mod listing;
 mod maintenance;
+mod metrics;
 mod mime;
 pub mod net_model;
 pub mod origin;
+mod page;
 mod peers;
 pub mod qr;
 mod range;
 mod routes;
+mod session;
+mod sessions;
 mod stores;
 mod syncing;
 pub mod token_model;
@@ -50,13 +57,14 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 
-pub use app::App;
+pub use app::{App, Web};
 use caller::Caller;
 pub use control::mount_now;
 pub use failures::Failures;
 use guard::Guard;
 pub use key_text::encode;
 use problem::{Code, Problem};
+pub use sessions::Sessions;
 
 /// JSON bodies; values and bundles are streamed and have no limit here.
 const MAX_JSON: usize = 64 << 20;
@@ -70,6 +78,7 @@ pub fn local(app: App) -> Router {
 pub fn guarded(app: App, guard: Arc<Guard>) -> Router {
     api(app)
         .layer(from_fn_with_state(guard.clone(), guard::authorise))
+        .merge(page::router())
         .layer(from_fn_with_state(guard, guard::admit))
 }
 
@@ -99,6 +108,11 @@ fn routes() -> Router<App> {
         .route("/invites", post(invites::create))
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{token}", delete(tokens::revoke))
+        .route("/session", get(session::show).post(session::sign_in).delete(session::sign_out))
+        .route("/session/links", post(session::link))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(metrics::show))
         .route("/import", post(bundle::import))
         .route("/gc", post(maintenance::gc_stores))
         .route("/stores", get(stores::list).post(stores::create))

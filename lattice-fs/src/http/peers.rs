@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use lattice_engine::access::{Member, MemberState};
 use lattice_engine::id::NodeId;
@@ -11,7 +11,7 @@ use lattice_engine::net::{NetError, PeerState, PeerStatus};
 
 use super::app::App;
 use super::describe;
-use super::extract;
+use super::extract::{self, Path};
 use super::model::NameDoc;
 use super::net_model::{PeerDoc, PeerList, PeerStoreDoc, PingDoc, PingList};
 use super::problem::{Code, Problem, Result, blocking};

@@ -40,6 +40,9 @@ codes! {
     /// The request thinks it talks to somebody else.
     WrongHost = "wrong-host", MISDIRECTED_REQUEST, "Not a name of this service";
     ForeignOrigin = "foreign-origin", FORBIDDEN, "Not for pages of other origins";
+    /// A session's cookie without the token beside it.
+    Csrf = "csrf", FORBIDDEN, "Not from the page itself";
+    NoHttp = "no-http", CONFLICT, "No HTTP is served";
     TooManyFailures = "too-many-failures", TOO_MANY_REQUESTS, "Too many wrong tokens";
     UriTooLong = "uri-too-long", URI_TOO_LONG, "The request line is too long";
     /// The sender has stopped to send.

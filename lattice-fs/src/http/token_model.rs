@@ -1,4 +1,4 @@
-//! The documents of access tokens. As with the others, fields are only ever added.
+//! The documents of access tokens and web sessions. As with the others, fields are only ever added.
 
 use serde::{Deserialize, Serialize};
 
@@ -66,5 +66,63 @@ pub struct MadeTokenDoc {
 impl std::fmt::Debug for MadeTokenDoc {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("MadeTokenDoc").field("token", &self.token).finish_non_exhaustive()
+    }
+}
+
+/// A one-time link to the web page.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct WebLinkDoc {
+    pub url: String,
+    pub expires: String,
+}
+
+/// Without the code.
+impl std::fmt::Debug for WebLinkDoc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebLinkDoc").field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionRequest {
+    /// Of a one-time link: what stands behind the `#`.
+    pub code: String,
+}
+
+/// Who asks, and what they may.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct SessionDoc {
+    /// The node that answers.
+    pub node: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    pub version: String,
+    pub scope: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    pub prefix: String,
+    /// The token's id, where one was shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// Of a browser's session: to be shown in `X-Lattice-CSRF` by what changes something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csrf: Option<String>,
+}
+
+/// Without the code.
+impl std::fmt::Debug for SessionRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SessionRequest(..)")
+    }
+}
+
+/// Without the CSRF token.
+impl std::fmt::Debug for SessionDoc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionDoc")
+            .field("node", &self.node)
+            .field("token", &self.token)
+            .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,7 @@
 //! `/tokens`: access tokens, made, listed and revoked. Who makes one by a token gives no more than it has.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use lattice_engine::access::{Grant, TokenId};
 use lattice_engine::node::{TokenInfo, TokenState, prefix_of};
@@ -9,7 +9,7 @@ use lattice_engine::node::{TokenInfo, TokenState, prefix_of};
 use super::app::App;
 use super::caller::Caller;
 use super::describe;
-use super::extract;
+use super::extract::{self, Path};
 use super::key_text::KeyText;
 use super::problem::{Code, Problem, Result, blocking};
 use super::token_model::{MadeTokenDoc, TokenDoc, TokenList, TokenRequest};

@@ -1,5 +1,7 @@
 //! The HTTP sidecar from outside, as a program, a stranger or somebody's web page meets it: a real daemon, real connections, no
 //! mount.
 
+mod events;
+mod page;
 mod served;
 mod tokens;

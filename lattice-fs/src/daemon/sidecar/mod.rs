@@ -9,7 +9,7 @@ mod paced;
 mod tls;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use super::{DaemonError, Result};
 use crate::http::guard::Guard;
 use crate::http::origin::Origins;
 use crate::http::problem::{Code, Problem};
-use crate::http::{self, App, Failures};
+use crate::http::{self, App, Failures, Sessions, Web};
 
 /// How the sidecar is to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,16 +103,32 @@ impl Sidecar {
         Ok(Self { listener, local, tls, config })
     }
 
-    /// Where to find it.
+    /// Where to find it: by a name of its own where a certificate is shown for one, else by an address of this machine.
     pub fn url(&self) -> String {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        format!("{scheme}://{}", self.local)
+        let (port, name) = (self.local.port(), self.config.origins.hosts.first());
+        match (&self.tls, name) {
+            (Some(_), Some(name)) => format!("https://{name}:{port}"),
+            (tls, _) => {
+                let scheme = if tls.is_some() { "https" } else { "http" };
+                let ip = match self.local.ip() {
+                    IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                    IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                    ip => ip,
+                };
+                format!("{scheme}://{}", SocketAddr::new(ip, port))
+            }
+        }
+    }
+
+    /// What the API has to know of it.
+    pub fn web(&self) -> Web {
+        Web { url: self.url(), sessions: Sessions::new(self.local.port(), self.tls.is_some()) }
     }
 
     /// Serves until told to stop.
     pub async fn serve(self, app: App, stop: CancellationToken, tasks: TaskTracker) {
         let guard = Guard {
-            node: app.node.clone(),
+            app: app.clone(),
             local: self.local.ip(),
             tls: self.tls.is_some(),
             origins: self.config.origins.clone(),
