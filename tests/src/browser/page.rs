@@ -181,18 +181,6 @@ impl Page {
         Ok(())
     }
 
-    /// Cuts the line to every server, or mends it.
-    ///
-    /// # Errors
-    /// What the browser said.
-    pub fn cut(&self, offline: bool) -> Result<()> {
-        let line =
-            json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
-        self.call("Network.enable", &json!({}))?;
-        self.call("Network.emulateNetworkConditions", &line)?;
-        Ok(())
-    }
-
     /// What went wrong on the page since this was asked last: exceptions, what the console says is an error, what the
     /// policy refused, and dialogs, which a script in a name or in a file would have opened.
     pub fn complaints(&self) -> Vec<String> {
