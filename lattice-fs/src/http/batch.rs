@@ -8,10 +8,11 @@ use lattice_engine::store::{Change, Cites, Expect, Handle, RenameHow};
 
 use super::caller::Caller;
 use super::etag::Condition;
-use super::extract::{self, InStore};
+use super::extract::{self, InStore, Query};
 use super::key_text::KeyText;
 use super::model::{Batch, BatchOp, Written};
 use super::problem::{Code, Problem, Result, blocking};
+use super::value::WriteQuery;
 use super::{describe, upload, version};
 
 /// Operations in one batch: it is one transaction.
@@ -20,6 +21,7 @@ const MAX_OPS: usize = 8192;
 pub async fn post(
     caller: Caller,
     InStore(store): InStore,
+    Query(q): Query<WriteQuery>,
     extract::Json(batch): extract::Json<Batch>,
 ) -> Result<Json<Written>> {
     if batch.ops.is_empty() || batch.ops.len() > MAX_OPS {
@@ -30,7 +32,11 @@ pub async fn post(
         let _pin = store.content().pin();
         let changes =
             batch.ops.into_iter().map(|op| change(&store, &caller, op)).collect::<Result<Vec<_>>>()?;
-        Ok(Json(describe::written(&upload::commit(&store, changes)?)))
+        let entry = upload::commit(&store, changes)?;
+        if q.durable() {
+            store.sync()?;
+        }
+        Ok(Json(describe::written(&entry)))
     })
     .await
 }

@@ -37,7 +37,7 @@ pub fn reader(body: Body) -> BodyReader {
 }
 
 /// What ended a body, of the kind that a listener's limits have given it.
-fn broke_off(e: axum::Error) -> io::Error {
+pub fn broke_off(e: axum::Error) -> io::Error {
     let source = e.into_inner();
     let kind = source.downcast_ref::<io::Error>().map_or(io::ErrorKind::Other, io::Error::kind);
     io::Error::new(kind, format!("the request's body broke off: {source}"))

@@ -33,6 +33,7 @@ mod maintenance;
 mod metrics;
 mod mime;
 pub mod net_model;
+mod openapi;
 pub mod origin;
 mod page;
 mod peers;
@@ -113,6 +114,7 @@ fn routes() -> Router<App> {
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(metrics::show))
+        .route("/openapi.json", get(openapi::show))
         .route("/import", post(bundle::import))
         .route("/gc", post(maintenance::gc_stores))
         .route("/stores", get(stores::list).post(stores::create))
@@ -130,4 +132,45 @@ fn routes() -> Router<App> {
         .route("/stores/{store}/gc", post(maintenance::gc))
         .route("/stores/{store}/fsck", post(maintenance::fsck))
         .route("/stores/{store}/stats", get(maintenance::stats))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::{Request, StatusCode};
+    use lattice_engine::node::Node;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    /// Each row of the table is a route, and the router has none beside them that a token would be let in by: a route that
+    /// the guard finds in no row it refuses.
+    #[tokio::test]
+    async fn the_table_and_the_router_have_the_same_routes() {
+        let dir = tempfile::tempdir().expect("a directory");
+        Node::init(&dir.path().join("data")).expect("initialised");
+        let node = Node::open(&dir.path().join("data")).expect("opened");
+        let router = local(App::in_process(node));
+        for row in routes::ROUTES {
+            let path = row.path.replace("{*key}", "k").replace(['{', '}'], "");
+            for path in [path.clone(), format!("/v1{path}")] {
+                let request = Request::builder().method(&row.method).uri(&path).body(Body::empty());
+                let Ok(answer) = router.clone().oneshot(request.expect("a request")).await;
+                assert_ne!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{} {path}", row.method);
+                if answer.status() == StatusCode::NOT_FOUND {
+                    let body = axum::body::to_bytes(answer.into_body(), 1 << 16).await.expect("a body");
+                    assert!(
+                        !String::from_utf8_lossy(&body).contains("no-such-resource"),
+                        "{} {path}",
+                        row.method
+                    );
+                }
+            }
+        }
+        let source = include_str!("mod.rs").split("fn routes()").nth(1).expect("the routes");
+        let routed = source.split(".route(\"").skip(1).filter_map(|r| r.split('"').next());
+        for path in routed.take_while(|path| path.starts_with('/')) {
+            assert!(routes::ROUTES.iter().any(|row| row.path == path), "{path} is in no row");
+        }
+    }
 }

@@ -111,6 +111,7 @@ pub const ROUTES: &[Route] = &[
     route(GET, "/health/live", Need::Open, "The process answers"),
     route(GET, "/health/ready", Need::Open, "The daemon does its work"),
     route(GET, "/metrics", Need::ReadNode, "Counts and sizes, for Prometheus"),
+    route(GET, "/openapi.json", Need::Token, "This document"),
     route(POST, "/import", Need::AdminNode, "Take in a bundle"),
     route(POST, "/gc", Need::AdminNode, "Remove the data of deleted stores"),
     route(GET, "/stores", Need::Read, "The stores that the token sees"),

@@ -1,36 +1,66 @@
 //! Bytes of any length into content, and content into a key.
 
-use std::io::Read;
-
+use axum::body::{Body, BodyDataStream};
+use futures::StreamExt;
 use lattice_engine::entry::{Attrs, Content, Node, Value};
 use lattice_engine::id::FileId;
 use lattice_engine::key::Key;
 use lattice_engine::merge::{EntryRef, HeadNode, Record};
 use lattice_engine::store::{Change, Expect, Handle, StoreError};
 
-use super::body::BUFFER;
+use super::body::{self, BUFFER};
 use super::etag::Condition;
-use super::problem::{Code, Problem, Result};
+use super::problem::{Code, Problem, Result, blocking};
 use super::version::is_a_directory;
 use crate::view::effective::{is_dir, shown_head};
 
-/// Reads `source` to its end. Memory: one buffer.
-pub fn content(store: &Handle, source: &mut dyn Read) -> Result<Content> {
-    let mut first = Vec::with_capacity(BUFFER);
-    source.take(BUFFER as u64).read_to_end(&mut first).map_err(broke_off)?;
-    if first.len() < BUFFER {
-        return Ok(store.put_content(&first)?);
+/// A body, a block at a time. No thread waits for who sends it.
+#[derive(Debug)]
+pub struct Source {
+    frames: BodyDataStream,
+    over: bool,
+}
+
+impl Source {
+    pub fn new(body: Body) -> Self {
+        Self { frames: body.into_data_stream(), over: false }
     }
-    store.writable()?;
-    let stored = |e| Problem::from(StoreError::Content(e));
-    let mut writer = store.content().writer();
-    writer.write(&first).map_err(stored)?;
-    loop {
-        let n = source.read(&mut first).map_err(broke_off)?;
-        if n == 0 {
-            return writer.finish().map_err(stored);
+
+    /// The next bytes: fewer than [`BUFFER`] only where they are the last.
+    async fn next(&mut self) -> Result<Vec<u8>> {
+        let mut block = Vec::new();
+        while block.len() < BUFFER && !self.over {
+            match self.frames.next().await {
+                None => self.over = true,
+                Some(frame) => block.extend_from_slice(&frame.map_err(|e| broke_off(body::broke_off(e)))?),
+            }
         }
-        writer.write(&first[..n]).map_err(stored)?;
+        Ok(block)
+    }
+
+    /// Stores all of it. Memory: two blocks.
+    pub async fn store(mut self, store: &Handle) -> Result<Content> {
+        let mut block = self.next().await?;
+        let to = store.clone();
+        if self.over {
+            return blocking(move || Ok(to.put_content(&block)?)).await;
+        }
+        let mut writer = blocking(move || {
+            to.writable()?;
+            Ok(to.content().writer())
+        })
+        .await?;
+        let stored = |e| Problem::from(StoreError::Content(e));
+        while !block.is_empty() {
+            let written = blocking(move || {
+                writer.write(&block).map_err(stored)?;
+                Ok(writer)
+            });
+            // The next block comes while this one is stored.
+            let (written, next) = tokio::join!(written, self.next());
+            (writer, block) = (written?, next?);
+        }
+        blocking(move || writer.finish().map_err(stored)).await
     }
 }
 

@@ -1,13 +1,14 @@
 //! `…/keys/{key}`: a key's bytes, streamed both ways.
 
-use std::io::Write;
+use std::io;
 use std::ops::{ControlFlow, Range};
 
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures::{Stream, StreamExt, stream};
 use lattice_engine::entry::Value;
 use lattice_engine::id::EntryId;
 use lattice_engine::key::Key;
@@ -16,7 +17,7 @@ use lattice_engine::store::{Change, Cites, Expect, Handle, Reader};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use super::body::{self, BUFFER, BodyWriter};
+use super::body::BUFFER;
 use super::etag::{Condition, etag, not_modified};
 use super::extract::{AtKey, InStore, Query};
 use super::problem::{Code, Problem, Result, blocking};
@@ -47,7 +48,7 @@ struct Found {
 #[derive(Debug)]
 enum Source {
     File(Reader),
-    Target(bytes::Bytes),
+    Target(Bytes),
 }
 
 impl Source {
@@ -186,22 +187,42 @@ async fn send(source: Source, range: Range<u64>, key: Key, stop: CancellationTok
         }
         Source::File(reader) => reader,
     };
-    blocking(move || {
+    let (part, first) = blocking(move || {
         let mut part = Part { reader, range, key };
         part.reader.check(part.range.clone()).map_err(|e| part.broken(e.into()))?;
         let first = part.next()?;
-        if part.range.is_empty() {
-            return Ok(Body::from(first));
-        }
-        let (mut writer, body) = body::writer();
-        tokio::task::spawn_blocking(move || {
-            if let Err(e) = writer.write_all(&first).and_then(|()| rest(part, writer, &stop)) {
-                tracing::debug!("nobody reads this value any more: {e}");
-            }
-        });
-        Ok(body)
+        Ok((part, first))
     })
-    .await
+    .await?;
+    if part.range.is_empty() {
+        return Ok(Body::from(first));
+    }
+    let first = stream::once(async move { Ok(Bytes::from(first)) });
+    Ok(Body::from_stream(first.chain(rest(part, stop))))
+}
+
+/// The blocks that follow, each read when the one before has gone: who reads slowly holds up no thread.
+fn rest(part: Part, stop: CancellationToken) -> impl Stream<Item = io::Result<Bytes>> {
+    stream::unfold(Some(part), move |part| {
+        let stop = stop.clone();
+        async move {
+            let mut part = part.filter(|part| !part.range.is_empty())?;
+            if stop.is_cancelled() {
+                return Some((Err(io::Error::other("the daemon stops")), None));
+            }
+            let read = blocking(move || {
+                let block = part.next()?;
+                Ok((block, part))
+            });
+            match read.await {
+                Ok((block, part)) => Some((Ok(Bytes::from(block)), Some(part))),
+                Err(e) => {
+                    tracing::warn!("a value broke off: {e}");
+                    Some((Err(io::Error::other(e.to_string())), None))
+                }
+            }
+        }
+    })
 }
 
 /// What is still to be read of a value.
@@ -235,46 +256,44 @@ impl Part {
     }
 }
 
-fn rest(mut part: Part, mut out: BodyWriter, stop: &CancellationToken) -> std::io::Result<()> {
-    while !part.range.is_empty() {
-        if stop.is_cancelled() {
-            out.abort("the daemon stops");
-            return Ok(());
-        }
-        match part.next() {
-            Ok(block) => out.write_all(&block)?,
-            Err(e) => {
-                tracing::warn!("a value broke off: {e}");
-                out.abort(&e);
-                return Ok(());
-            }
-        }
+/// What a write's query says beside the key.
+#[derive(Debug, Deserialize)]
+pub struct WriteQuery {
+    /// Answer once it survives a power loss: `?durable` or `?durable=true`.
+    durable: Option<String>,
+}
+
+impl WriteQuery {
+    pub fn durable(&self) -> bool {
+        self.durable.as_deref().is_some_and(|v| v != "false" && v != "0")
     }
-    out.finish()
 }
 
 pub async fn put(
     InStore(store): InStore,
     AtKey(key): AtKey,
+    Query(q): Query<WriteQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, HeaderMap, Json<Written>)> {
     let condition = Condition::of_headers(&headers)?;
-    let mut source = body::reader(body);
-    blocking(move || {
+    if axum::body::HttpBody::size_hint(&body).lower() > BUFFER as u64 {
         // Judged before the bytes are read, so that a gigabyte isn't sent for nothing, and again when it commits.
-        upload::put_change(
-            &store,
-            key.clone(),
-            Value::File(lattice_engine::entry::Content::EMPTY),
-            &condition,
-        )?;
-        // From here until the commit names them, gc must not take the chunks.
-        let _pin = store.content().pin();
+        let (store, key, condition) = (store.clone(), key.clone(), condition.clone());
+        let empty = Value::File(lattice_engine::entry::Content::EMPTY);
+        blocking(move || upload::put_change(&store, key, empty, &condition)).await?;
+    }
+    // From here until the commit names them, gc must not take the chunks.
+    let pin = store.content().pin();
+    let content = upload::Source::new(body).store(&store).await?;
+    blocking(move || {
+        let _pin = pin;
         let existed = store.get(&key)?.is_some_and(|r| r.exists());
-        let content = upload::content(&store, &mut source)?;
         let change = upload::put_change(&store, key, Value::File(content), &condition)?;
         let entry = upload::commit(&store, vec![change])?;
+        if q.durable() {
+            store.sync()?;
+        }
         let mut out = HeaderMap::new();
         insert(&mut out, header::ETAG, &format!("\"{}\"", entry.id));
         let status = if existed { StatusCode::OK } else { StatusCode::CREATED };
@@ -288,6 +307,8 @@ pub struct DeleteQuery {
     /// A directory with all below it.
     #[serde(default)]
     recursive: bool,
+    #[serde(flatten)]
+    write: WriteQuery,
 }
 
 pub async fn delete(
@@ -312,6 +333,9 @@ pub async fn delete(
         };
         let removed = changes.len() as u64;
         let entry = upload::commit(&store, changes)?;
+        if q.write.durable() {
+            store.sync()?;
+        }
         Ok(Json(Written { removed: Some(removed), ..describe::written(&entry) }))
     })
     .await

@@ -1,7 +1,9 @@
 //! The HTTP sidecar from outside, as a program, a stranger or somebody's web page meets it: a real daemon, real connections, no
 //! mount.
 
+mod bad_input;
 mod events;
 mod page;
 mod served;
 mod tokens;
+mod values;
