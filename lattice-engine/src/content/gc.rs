@@ -98,12 +98,7 @@ impl Inner {
     }
 
     fn condemn(&self, live: &HashSet<ChunkId>, report: &mut GcReport) -> Result<()> {
-        let mut candidates = Vec::new();
-        self.each_row(&mut |id, _| {
-            if !live.contains(&id) {
-                candidates.push(id);
-            }
-        })?;
+        let candidates = self.candidates(live)?;
         let (mut seen, mut spare) = (0, HashSet::new());
         for batch in candidates.chunks(CONDEMN) {
             let mut patience = PATIENCE;
@@ -127,6 +122,19 @@ impl Inner {
         Ok(())
     }
 
+    /// Rows of the index alone: what still waits for it was stored a moment ago, and is for the next collection.
+    fn candidates(&self, live: &HashSet<ChunkId>) -> Result<Vec<ChunkId>> {
+        let waiting: HashSet<ChunkId> = self.overlay.read().map.keys().copied().collect();
+        let mut candidates = Vec::new();
+        let mut look = |id, _| {
+            if !live.contains(&id) && !waiting.contains(&id) {
+                candidates.push(id);
+            }
+        };
+        self.index.for_each(&mut look).map_err(index_err("list its rows"))?;
+        Ok(candidates)
+    }
+
     fn spare(&self, spared: Spared, spare: &mut HashSet<ChunkId>) -> Result<()> {
         for layout in spared.layouts {
             spare.extend(layout.ids());
@@ -137,18 +145,13 @@ impl Inner {
         Ok(())
     }
 
-    /// Takes condemned chunks out of the index and the overlay.
-    fn bury(&self, dead: Vec<ChunkId>, report: &mut GcReport) -> Result<()> {
+    /// Takes condemned chunks out of the index; under `index_lock`. One that somebody has stored again since waits in the
+    /// overlay, where it stays.
+    pub fn bury(&self, dead: Vec<ChunkId>, report: &mut GcReport) -> Result<()> {
         for id in &dead {
-            if let Some(location) = self.locate(id)? {
+            if let Some(location) = self.index.get(id).map_err(index_err("look a chunk up"))? {
                 report.chunks += 1;
                 report.bytes += u64::from(location.stored_len);
-            }
-        }
-        {
-            let mut overlay = self.overlay.write();
-            for id in &dead {
-                overlay.map.remove(id);
             }
         }
         let batch = IndexBatch { removes: dead, ..IndexBatch::default() };

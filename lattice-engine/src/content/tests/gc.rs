@@ -165,6 +165,42 @@ fn what_nobody_holds_goes() {
     assert!(stats.stored_bytes < 4096 * 2, "{stats:?}");
 }
 
+/// Between the moment that a chunk is condemned and the one in which its row goes, somebody stores it again.
+#[test]
+fn what_is_stored_again_while_it_is_condemned_stays() {
+    let mut fixture = small();
+    let bytes = noise(7, 150_000);
+    fixture.store.put(&bytes).expect("puts");
+    fixture.settle();
+    let store = &fixture.store;
+    let token = store.begin_gc().expect("begins");
+    let content = {
+        let inner = &store.inner;
+        let one = inner.index_lock.lock();
+        let all: Vec<_> = {
+            let mut all = Vec::new();
+            inner.index.for_each(&mut |id, _| all.push(id)).expect("lists");
+            all
+        };
+        let condemned = inner.pins.condemn::<ContentError>(&mut 0, &all, &mut HashSet::new(), None);
+        let dead = condemned.expect("no error").expect("nothing new");
+        assert_eq!(dead.len(), all.len());
+        let _pin = store.pin();
+        let content = store.put(&bytes).expect("puts again");
+        drop(store.reader(&content).expect("it is here already"));
+        inner.bury(dead, &mut GcReport::default()).expect("buries");
+        drop(one);
+        content
+    };
+    drop(token);
+    assert!(read(store, &content) == bytes);
+    fixture.settle();
+    fixture.forget_index();
+    assert_eq!(fixture.reopen().findings, []);
+    assert!(read(&fixture.store, &content) == bytes);
+    assert_eq!(fixture.store.fsck(true).expect("checks").problems, Vec::<String>::new());
+}
+
 /// One writer less, also when it panics: the others end too.
 struct Busy<'a>(&'a AtomicUsize);
 
