@@ -16,7 +16,8 @@ async function load(store, at) {
   const heads = await api.get(`look at ${name}`, `${api.storePath(store)}/conflicts/${at}`);
   const head = heads.heads.find((h) => h.winner) ?? heads.heads[0];
   const live = heads.heads.filter((h) => h.kind !== "deleted");
-  const found = head.kind === "file" || head.kind === "symlink" ? await look(store, at) : null;
+  // By its id: what is shown is what `etag` names, also where another version comes in between.
+  const found = head.kind === "file" || head.kind === "symlink" ? await look(store, at, head.entry) : null;
   return { head, live: live.length, etag: heads.etag, found };
 }
 
@@ -57,7 +58,7 @@ export function File({ store, at, storeChanged }) {
         ${editing === null &&
         data.head.kind !== "deleted" &&
         html`<div class="actions">
-          ${editable(data) && html`<button onClick=${() => edit(data.found)}>Edit</button>`}
+          ${editable(data) && html`<button onClick=${() => edit({ text: data.found.text, etag: data.etag })}>Edit</button>`}
           <button onClick=${() => ask("rename")}>Rename or move</button>
           <button onClick=${() => ask("delete")}>Delete</button>
         </div>`}
