@@ -59,7 +59,14 @@ pub enum TokenRefusal {
 
 /// Records that were read, as long as the root store is the same.
 #[derive(Debug, Default)]
-pub(super) struct TokenCache(Mutex<(u64, HashMap<TokenId, Option<Arc<TokenInfo>>>)>);
+pub(super) struct TokenCache(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// The root store's, when they were read.
+    generation: u64,
+    tokens: HashMap<TokenId, Option<Arc<TokenInfo>>>,
+}
 
 impl Node {
     /// Makes a token. The secret is for its holder: it isn't kept.
@@ -127,6 +134,12 @@ impl Node {
         Ok(self.token(id)?.is_some())
     }
 
+    /// Whether what there is of a token is in memory: then asking for it never waits for the disk.
+    pub fn remembers_token(&self, id: &TokenId) -> bool {
+        let cache = self.0.tokens.0.lock();
+        cache.generation == self.0.root.generation() && cache.tokens.contains_key(id)
+    }
+
     /// Whether a token that was let in still would be.
     pub fn token_holds(&self, id: &TokenId) -> Result<bool> {
         Ok(self.token(id)?.is_some_and(|info| self.token_state(&info) == TokenState::Active))
@@ -145,18 +158,18 @@ impl Node {
         let generation = self.0.root.generation();
         {
             let mut cache = self.0.tokens.0.lock();
-            if cache.0 != generation || cache.1.len() > MAX_KEPT {
-                *cache = (generation, HashMap::new());
+            if cache.generation != generation || cache.tokens.len() > MAX_KEPT {
+                *cache = Kept { generation, tokens: HashMap::new() };
             }
-            if let Some(found) = cache.1.get(id) {
+            if let Some(found) = cache.tokens.get(id) {
                 return Ok(found.clone());
             }
         }
         let found = self.read_token(id)?.map(Arc::new);
         let mut cache = self.0.tokens.0.lock();
         // What was asked before a change is not what was read after it.
-        if cache.0 == generation {
-            cache.1.insert(*id, found.clone());
+        if cache.generation == generation {
+            cache.tokens.insert(*id, found.clone());
         }
         Ok(found)
     }

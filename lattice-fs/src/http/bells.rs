@@ -28,7 +28,10 @@ impl Bell {
 
 /// The bells of one process.
 #[derive(Debug, Default)]
-pub struct Bells(Arc<Mutex<HashMap<StoreId, (Handle, watch::Sender<()>)>>>);
+pub struct Bells(Arc<All>);
+
+/// The store that each is of, too: one that was opened anew has another.
+type All = Mutex<HashMap<StoreId, (Handle, watch::Sender<()>)>>;
 
 impl Bells {
     /// A bell that rings for all that is committed from now on.
@@ -51,8 +54,6 @@ impl Bells {
         Ok(Bell(bell))
     }
 }
-
-type All = Mutex<HashMap<StoreId, (Handle, watch::Sender<()>)>>;
 
 fn ring_on(all: &All, store: &Handle, mut watch: Watch, ring: &watch::Sender<()>) {
     loop {

@@ -84,7 +84,7 @@ impl Guard {
     }
 
     /// Who asks; `None` where nobody needs to be anybody.
-    async fn caller(&self, request: &Parts) -> Result<Option<Caller>> {
+    async fn caller(self: &Arc<Self>, request: &Parts) -> Result<Option<Caller>> {
         let matched = request.extensions.get::<MatchedPath>();
         let row = matched.and_then(|path| routes::of(&request.method, path.as_str()));
         if row.is_some_and(|row| row.need == Need::Open) {
@@ -107,7 +107,12 @@ impl Guard {
         Ok(Some(caller))
     }
 
-    async fn identify(&self, method: &Method, headers: &HeaderMap, from: IpAddr) -> Result<Caller> {
+    async fn identify(
+        self: &Arc<Self>,
+        method: &Method,
+        headers: &HeaderMap,
+        from: IpAddr,
+    ) -> Result<Caller> {
         match shown(headers) {
             Shown::Nothing => self.session(method, headers),
             Shown::Unreadable => {
@@ -133,12 +138,20 @@ impl Guard {
         Ok(Caller::session())
     }
 
-    async fn token(&self, id: TokenId, secret: TokenSecret, from: IpAddr) -> Result<Caller> {
-        let node = self.app.node.clone();
-        let about = blocking(move || Ok(node.knows_token(&id)?.then_some(id))).await?;
+    /// What is in memory is judged here, so that a request costs no change of threads for it.
+    async fn token(self: &Arc<Self>, id: TokenId, secret: TokenSecret, from: IpAddr) -> Result<Caller> {
+        if self.app.node.remembers_token(&id) {
+            return self.judge(id, &secret, from);
+        }
+        let guard = self.clone();
+        blocking(move || guard.judge(id, &secret, from)).await
+    }
+
+    fn judge(&self, id: TokenId, secret: &TokenSecret, from: IpAddr) -> Result<Caller> {
+        let node = &self.app.node;
+        let about = node.knows_token(&id)?.then_some(id);
         self.failures.may_try(from, about, Instant::now()).map_err(too_many)?;
-        let node = self.app.node.clone();
-        match blocking(move || Ok(node.check_token(&id, &secret)?)).await? {
+        match node.check_token(&id, secret)? {
             Ok(info) => Ok(Caller::token(id, info.record.grant.clone())),
             Err(why) => {
                 self.failures.note(from, about, Instant::now());

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt, stream};
-use lattice_engine::entry::Value;
+use lattice_engine::entry::{MAX_INLINE, Value};
 use lattice_engine::id::EntryId;
 use lattice_engine::key::Key;
 use lattice_engine::merge::{FileAttrs, Record};
@@ -48,14 +48,15 @@ struct Found {
 #[derive(Debug)]
 enum Source {
     File(Reader),
-    Target(Bytes),
+    /// The bytes of a small file, or where a symlink leads.
+    Small(Bytes),
 }
 
 impl Source {
     fn size(&self) -> u64 {
         match self {
             Self::File(reader) => reader.size(),
-            Self::Target(target) => target.len() as u64,
+            Self::Small(bytes) => bytes.len() as u64,
         }
     }
 }
@@ -131,9 +132,15 @@ fn found(
     let (bytes, mime) = match value {
         Value::File(content) => {
             let reader = store.read_waiting(content).map_err(|e| named(key, e.into()))?;
-            (Source::File(reader), mime::of(key, attrs))
+            let mime = mime::of(key, attrs);
+            // What stands in an entry is here, and read while we are at it.
+            let bytes = match content.size() <= MAX_INLINE as u64 {
+                true => Source::Small(reader.read_all().map_err(|e| named(key, e.into()))?),
+                false => Source::File(reader),
+            };
+            (bytes, mime)
         }
-        Value::Symlink(target) => (Source::Target(target.clone()), "inode/symlink".into()),
+        Value::Symlink(target) => (Source::Small(target.clone()), "inode/symlink".into()),
         Value::Dir => return Err(version::is_a_directory(key)),
         Value::Fifo | Value::Socket => {
             return Err(Problem::new(
@@ -182,7 +189,7 @@ fn if_range_holds(headers: &HeaderMap, tag: &str) -> bool {
 /// error and no broken body. Where damage further on breaks a body off, a request for the rest begins with that block.
 async fn send(source: Source, range: Range<u64>, key: Key, stop: CancellationToken) -> Result<Body> {
     let reader = match source {
-        Source::Target(target) => {
+        Source::Small(target) => {
             return Ok(Body::from(target.slice(range.start as usize..range.end as usize)));
         }
         Source::File(reader) => reader,

@@ -5,5 +5,6 @@ mod bad_input;
 mod events;
 mod page;
 mod served;
+mod tls;
 mod tokens;
 mod values;

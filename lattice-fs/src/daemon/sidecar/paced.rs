@@ -152,3 +152,36 @@ impl Body for PacedBody {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    const LIMIT: Duration = Duration::from_millis(50);
+
+    #[tokio::test]
+    async fn a_reader_that_has_stopped_is_cut_off() {
+        let (ours, theirs) = tokio::io::duplex(16);
+        let mut stream = PacedStream::new(ours, LIMIT);
+        let e = stream.write_all(&[0; 1000]).await.expect_err("nobody reads");
+        assert_eq!(e.kind(), io::ErrorKind::TimedOut);
+        drop(theirs);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_is_slow_gets_all_of_it() {
+        let (ours, mut theirs) = tokio::io::duplex(16);
+        let mut stream = PacedStream::new(ours, LIMIT);
+        let writer = tokio::spawn(async move { stream.write_all(&[7; 400]).await });
+        let mut got = [0; 16];
+        let began = Instant::now();
+        for _ in 0..25 {
+            // Longer in all than may pass without a byte.
+            sleep(LIMIT / 10).await;
+            theirs.read_exact(&mut got).await.expect("more");
+        }
+        writer.await.expect("no panic").expect("all of it");
+        assert!(got == [7; 16] && began.elapsed() > LIMIT);
+    }
+}
