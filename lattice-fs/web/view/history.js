@@ -39,7 +39,8 @@ export function History({ store, at, storeChanged }) {
     <${Loaded} of=${state}>
       ${({ versions }) => html`
         <p class="quiet">
-          ${count(versions.length, "version")}, newest first${versions.length === LIMIT ? "; older ones are left out" : ""}. A line leads from each version to the one that its author had seen.
+          ${count(versions.length, "version")}, newest first${versions.length === LIMIT ? "; older ones are left out" : ""}.${" "}
+          A line leads from each version to the one that its author had seen.
         </p>
         <${Versions} versions=${versions} ask=${ask} />
         ${asking?.what === "look" &&
