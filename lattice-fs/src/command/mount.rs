@@ -189,7 +189,11 @@ async fn attend(daemon: &Client, request: &MountRequest) -> Result<()> {
     let stop = CancellationToken::new();
     signals::watch(stop.clone())?;
     let mounted = add(daemon, request).await?;
-    Ready::Terminal.tell(&Report::Ready { mount: Some(mounted.clone()), pid: std::process::id(), http: None });
+    Ready::Terminal.tell(&Report::Ready {
+        mount: Some(mounted.clone()),
+        pid: std::process::id(),
+        http: None,
+    });
     while stands(daemon, &mounted.dir).await {
         tokio::select! {
             () = stop.cancelled() => {
