@@ -1,6 +1,6 @@
 //! What stands before the router where anybody may knock: a request is for us ([`origin`](super::origin)), says who asks
 //! ([`credentials`](super::credentials)), isn't one guess too many ([`failures`](super::failures)), and asks for no more than it is
-//! allowed ([`routes`](super::routes)). In that order, and a route that isn't in the table is refused.
+//! allowed ([`routes`](mod@super::routes)). In that order, and a route that isn't in the table is refused.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
