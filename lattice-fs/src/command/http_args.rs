@@ -30,7 +30,7 @@ pub struct HttpArgs {
         hide_env_values = true
     )]
     http_host: Vec<String>,
-    /// An origin whose pages may use the API with a token, as https://app.example. May be repeated.
+    /// An origin whose pages may use the API with a token, such as `https://app.example`. May be repeated.
     #[arg(
         long,
         env = "LATTICE_HTTP_ORIGIN",
