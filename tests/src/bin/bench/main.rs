@@ -1,10 +1,12 @@
 //! Compares the mount with ext4 and with the floor in one run: several rounds that alternate
 //! between the three, medians, one table, and JSON. Exit code 3 where a target is missed.
 
+mod figure;
 mod keys;
 mod mesh;
 mod mounted_keys;
 mod places;
+mod programs;
 mod report;
 mod works;
 
@@ -96,7 +98,7 @@ fn run(args: &Args) -> Result<bool> {
         measure_keys(args.quick, &mut report)?;
     }
     if on.contains(&Place::Lattice) {
-        report.add_mesh(mesh::measure(args.quick, wanted, progress)?);
+        report.add_figures(mesh::measure(args.quick, wanted, progress)?);
     }
     print!("{}", report.table(&works));
     if let Some(parent) = args.json.parent() {

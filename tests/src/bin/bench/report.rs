@@ -6,8 +6,8 @@ use std::fmt::Write;
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
+use crate::figure::{Asked, Beside, Figure, median};
 use crate::keys::Measured;
-use crate::mesh::{Asked, Figure};
 use crate::mounted_keys::Mounted;
 use crate::places::Place;
 use crate::works::{Goal, Unit, Work};
@@ -21,7 +21,7 @@ struct Fact {
     asked: Asked,
     target: String,
     /// Of the same work by another program.
-    beside: Option<f64>,
+    beside: Option<Beside>,
 }
 
 impl Fact {
@@ -52,8 +52,8 @@ impl Report {
         self.values.entry((work.name, place)).or_default().push(value);
     }
 
-    /// Nodes side by side.
-    pub fn add_mesh(&mut self, figures: Vec<Figure>) {
+    /// Nodes side by side, or the HTTP listener.
+    pub fn add_figures(&mut self, figures: Vec<Figure>) {
         for figure in figures {
             let target = match figure.asked {
                 Asked::AtMost(bound) => format!("<= {bound}"),
@@ -66,7 +66,7 @@ impl Report {
                 value: figure.value,
                 asked: if self.quick { Asked::Nothing } else { figure.asked },
                 target,
-                beside: figure.syncthing,
+                beside: figure.beside,
             });
         }
     }
@@ -138,14 +138,7 @@ impl Report {
     }
 
     fn median(&self, work: &Work, place: Place) -> Option<f64> {
-        let mut values = self.values.get(&(work.name, place))?.clone();
-        values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        if values.len() % 2 == 1 {
-            values.get(middle).copied()
-        } else {
-            Some((values.get(middle - 1)? + values.get(middle)?) / 2.0)
-        }
+        median(self.values.get(&(work.name, place))?)
     }
 
     /// The mount's figure as a share of another place's.
@@ -179,7 +172,7 @@ impl Report {
             "value": fact.value,
             "target": fact.target,
             "met": fact.met(),
-            "syncthing": fact.beside,
+            "beside": fact.beside.map(|by| json!({"program": by.program, "value": by.value})),
         })
     }
 
@@ -224,9 +217,9 @@ impl Report {
                 fact.target,
                 verdict(fact.met())
             );
-            if let Some(beside) = fact.beside {
-                let _written =
-                    writeln!(out, "{:<34} {:>5} {:>35}", "  by syncthing", fact.unit, figure(Some(beside)));
+            if let Some(Beside { program, value }) = fact.beside {
+                let name = format!("  by {program}");
+                let _written = writeln!(out, "{name:<34} {:>5} {:>35}", fact.unit, figure(Some(value)));
             }
         }
         out

@@ -13,7 +13,8 @@ use lattice_engine::store::{Change, Cites, Expect};
 use lattice_tests::fixture::{Machine, Peer};
 use lattice_tests::random::Random;
 
-use super::{Asked, Figure, PATIENCE, memory};
+use super::{PATIENCE, memory};
+use crate::figure::{Asked, Figure};
 
 const VALUE: usize = 100;
 /// Keys in one directory.

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, ensure};
 use lattice_tests::fixture::{Times, until};
 use lattice_tests::random::Random;
 
-use super::{Asked, Figure, PATIENCE, done, pair, stream, syncthing};
+use super::{PATIENCE, done, pair, stream, syncthing};
+use crate::figure::{Asked, Figure};
 
 /// Between two looks at B, where single milliseconds count.
 const LOOK: Duration = Duration::from_micros(100);
@@ -29,8 +30,8 @@ pub fn save(quick: bool) -> Result<Vec<Figure>> {
     if let Some(two) = syncthing::two(quick)? {
         // It waits 10 s after a change by default, and 1 s as it is set here: a few saves tell it all.
         let times = saves(two.a(), two.b(), 5)?;
-        figures[0].syncthing = Some(times.percentile(50.0).as_secs_f64() * 1e3);
-        figures[1].syncthing = Some(times.percentile(99.0).as_secs_f64() * 1e3);
+        figures[0].beside = syncthing::figure(times.percentile(50.0).as_secs_f64() * 1e3);
+        figures[1].beside = syncthing::figure(times.percentile(99.0).as_secs_f64() * 1e3);
     }
     Ok(figures)
 }
@@ -70,8 +71,8 @@ pub fn many(quick: bool) -> Result<Vec<Figure>> {
         let count = count / 10;
         let (written, came) = small_files(two.a(), two.b(), count)?;
         let rate = |came: Duration| count as f64 / came.as_secs_f64();
-        figures[0].syncthing = Some(rate(came));
-        figures[1].syncthing = Some(rate(written + came));
+        figures[0].beside = syncthing::figure(rate(came));
+        figures[1].beside = syncthing::figure(rate(written + came));
     }
     Ok(figures)
 }
@@ -108,7 +109,8 @@ pub fn large(quick: bool) -> Result<Vec<Figure>> {
     let rate = |came: Duration| size as f64 / 1e6 / came.as_secs_f64();
     let mut ours = Figure::new(format!("mesh: {} MiB file", size >> 20), "MB/s", rate(came), Asked::Nothing);
     if let Some(two) = syncthing::two(quick)? {
-        ours.syncthing = Some(rate(large_file(&two.a().join("large"), two.b().join("large"), size)?));
+        ours.beside =
+            syncthing::figure(rate(large_file(&two.a().join("large"), two.b().join("large"), size)?));
     }
     let share = Figure::new("mesh: of a bare iroh stream", "", rate(came) / bare, Asked::AtLeast(0.4));
     Ok(vec![ours, Figure::new("mesh: a bare iroh stream", "MB/s", bare, Asked::Nothing), share])

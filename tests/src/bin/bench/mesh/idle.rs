@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use lattice_tests::fixture::{Machine, Peer, until};
 
-use super::{Asked, Figure, PATIENCE, bulk, cpu, memory};
+use super::{PATIENCE, bulk, cpu, memory};
+use crate::figure::{Asked, Figure};
 
 /// Two mounted nodes with many files, left alone.
 pub fn two(quick: bool) -> Result<Vec<Figure>> {

@@ -13,33 +13,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use lattice_tests::fixture::{Machine, Peer};
 
+use crate::figure::Figure;
+
 /// Patience with the largest works on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(600);
-
-/// What is asked of a figure.
-#[derive(Debug, Clone, Copy)]
-pub enum Asked {
-    AtMost(f64),
-    AtLeast(f64),
-    Nothing,
-}
-
-/// One row.
-#[derive(Debug, Clone)]
-pub struct Figure {
-    pub name: String,
-    pub unit: &'static str,
-    pub value: f64,
-    /// The same work by syncthing, where it was there to be measured.
-    pub syncthing: Option<f64>,
-    pub asked: Asked,
-}
-
-impl Figure {
-    fn new(name: impl Into<String>, unit: &'static str, value: f64, asked: Asked) -> Self {
-        Self { name: name.into(), unit, value, syncthing: None, asked }
-    }
-}
 
 /// Names of the works, for `--only`.
 pub const WORKS: [&str; 5] =

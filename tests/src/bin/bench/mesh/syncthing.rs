@@ -4,14 +4,15 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use lattice_tests::fixture::{Cmd, Scratch, have, until};
 
 use super::PATIENCE;
+use crate::figure::Beside;
+use crate::programs::{Running, free_port};
 
 /// Two running ones that share a directory each. They end with it.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub struct Two {
 #[derive(Debug)]
 struct Side {
     dir: PathBuf,
-    process: Option<Child>,
+    _process: Running,
 }
 
 impl Two {
@@ -37,14 +38,9 @@ impl Two {
     }
 }
 
-impl Drop for Side {
-    fn drop(&mut self) {
-        if let Some(process) = &mut self.process {
-            // Both may have ended by themselves; the data is thrown away anyway.
-            let _gone = process.kill();
-            let _ended = process.wait();
-        }
-    }
+/// What it makes of a work.
+pub fn figure(value: f64) -> Option<Beside> {
+    Some(Beside { program: "syncthing", value })
 }
 
 /// Two of them, connected; `None` where there is no syncthing, and in a quick run.
@@ -70,9 +66,7 @@ pub fn two(quick: bool) -> Result<Option<Two>> {
         fs::write(home.join("config.xml"), config(dir, &ids, ports, ports[n]))?;
         let mut command = Command::new("syncthing");
         command.args(["serve", "--no-browser", "--no-restart", "--no-upgrade", "--home"]).arg(home);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = command.spawn().context("can't start syncthing")?;
-        sides.push(Side { dir: dir.clone(), process: Some(process) });
+        sides.push(Side { dir: dir.clone(), _process: Running::start(&mut command)? });
     }
     let sides: [Side; 2] = sides.try_into().map_err(|_| anyhow::anyhow!("two sides"))?;
     fs::write(sides[0].dir.join("probe"), "x")?;
@@ -80,10 +74,6 @@ pub fn two(quick: bool) -> Result<Option<Two>> {
         Ok(sides[1].dir.join("probe").exists().then_some(()))
     })?;
     Ok(Some(Two { sides, _scratch: scratch }))
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 fn config(dir: &Path, ids: &[String], ports: [u16; 2], own: u16) -> String {

@@ -1,0 +1,31 @@
+//! Other programs that run beside ours for a while: each ends with its handle.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+
+/// A process that is killed, and waited for, when its handle goes.
+#[derive(Debug)]
+pub struct Running(Child);
+
+impl Running {
+    /// Starts it with nothing to read, and throws away what it prints.
+    pub fn start(command: &mut Command) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Self(command.spawn().with_context(|| format!("can't start {:?}", command.get_program()))?))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself; its data is thrown away anyway.
+        let _gone = self.0.kill();
+        let _ended = self.0.wait();
+    }
+}
+
+/// A port of loopback that nobody has, for a program that can't choose one itself.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
