@@ -2,6 +2,7 @@
 //! between the three, medians, one table, and JSON. Exit code 3 where a target is missed.
 
 mod figure;
+mod http;
 mod keys;
 mod mesh;
 mod mounted_keys;
@@ -56,6 +57,9 @@ struct Args {
     keys: u64,
     #[arg(long, hide = true, default_value = "data")]
     keys_dir: PathBuf,
+    /// Be the axum server that HTTP is compared with, with this file, until standard input ends
+    #[arg(long, hide = true)]
+    http_floor: Option<PathBuf>,
 }
 
 /// Name of the work that runs on the engine itself, for `--only`.
@@ -75,6 +79,10 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<bool> {
     if let Some(phase) = &args.keys_phase {
         keys::run_phase(phase, args.keys, &args.keys_dir)?;
+        return Ok(true);
+    }
+    if let Some(file) = &args.http_floor {
+        http::serve_floor(file)?;
         return Ok(true);
     }
     let wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|o| name.contains(o.as_str()));
@@ -99,6 +107,7 @@ fn run(args: &Args) -> Result<bool> {
     }
     if on.contains(&Place::Lattice) {
         report.add_figures(mesh::measure(args.quick, wanted, progress)?);
+        report.add_figures(http::measure(args.quick, rounds, wanted, progress)?);
     }
     print!("{}", report.table(&works));
     if let Some(parent) = args.json.parent() {
