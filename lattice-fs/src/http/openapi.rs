@@ -67,6 +67,7 @@ const DETAILS: &[Detail] = &[
     detail("POST", "/stores", &[], Body::Json("Name"), 201, DOC),
     detail("PATCH", "/stores/{store}", &[], Body::Json("Name"), 200, DOC),
     detail("DELETE", "/stores/{store}", &[], Body::None, 204, Body::None),
+    detail("PUT", "/stores/{store}/policy", &[], Body::Json("Policy"), 200, DOC),
     detail("GET", "/stores/{store}/keys", &[PREFIX, ("delimiter", "string", "/: one level only"), ("limit", "integer", "Keys in a page"), ("cursor", "string", "Of the page before")], Body::None, 200, DOC),
     detail("GET", "/stores/{store}/keys/{*key}", &[("version", "string", "Another version: its entry id or a unique prefix")], Body::None, 200, Body::Bytes("*/*")),
     detail("PUT", "/stores/{store}/keys/{*key}", &[DURABLE], Body::Bytes("application/octet-stream"), 201, DOC),
@@ -192,6 +193,7 @@ fn schemas() -> Value {
             "properties": { "type": text, "title": text, "status": count, "detail": text, "code": text },
         },
         "Name": object(&["name"], json!({ "name": text })),
+        "Policy": object(&["policy"], json!({ "policy": { "enum": ["eager", "on-demand"] } })),
         "Resolve": object(&["pick"], json!({ "pick": text })),
         "InviteRequest": object(&["expires_seconds", "uses"], json!({ "expires_seconds": count, "uses": count, "qr": flag })),
         "TokenRequest": object(&["scope"], json!({

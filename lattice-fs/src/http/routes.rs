@@ -119,6 +119,7 @@ pub const ROUTES: &[Route] = &[
     route(GET, "/stores/{store}", Need::Read, "One store and its state"),
     route(PATCH, "/stores/{store}", Need::AdminStore, "Rename a store"),
     route(DELETE, "/stores/{store}", Need::AdminStore, "Delete a store"),
+    route(PUT, "/stores/{store}/policy", Need::AdminStore, "Whether this node fetches large files before they are read"),
     route(GET, "/stores/{store}/keys", Need::Read, "List keys"),
     route(GET, "/stores/{store}/keys/{*key}", Need::Read, "A key's bytes"),
     route(PUT, "/stores/{store}/keys/{*key}", Need::Write, "Give a key these bytes"),
