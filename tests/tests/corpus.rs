@@ -80,7 +80,7 @@ fn frames() -> Vec<Vec<u8>> {
         Frame::Tips { marks: vec![(author, mark)], more: false },
         Frame::Want(vec![Range { author, from: 1, to: 7 }]),
         Frame::Entries { entries: vec![signed(&entry(7, 1)), signed(&entry(8, 1))], last: true },
-        Frame::Have { marks: vec![(author, mark)], taken: 1 },
+        Frame::Have { marks: vec![(author, mark)], taken: 1, whole: true },
         Frame::Done,
         Frame::Fetch(vec![(author, mark)]),
         Frame::FetchChain { author, of: mark, from: 2 },

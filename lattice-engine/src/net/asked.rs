@@ -54,12 +54,12 @@ impl Network for Asked {
         }
     }
 
-    fn held(&self, store: StoreId, entry: &EntryRef) -> Held {
+    fn held(&self, store: StoreId, entry: &EntryRef, content: bool) -> Held {
         let Some(shared) = self.0.upgrade() else { return Held { by: 0, members: 1 } };
         let members = shared.gate.members();
         let by = shared.stores.get(&store).map_or(0, |local| {
             let here = local.handle.published().seq(&entry.author) >= entry.seq;
-            let there = local.holders_of(&entry.author, entry.seq);
+            let there = local.holders_of(&entry.author, entry.seq, content);
             usize::from(here) + there.iter().filter(|id| members.contains(id)).count()
         });
         Held { by, members: members.len() + 1 }

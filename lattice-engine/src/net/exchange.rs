@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::error::{NetError, Result};
 use super::link::Link;
-use super::stores::Local;
+use super::stores::{Held, Local};
 use super::{Shared, chunks, frame, publish};
 use crate::id::{NodeId, StoreId};
 use crate::sync::{Announced, Config, Frame, FrameError, Input, MAX_FRAME, Output, Received, Session};
@@ -160,6 +160,8 @@ async fn drive(
     let fresh = local.clone();
     blocking(move || publish::publish(&fresh)).await?;
     let tips = local.tips.subscribe();
+    let mut whole = local.whole.subscribe();
+    whole.mark_changed();
     let mut forks = local.forks.subscribe();
     // Those that are known already are told as well.
     forks.mark_changed();
@@ -180,7 +182,7 @@ async fn drive(
         e = write(send, queue, written.clone()) => Err(NetError::lost(link.peer, e)),
         e = read_frames(recv, frames) => Err(NetError::lost(link.peer, e)),
         e = chunks::fetch(shared, link, local), if !local.is_root => Err(e),
-        ended = driver.run(Events { read, done, tips, forks, written, ask: local.ask.subscribe(), check: link.check.subscribe() }) => ended,
+        ended = driver.run(Events { read, done, tips, whole, forks, written, ask: local.ask.subscribe(), check: link.check.subscribe() }) => ended,
         () = local.stop.cancelled() => Ok(()),
     };
     // Another stream may have taken its place.
@@ -190,7 +192,7 @@ async fn drive(
         local.mesh.lock().left(link.peer);
     }
     drop(sessions);
-    local.held.lock().insert(link.peer, session.lock().theirs().clone());
+    local.held.lock().insert(link.peer, Held::by(&session.lock()));
     local.progressed();
     ended
 }
@@ -200,6 +202,7 @@ struct Events {
     read: mpsc::Receiver<std::result::Result<Frame, FrameError>>,
     done: mpsc::UnboundedReceiver<Input>,
     tips: watch::Receiver<crate::sync::SharedTips>,
+    whole: watch::Receiver<Option<u64>>,
     forks: watch::Receiver<crate::sync::SharedForks>,
     written: Arc<Notify>,
     /// All peers are to be asked, and this one.
@@ -253,6 +256,8 @@ impl Driver<'_> {
                 changed.map_err(|_| over())?;
                 Input::Published(events.tips.borrow_and_update().clone())
             }
+            // Its sender lives in `local`.
+            Ok(whole) = next_whole(&mut events.whole) => Input::Whole(whole),
             changed = events.forks.changed() => {
                 changed.map_err(|_| over())?;
                 Input::Forks(events.forks.borrow_and_update().clone())
@@ -307,6 +312,18 @@ impl Driver<'_> {
                 }
             }
             Output::SetTimer(_) | Output::Close(_) => {}
+        }
+    }
+}
+
+/// Up to where content is here, each time that it is more.
+async fn next_whole(
+    whole: &mut watch::Receiver<Option<u64>>,
+) -> std::result::Result<u64, watch::error::RecvError> {
+    loop {
+        whole.changed().await?;
+        if let Some(generation) = *whole.borrow_and_update() {
+            return Ok(generation);
         }
     }
 }

@@ -176,7 +176,7 @@ impl Net {
             let tips = local.handle.published();
             let left = deadline.saturating_duration_since(std::time::Instant::now());
             let connected = local.sessions.lock().len();
-            self.wait_held(local.handle.id(), &tips, connected, left).await;
+            self.wait_told(local.handle.id(), &tips, connected, left).await;
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct StoreSync {
     /// Entries that the peer has and this node lacks, and the other way round.
     pub behind_here: u64,
     pub behind_there: u64,
+    /// The peer has the bytes of large files as well, of all that this node has.
+    pub whole: bool,
     /// Both have said that they lack nothing, and tell each other what comes.
     pub live: bool,
     /// Chains that the peer holds.
@@ -116,7 +118,7 @@ impl Net {
         link.ping(patience).await
     }
 
-    /// The members, beside this node, that are known to hold durably what this node does.
+    /// The members, beside this node, that are known to hold durably what this node does, large files' bytes included.
     pub fn holders(&self, store: StoreId, tips: &Tips) -> Vec<NodeId> {
         let local = self.0.stores.get(&store);
         local.map(|l| l.holders(tips)).unwrap_or_default()
@@ -130,9 +132,21 @@ impl Net {
         Ok(local.handle.published())
     }
 
-    /// Waits until `peers` other members hold `tips` durably. False: not within `timeout`.
+    /// Waits until `peers` other members hold `tips` durably, and what the entries name. False: not within `timeout`.
     pub async fn wait_held(&self, store: StoreId, tips: &Tips, peers: usize, timeout: Duration) -> bool {
         self.wait(store, timeout, |local| local.holders(tips).len() >= peers).await
+    }
+
+    /// As [`Net::wait_held`], of the entries alone.
+    pub(super) async fn wait_told(
+        &self,
+        store: StoreId,
+        tips: &Tips,
+        peers: usize,
+        timeout: Duration,
+    ) -> bool {
+        let done = |local: &Local| local.who(|marks, _| covers(marks, tips)).len() >= peers;
+        self.wait(store, timeout, done).await
     }
 
     /// Waits until this node and every connected peer have the same. False: not within `timeout`.
@@ -174,32 +188,37 @@ impl Local {
             known: behind.known,
             behind_here: behind.here,
             behind_there: behind.there,
+            whole: covers(session.theirs_whole(), &self.tips.borrow()),
             live: session.is_live(),
             tips: session.theirs().len() as u64,
         })
     }
 
     fn holders(&self, tips: &Tips) -> Vec<NodeId> {
-        self.who(|theirs| {
-            tips.marks().iter().all(|(author, mark)| theirs.get(author).is_some_and(|m| m.seq >= mark.seq))
-        })
+        self.who(|_, whole| covers(whole, tips))
     }
 
-    /// Peers that are known to hold an entry durably.
-    pub fn holders_of(&self, author: &NodeId, seq: u64) -> Vec<NodeId> {
-        self.who(|theirs| theirs.get(author).is_some_and(|m| m.seq >= seq))
+    /// Peers that are known to hold an entry durably; `content`: and the content that it names.
+    pub fn holders_of(&self, author: &NodeId, seq: u64, content: bool) -> Vec<NodeId> {
+        let holds = |marks: &BTreeMap<NodeId, Mark>| marks.get(author).is_some_and(|m| m.seq >= seq);
+        self.who(|marks, whole| holds(if content { whole } else { marks }))
     }
 
-    /// Peers whose durable marks are so: by what they say now, or said last.
-    fn who(&self, so: impl Fn(&BTreeMap<NodeId, Mark>) -> bool) -> Vec<NodeId> {
+    /// Peers whose marks, of entries and of those with their content, are so: by what they say now, or said last.
+    fn who(&self, so: impl Fn(&BTreeMap<NodeId, Mark>, &BTreeMap<NodeId, Mark>) -> bool) -> Vec<NodeId> {
         let mut found: Vec<NodeId> =
-            self.held.lock().iter().filter(|(_, theirs)| so(theirs)).map(|(id, _)| *id).collect();
+            self.held.lock().iter().filter(|(_, h)| so(&h.marks, &h.whole)).map(|(id, _)| *id).collect();
         let sessions: Vec<_> = self.sessions.lock().iter().map(|(id, s)| (*id, s.clone())).collect();
         for (id, session) in sessions {
-            if !found.contains(&id) && so(session.lock().theirs()) {
+            let session = session.lock();
+            if !found.contains(&id) && so(session.theirs(), session.theirs_whole()) {
                 found.push(id);
             }
         }
         found
     }
+}
+
+fn covers(theirs: &BTreeMap<NodeId, Mark>, tips: &Tips) -> bool {
+    tips.marks().iter().all(|(author, mark)| theirs.get(author).is_some_and(|m| m.seq >= mark.seq))
 }

@@ -41,7 +41,9 @@ pub(super) struct Local {
     /// A session with each peer that has it open.
     pub sessions: Mutex<BTreeMap<NodeId, Arc<Mutex<Session>>>>,
     /// What peers held durably when their sessions ended.
-    pub held: Mutex<BTreeMap<NodeId, BTreeMap<NodeId, Mark>>>,
+    pub held: Mutex<BTreeMap<NodeId, Held>>,
+    /// The generation of the tips up to which what the entries name is here, large files' bytes too: `content` says so.
+    pub whole: watch::Sender<Option<u64>>,
     /// Counts the times that sessions were told to ask whether both hold the same.
     pub ask: watch::Sender<u64>,
     /// Counts what sessions have learnt.
@@ -51,6 +53,20 @@ pub(super) struct Local {
     /// Chunks that are to be fetched.
     pub wanted: Wanted,
     pub stop: CancellationToken,
+}
+
+/// What a peer has said that it holds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Held {
+    pub marks: BTreeMap<NodeId, Mark>,
+    /// The content that the entries name as well.
+    pub whole: BTreeMap<NodeId, Mark>,
+}
+
+impl Held {
+    pub fn by(session: &Session) -> Self {
+        Self { marks: session.theirs().clone(), whole: session.theirs_whole().clone() }
+    }
 }
 
 impl Local {
@@ -63,6 +79,8 @@ impl Local {
             forks: watch::Sender::new(handle.forks()),
             sessions: Mutex::default(),
             held: Mutex::default(),
+            // Its values are small: they are in its entries.
+            whole: watch::Sender::new(is_root.then_some(u64::MAX)),
             ask: watch::Sender::new(0),
             progress: watch::Sender::new(0),
             held_writes: Mutex::new(first::hold(node, &handle)),

@@ -60,6 +60,8 @@ pub(super) struct Store {
     pub thread: Mutex<Option<JoinHandle<()>>>,
     pub watchers: AtomicUsize,
     pub arrived: (Mutex<u64>, Condvar),
+    /// Counts the times that the state was made anew from the log.
+    pub made_anew: AtomicU64,
     /// Counts what was applied.
     pub generation: AtomicU64,
     pub live: Mutex<Vec<Arc<LiveQueue>>>,

@@ -84,6 +84,22 @@ impl Handle {
         self.store.published.state.lock().tips.clone()
     }
 
+    /// Whether `author` has begun a group of entries that isn't whole here, and so not applied. All else that the log
+    /// shows by now is applied when this returns.
+    pub fn group_is_open(&self, author: &NodeId) -> bool {
+        self.store.writer.lock().chains.open_groups.get(author).is_some_and(|group| !group.is_empty())
+    }
+
+    /// The projection, from which it is read what entries amount to, stands still before one that it can't apply.
+    pub fn is_stalled(&self) -> bool {
+        self.store.stalled.read().is_some()
+    }
+
+    /// Counts the times that the state was made anew, by other members: what had been superseded may be shown again.
+    pub fn made_anew(&self) -> u64 {
+        self.store.made_anew.load(Ordering::Acquire)
+    }
+
     /// Waits until what is published is no longer `seen`; `None` after `timeout`, or at once when the store has closed.
     pub fn wait_published(&self, seen: &Tips, timeout: Duration) -> Option<SharedTips> {
         let deadline = Instant::now() + timeout;

@@ -16,8 +16,8 @@ pub trait Network: Send + Sync + Debug {
     fn fetch(&self, store: StoreId, chunks: &[ChunkId], give_up: &dyn Fn() -> bool)
     -> Result<(), NotFetched>;
 
-    /// Who holds an entry durably, as far as is known.
-    fn held(&self, store: StoreId, entry: &EntryRef) -> Held;
+    /// Who holds an entry durably, as far as is known; `content`: and the content that it names, where it is in chunks.
+    fn held(&self, store: StoreId, entry: &EntryRef, content: bool) -> Held;
 
     /// The other members.
     fn peers(&self, store: StoreId) -> Vec<Peer>;

@@ -145,6 +145,7 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
         work: Work::default(),
         watchers: Default::default(),
         arrived: Default::default(),
+        made_anew: Default::default(),
         generation: Default::default(),
         live: Mutex::default(),
         network: RwLock::default(),

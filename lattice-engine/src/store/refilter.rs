@@ -122,6 +122,7 @@ impl Store {
             let mut overlay = self.view.overlay.write();
             self.view.state.take_over(&view.state)?;
             *overlay = Overlay::default();
+            self.made_anew.fetch_add(1, Ordering::AcqRel);
             self.view.members.set(membership.clone());
         }
         writer.chains.open_groups = chains.open_groups;

@@ -38,7 +38,7 @@ pub enum Frame {
     Tips { marks: Vec<(NodeId, Mark)>, more: bool },
     Want(Vec<Range>),
     Entries { entries: Vec<v1::SignedEntry>, last: bool },
-    Have { marks: Vec<(NodeId, Mark)>, taken: u64 },
+    Have { marks: Vec<(NodeId, Mark)>, taken: u64, whole: bool },
     Done,
     Fetch(Vec<(NodeId, Mark)>),
     FetchChain { author: NodeId, of: Mark, from: u64 },
@@ -164,7 +164,10 @@ impl Frame {
                 }
             }
             Kind::Tips(tips) => Self::Tips { marks: marks(tips.tips, MAX_MARKS)?, more: tips.more },
-            Kind::Have(have) => Self::Have { marks: marks(have.tips, MAX_MARKS)?, taken: have.taken },
+            Kind::Have(have) => {
+                let v1::Have { tips, taken, whole } = have;
+                Self::Have { marks: marks(tips, MAX_MARKS)?, taken, whole }
+            }
             Kind::Fetch(fetch) => Self::Fetch(marks(fetch.entries, MAX_FETCH)?),
             Kind::Want(want) => Self::Want(ranges(want.ranges)?),
             Kind::Done(_) => Self::Done,
@@ -208,7 +211,9 @@ impl Frame {
             Self::Entries { entries, last } => {
                 Kind::Entries(v1::Entries { entries: entries.clone(), last: *last })
             }
-            Self::Have { marks, taken } => Kind::Have(v1::Have { tips: to_marks(marks), taken: *taken }),
+            Self::Have { marks, taken, whole } => {
+                Kind::Have(v1::Have { tips: to_marks(marks), taken: *taken, whole: *whole })
+            }
             Self::Done => Kind::Done(v1::Done {}),
             Self::Fetch(marks) => Kind::Fetch(v1::Fetch { entries: to_marks(marks) }),
             Self::FetchChain { author, of, from } => {

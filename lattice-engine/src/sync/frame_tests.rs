@@ -37,7 +37,11 @@ fn frames() -> impl Strategy<Value = Frame> {
             check,
         }),
         (some_marks(20), any::<bool>()).prop_map(|(marks, more)| Frame::Tips { marks, more }),
-        (some_marks(20), any::<u64>()).prop_map(|(marks, taken)| Frame::Have { marks, taken }),
+        (some_marks(20), any::<u64>(), any::<bool>()).prop_map(|(marks, taken, whole)| Frame::Have {
+            marks,
+            taken,
+            whole
+        }),
         some_marks(20).prop_map(Frame::Fetch),
         proptest::collection::vec(range, 0..20).prop_map(|mut ranges| {
             ranges.sort();
@@ -151,7 +155,7 @@ fn what_is_out_of_range_or_order_is_refused() {
     let bad = [
         Frame::Tips { marks: vec![mark(2, 1), mark(1, 1)], more: false },
         Frame::Tips { marks: vec![mark(1, 1), mark(1, 1)], more: false },
-        Frame::Have { marks: vec![mark(1, 0)], taken: 0 },
+        Frame::Have { marks: vec![mark(1, 0)], taken: 0, whole: false },
         Frame::Want(vec![range(0, 1)]),
         Frame::Want(vec![range(2, 1)]),
         Frame::Want(vec![range(1, u64::MAX)]),
@@ -183,7 +187,10 @@ fn golden() {
         v1::SignedEntry { header: vec![1].into(), signature: vec![2; 64].into(), payload: vec![3].into() };
     let entries = Frame::Entries { entries: vec![entry], last: true };
     assert_eq!(hex(entries), format!("4e224c0a480a01011240{}1a01031001", "02".repeat(64)));
-    assert_eq!(hex(Frame::Have { marks: marks.clone(), taken: 2 }), format!("4d2a4b0a47{mark}1002"));
+    let have = |whole| Frame::Have { marks: marks.clone(), taken: 2, whole };
+    assert_eq!(hex(have(false)), format!("4d2a4b0a47{mark}1002"));
+    assert_eq!(hex(have(true)), format!("4f2a4d0a47{mark}10021801"));
+    assert_eq!(hex(Frame::Have { marks: Vec::new(), taken: 0, whole: true }), "042a021801");
     assert_eq!(hex(Frame::Done), "023200");
     assert_eq!(hex(Frame::Fetch(marks.clone())), format!("4b3a490a47{mark}"));
     let chain = Frame::FetchChain { author, of: marks[0].1, from: 2 };

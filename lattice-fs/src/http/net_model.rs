@@ -49,6 +49,9 @@ pub struct PeerStoreDoc {
     pub tips: u64,
     pub behind_here: u64,
     pub behind_there: u64,
+    /// The peer has said that it has the bytes of large files as well.
+    #[serde(default)]
+    pub whole: bool,
 }
 
 /// Hints of what members write that this node isn't connected to.

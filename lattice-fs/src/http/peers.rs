@@ -224,6 +224,7 @@ fn fill(app: &App, doc: &mut PeerDoc, status: PeerStatus) -> Result<()> {
             tips: s.tips,
             behind_here: s.behind_here,
             behind_there: s.behind_there,
+            whole: s.whole,
         });
     }
     Ok(())

@@ -6,7 +6,7 @@
 use std::io;
 
 use bytes::Bytes;
-use lattice_engine::entry::Value;
+use lattice_engine::entry::{Content, Value};
 use lattice_engine::key::Key;
 use lattice_engine::merge::{Head, Record};
 use lattice_engine::store::{Handle, StoreError};
@@ -157,7 +157,11 @@ fn conflict(handle: &Handle, key: &Key, record: &Record) -> Result<u64> {
 /// Of the version that fewest hold.
 fn synced(handle: &Handle, record: &Record) -> String {
     let Some(network) = handle.network() else { return "local".into() };
-    let held = record.heads.iter().map(|h| network.held(handle.id(), &h.entry));
+    let in_chunks = |head: &Head| match head.node.as_ref().map(|n| &n.value) {
+        Some(Value::File(content)) => matches!(content, Content::Chunks(_) | Content::Manifest { .. }),
+        _ => false,
+    };
+    let held = record.heads.iter().map(|h| network.held(handle.id(), &h.entry, in_chunks(h)));
     match held.min_by_key(|held| held.by) {
         Some(held) if held.members > 1 => format!("{} of {} members have it durably", held.by, held.members),
         _ => "local".into(),

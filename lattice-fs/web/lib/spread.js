@@ -2,7 +2,7 @@
 
 export function holders(store, peers) {
   const others = peers.filter((p) => p.state !== "this" && p.state !== "revoked");
-  const have = others.filter((p) => p.stores.some((s) => s.store === store && s.live && s.behind_there === 0));
+  const have = others.filter((p) => p.stores.some((s) => s.store === store && s.live && s.whole && s.behind_there === 0));
   return { have: have.length, others: others.length };
 }
 

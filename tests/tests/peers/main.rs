@@ -67,6 +67,45 @@ fn a_sync_right_behind_the_close_of_a_large_file_takes_it_along() {
     }
 }
 
+/// Entries travel ahead of the bytes. Who holds the entries only doesn't hold the file.
+#[test]
+fn a_peer_counts_when_it_has_the_bytes_of_large_files_too() {
+    let Some((a, b)) = two() else { return };
+    let bytes = |seed: u32| -> Vec<u8> {
+        (0..30_000_000u32).map(|i| ((i ^ seed).wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+    };
+    let wait = |patience: &str| {
+        a.try_lattice(&["--timeout", patience, "sync", "home", "--wait-peers", "1"]).expect("it runs")
+    };
+    // One that fetches nothing by itself has the entry, and counts until then.
+    b.lattice(["store", "policy", "home", "on-demand"]).ok().expect("a policy");
+    a.write("small", "in its entry").expect("written");
+    let small = wait("20");
+    assert_eq!(small.code(), 0, "{}", small.stderr);
+    a.write("large", bytes(1)).expect("written");
+    eventually("the entry", || b.path("large").exists()).expect("it comes");
+    let early = wait("1");
+    assert_eq!(early.code(), 24, "{}", early.stdout);
+    assert!(early.stderr.contains("0 of the 1 peers hold"), "{}", early.stderr);
+    let mut synced = [0; 64];
+    let mut of = |name: &str| {
+        let n = rustix::fs::getxattr(a.path(name), "user.lattice.synced", &mut synced[..]).expect("an xattr");
+        String::from_utf8_lossy(&synced[..n]).into_owned()
+    };
+    assert_eq!((&of("small")[..6], &of("large")[..6]), ("2 of 2", "1 of 2"));
+    b.lattice(["store", "policy", "home", "eager"]).ok().expect("a policy");
+    let late = wait("20");
+    assert_eq!(late.code(), 0, "{}", late.stderr);
+    // And now all at once: whoever has waited may close the lid.
+    a.write("larger", bytes(2)).expect("written");
+    let done = wait("20");
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    a.kill().expect("killed");
+    for (name, seed) in [("large", 1), ("larger", 2)] {
+        assert!(std::fs::read(b.path(name)).expect("a read without its peer") == bytes(seed), "{name}");
+    }
+}
+
 #[test]
 fn large_files_and_trees_come_whole() {
     let Some((a, b)) = two() else { return };

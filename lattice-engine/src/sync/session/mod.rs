@@ -7,6 +7,7 @@
 //!        Have ->           after a batch is durable: what is held now, and how many frames were dealt with
 //! Done   ->                nothing is lacking: from here on the other side pushes what its own node writes
 //! Have  <->                when something has become durable, whoever wrote it: the other asks for what it lacks
+//! Have(whole) <->          when the bytes of large files, which come by another way, are here for all that was told
 //! Hello(check) -> <- Hello asked now and then: do we still hold the same?
 //! Fork  <->              an author has signed two entries of one number: the proof
 //! ```
@@ -22,7 +23,7 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::entry::ForkProof;
@@ -61,6 +62,8 @@ pub enum Input {
     BadFrame(FrameError),
     /// What this node holds durably has changed.
     Published(SharedTips),
+    /// The content that the entries of tips of this generation, and of earlier ones, name is here durably.
+    Whole(u64),
     /// These forks are known here.
     Forks(SharedForks),
     /// The answer to [`Output::Range`] or [`Output::Fetch`]: in hlc order, perhaps not all, perhaps none.
@@ -149,10 +152,17 @@ pub struct Session {
     /// What the peer holds durably, by its own words.
     theirs: BTreeMap<NodeId, Mark>,
     known: bool,
+    /// Up to where it has, by its own words, the content that the entries name as well.
+    theirs_whole: BTreeMap<NodeId, Mark>,
+    /// Whose marks it told of since it last said so.
+    theirs_bare: BTreeSet<NodeId>,
     /// A Tips that comes in several frames.
     partial: BTreeMap<NodeId, Mark>,
     /// What we last told of.
     told: Option<SharedTips>,
+    /// The generation of our tips up to which content is here, and whether that was said of what was told.
+    whole: Option<u64>,
+    whole_told: bool,
     /// Entries frames dealt with since the last Have.
     taken: u64,
     /// Something was sent that the transport hasn't taken yet.
@@ -176,8 +186,12 @@ impl Session {
             asked_with: None,
             theirs: BTreeMap::new(),
             known: false,
+            theirs_whole: BTreeMap::new(),
+            theirs_bare: BTreeSet::new(),
             partial: BTreeMap::new(),
             told: None,
+            whole: None,
+            whole_told: false,
             taken: 0,
             unwritten: false,
             ask: ask::Asking::default(),
@@ -227,6 +241,11 @@ impl Session {
         &self.theirs
     }
 
+    /// Up to where the peer has, by its own words, what the entries name as well: the bytes of large files.
+    pub fn theirs_whole(&self) -> &BTreeMap<NodeId, Mark> {
+        &self.theirs_whole
+    }
+
     /// Its peer has said that it lacks nothing of what it was told, and so have we.
     pub fn is_live(&self) -> bool {
         self.done_sent && self.done_received
@@ -244,6 +263,7 @@ impl Session {
             Input::Frame(frame) => return self.frame(frame, now, mesh),
             Input::BadFrame(e) => return Err(Reason::Frame(e)),
             Input::Published(tips) => self.adopt(tips),
+            Input::Whole(generation) => self.whole = self.whole.max(Some(generation)),
             Input::Forks(forks) => self.forks_known(forks),
             Input::Ranged { request, entries } => self.ranged(request, entries, now),
             Input::Received { batch, results, durable } => {
@@ -274,13 +294,20 @@ impl Session {
                 }
                 if !more {
                     self.theirs = std::mem::take(&mut self.partial);
+                    self.theirs_bare = self.theirs.keys().copied().collect();
                     self.known = true;
                     self.waits.end(Wait::Tips);
                 }
                 Ok(())
             }
             _ if !self.known => Err(Reason::Protocol("it has not said what it holds")),
-            Frame::Have { marks, taken } => self.have(marks, taken, now),
+            Frame::Have { marks, taken, whole } => {
+                self.have(marks, taken, now)?;
+                if whole {
+                    self.has_content();
+                }
+                Ok(())
+            }
             Frame::Want(ranges) => self.wanted(ranges),
             Frame::Entries { entries, last } => self.entries(entries, last, now, mesh),
             Frame::Done => {
@@ -326,6 +353,7 @@ impl Session {
         };
         if digest == with.digest() {
             self.theirs = with.marks().clone();
+            self.theirs_bare = self.theirs.keys().copied().collect();
             self.known = true;
             self.told.get_or_insert(with);
         } else {
@@ -347,25 +375,40 @@ impl Session {
             self.send(Frame::Tips { marks: part.to_vec(), more: parts.peek().is_some() }, now);
         }
         self.told = Some(ours);
+        self.whole_told = false;
     }
 
     /// What has become durable since it was last told, and which frames were dealt with. Not before the transport has
     /// taken what was said before: what comes meanwhile is told as one.
     fn tell(&mut self, now: Millis) {
         let Some(told) = &self.told else { return };
-        if self.unwritten || (self.taken == 0 && Arc::ptr_eq(told, &self.ours)) {
+        let same = Arc::ptr_eq(told, &self.ours);
+        // What was whole may not be for what comes on top of it: it is said of all that is told then.
+        let whole = self.whole >= Some(self.ours.generation());
+        if self.unwritten || (self.taken == 0 && same && (self.whole_told || !whole)) {
             return;
         }
         let marks = self.ours.since(told);
         let taken = std::mem::take(&mut self.taken);
         self.told = Some(self.ours.clone());
-        if marks.is_empty() && taken == 0 {
+        let news = whole && !(self.whole_told && marks.is_empty());
+        self.whole_told = (self.whole_told && marks.is_empty()) || whole;
+        if marks.is_empty() && taken == 0 && !news {
             return;
         }
-        let mut parts = marks.chunks(MAX_MARKS);
-        self.send(Frame::Have { marks: parts.next().unwrap_or_default().to_vec(), taken }, now);
-        for part in parts {
-            self.send(Frame::Have { marks: part.to_vec(), taken: 0 }, now);
+        let mut parts = marks.chunks(MAX_MARKS).peekable();
+        let first = parts.next().unwrap_or_default().to_vec();
+        self.send(Frame::Have { marks: first, taken, whole: news && parts.peek().is_none() }, now);
+        while let Some(part) = parts.next() {
+            let whole = news && parts.peek().is_none();
+            self.send(Frame::Have { marks: part.to_vec(), taken: 0, whole }, now);
+        }
+    }
+
+    /// The peer has said that it has the content of all that it has told of.
+    fn has_content(&mut self) {
+        for author in std::mem::take(&mut self.theirs_bare) {
+            self.theirs_whole.extend(self.theirs.get(&author).map(|mark| (author, *mark)));
         }
     }
 
@@ -378,6 +421,7 @@ impl Session {
 
     fn have(&mut self, marks: Vec<(NodeId, Mark)>, taken: u64, now: Millis) -> Result<(), Reason> {
         self.acknowledged(taken, now)?;
+        self.theirs_bare.extend(marks.iter().map(|(author, _)| *author));
         self.theirs.extend(marks);
         if self.theirs.len() > MAX_AUTHORS {
             return Err(Reason::Protocol("it tells of more authors than there may be"));

@@ -13,6 +13,7 @@ use crate::sync::{Announced, Tips, peek};
 use crate::wire::v1;
 
 mod forks;
+mod whole;
 
 const STORE: StoreId = StoreId([5; 16]);
 const GENESIS: EntryId = EntryId([6; 32]);
@@ -474,7 +475,7 @@ fn a_peer_of_another_store_or_one_that_floods_is_refused() {
     let flood =
         std::iter::once(hello(STORE)).chain(std::iter::repeat_with(entries).take(WINDOW as usize + 1));
     assert!(matches!(refused(flood.collect()), Some(Reason::Protocol(_))));
-    let have = Frame::Have { marks: Vec::new(), taken: 1 };
+    let have = Frame::Have { marks: Vec::new(), taken: 1, whole: false };
     assert!(matches!(refused(vec![hello(STORE), have]), Some(Reason::Protocol(_))));
     assert!(matches!(refused(vec![hello(STORE), hello(STORE)]), Some(Reason::Protocol(_))));
 }
