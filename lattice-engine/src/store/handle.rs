@@ -174,6 +174,10 @@ impl Handle {
 
     /// Why it takes no writes, if it doesn't.
     pub fn read_only(&self) -> Option<String> {
-        self.store.writable().err().map(|e| e.to_string())
+        self.store.writable().err().map(|e| match e {
+            // Whoever asks knows which store it is.
+            StoreError::ReadOnly { why, .. } => why,
+            e => e.to_string(),
+        })
     }
 }
