@@ -1,5 +1,6 @@
-//! Noticing that time has passed without us: the machine slept, or the process was stopped ([`WakeDetector`]). Then every connection is doubted and every peer dialled at once, rather than when
-//! timers that slept too get round to it. The same when this machine's addresses change.
+//! Noticing that time has passed without us: the machine slept, or the process was stopped ([`WakeDetector`]). Then every
+//! connection is doubted and every peer dialled at once, rather than when timers that slept too get round to it. The same
+//! when this machine's addresses change.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -144,7 +144,7 @@ fn install(ctx: &Context, args: &InstallArgs, program: Command) -> Result<()> {
         ctx.out.note(format!("Start it, now and from here on: {} enable --now lattice", control(system)));
     }
     if !system {
-        ctx.out.note("It runs while you are logged in; `loginctl enable-linger` makes that: from boot on.");
+        ctx.out.note("It runs while you are logged in; after `loginctl enable-linger` it runs from boot on.");
     }
     Ok(())
 }
