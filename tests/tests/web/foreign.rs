@@ -2,30 +2,32 @@
 //! not by showing us in a frame. Nor does anybody without a session.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use crate::browsers;
 use crate::site::Site;
 
-/// Serves an empty page, to whatever is asked, until the test ends.
+/// Serves an empty page, to whatever is asked, until the test ends. Each connection has its own thread: a browser also opens
+/// some that it doesn't use yet, and the page mustn't wait behind them.
 fn foreign() -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let at = listener.local_addr().expect("its address");
     std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
-            let Ok(copy) = stream.try_clone() else { return };
-            let header =
-                BufReader::new(copy).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
-            let _lines = header.count();
-            // A browser that has gone needs no answer.
-            let _sent = stream.write_all(
-                b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 25\r\nConnection: close\r\n\r\n\
-                  <!doctype html><h1>x</h1>",
-            );
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || empty_page(&stream));
         }
     });
     at
+}
+
+fn empty_page(mut stream: &TcpStream) {
+    let header = BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+    let _lines = header.count();
+    // A browser that has gone needs no answer.
+    let _sent = stream.write_all(
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 25\r\nConnection: close\r\n\r\n\
+          <!doctype html><h1>x</h1>",
+    );
 }
 
 /// Asks by script, and says what came of it: what could be read, or that nothing could.
