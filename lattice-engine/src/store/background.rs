@@ -57,7 +57,7 @@ impl Store {
             self.sign_all()?;
         }
         if durable {
-            self.sync()?;
+            self.vouch()?;
         }
         self.apply_overlay(durable)
     }
@@ -135,7 +135,7 @@ impl Store {
     }
 
     fn close_clean(&self) -> Result<()> {
-        self.sync()?;
+        self.vouch()?;
         self.apply_overlay(true)?;
         Ok(())
     }
