@@ -246,7 +246,9 @@ fn create(disk: &dyn Disk, dir: &Path, store: &StoreId, number: u64) -> Result<S
     Ok(segment)
 }
 
-/// The record that the caller trusts must be there: otherwise this log isn't the one it knew.
+/// The record that the caller trusts must be there: otherwise this log isn't the one it knew. The caller's state is made
+/// durable after the log only, so a log without the record has lost what was promised, or is an old copy: what it lacks
+/// may be known to others. To go on from there as if nothing were missing would be for nobody but its owner to decide.
 fn check_trusted(
     disk: &dyn Disk,
     dir: &Path,

@@ -165,6 +165,11 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
         members_changed: Default::default(),
         orphans: Mutex::default(),
     });
+    let weak = Arc::downgrade(&store);
+    store.view.state.door(move || {
+        let store = weak.upgrade().ok_or("the store is closed")?;
+        Ok(store.make_durable()?)
+    });
     store.publish_opened()?;
     if options.background {
         let worker = store.clone();
