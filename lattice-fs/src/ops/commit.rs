@@ -16,7 +16,7 @@ use super::inode::{Inode, State, cites};
 use super::staged::{Body, StageError, Staged};
 use super::underway::Underway;
 use super::volume::Volume;
-use crate::view::effective::shown_head;
+use super::watch::shows_opened;
 
 impl Fs {
     /// Commits what is staged, if anything new is.
@@ -159,18 +159,13 @@ impl Fs {
         if state.epoch == epoch {
             return Ok(());
         }
+        if state.committed
+            && let Some(record) = self.record(volume, "write", key)?
+            && shows_opened(volume, &record, state)
+        {
+            state.cites = cites(&record);
+        }
         state.epoch = epoch;
-        if !state.committed {
-            return Ok(());
-        }
-        let record = self.record(volume, "write", key)?;
-        if let Some(record) = record {
-            let same =
-                shown_head(&record).and_then(|h| h.node.as_ref()).is_some_and(|n| n.file_id == state.file_id);
-            if same {
-                state.cites = cites(&record);
-            }
-        }
         Ok(())
     }
 

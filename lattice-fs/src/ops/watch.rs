@@ -286,6 +286,12 @@ fn same_version(volume: &Volume, record: &Record, state: &State) -> bool {
     }
 }
 
+/// Whether a record shows the very file that is open, in the version that was opened.
+pub(super) fn shows_opened(volume: &Volume, record: &Record, state: &State) -> bool {
+    let shown = shown_head(record).and_then(|h| h.node.as_ref());
+    shown.is_some_and(|n| n.file_id == state.file_id) && same_version(volume, record, state)
+}
+
 /// Takes over what a record says. True when it says nothing new about what `stat` shows.
 fn accept(state: &mut State, record: &Record, seen: &Shown, changed: bool) -> bool {
     state.cites = cites(record);

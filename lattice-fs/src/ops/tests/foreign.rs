@@ -72,6 +72,54 @@ fn a_delete_elsewhere_beside_an_open_edit_keeps_the_edit() {
     assert_eq!(rig.read(rig.ino(ROOT, "a")), b"new");
 }
 
+/// The renamed directory has nothing to do with the file.
+#[test]
+fn a_save_after_a_directory_moved_is_a_conflict_with_what_came_meanwhile() {
+    let rig = Rig::new();
+    rig.mkdir(ROOT, "d");
+    let ino = rig.write(ROOT, "a", b"old");
+    rig.fs.open(ino, WRITE | libc::O_TRUNC).expect("opened");
+    rig.fs.write(ino, 0, b"ours", false).expect("written");
+    rig.put_elsewhere("a", b"theirs");
+    rig.fs.rename(ROOT, b"d", ROOT, b"e", RenameFlags::default()).expect("renamed");
+    rig.close(ino);
+    assert_eq!(rig.live_heads("a"), 2);
+}
+
+/// The mount has not been told yet of what it moves.
+#[test]
+fn a_save_after_a_rename_is_a_conflict_with_what_the_rename_moved_unseen() {
+    let exchange = RenameFlags { exchange: true, ..RenameFlags::default() };
+    for flags in [RenameFlags::default(), exchange] {
+        let rig = Rig::new();
+        let ino = rig.write(ROOT, "a", b"old");
+        if flags.exchange {
+            rig.write(ROOT, "b", b"other");
+        }
+        rig.fs.open(ino, WRITE | libc::O_TRUNC).expect("opened");
+        rig.fs.write(ino, 0, b"ours", false).expect("written");
+        rig.put_unnoticed("a", b"theirs");
+        let (from, to) = if flags.exchange { ("b", "a") } else { ("a", "b") };
+        rig.fs.rename(ROOT, from.as_bytes(), ROOT, to.as_bytes(), flags).expect("renamed");
+        rig.catch_up();
+        rig.fs.work_off();
+        assert_eq!(rig.read(rig.ino(ROOT, "b")), b"theirs");
+        rig.close(ino);
+        assert_eq!(rig.live_heads("b"), 2);
+    }
+}
+
+#[test]
+fn a_file_that_nobody_has_open_shows_what_a_rename_moved_unseen() {
+    let rig = Rig::new();
+    rig.write(ROOT, "a", b"old");
+    rig.put_unnoticed("a", b"theirs");
+    rig.fs.rename(ROOT, b"a", ROOT, b"b", RenameFlags::default()).expect("renamed");
+    rig.catch_up();
+    rig.fs.work_off();
+    assert_eq!(rig.read(rig.ino(ROOT, "b")), b"theirs");
+}
+
 #[test]
 fn a_directory_deleted_elsewhere_is_gone() {
     let rig = Rig::new();

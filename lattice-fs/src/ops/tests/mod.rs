@@ -141,6 +141,12 @@ impl Rig {
 
     /// Written by another face, and the mount told of it.
     fn put_elsewhere(&self, path: &str, bytes: &[u8]) {
+        self.put_unnoticed(path, bytes);
+        self.catch_up();
+    }
+
+    /// The same while the watcher lags behind.
+    fn put_unnoticed(&self, path: &str, bytes: &[u8]) {
         let before = self.store.get(&key(path)).expect("readable");
         let file_id = before
             .and_then(|r| Some(r.winner()?.node.as_ref()?.file_id))
