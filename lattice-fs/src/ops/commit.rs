@@ -153,7 +153,8 @@ impl Fs {
         over.file.set_len(0).map_err(|e| errno::of_staging("write", &key.to_string(), &e))
     }
 
-    /// A directory above was renamed since: the same version has other heads now.
+    /// A directory was renamed since: if it stood above, the same version has other heads now. Another version, which came
+    /// meanwhile, was not seen: it stays beside what is saved.
     fn refresh_cites(&self, volume: &Volume, key: &Key, state: &mut State) -> Result<()> {
         let epoch = volume.epoch();
         if state.epoch == epoch {
@@ -217,13 +218,24 @@ impl Fs {
         }
     }
 
-    /// Puts a file on the list of those that are committed when they stay quiet.
+    /// Puts a file on the list of those that are committed when they stay quiet. As long as it is there the kernel may
+    /// forget it, and it stays.
     pub(super) fn note_dirty(&self, inode: &Arc<Inode>, state: &mut State) {
-        if let Some(staged) = &mut state.staged
-            && staged.is_dirty()
-            && !std::mem::replace(&mut staged.listed, true)
-        {
+        let Some(staged) = state.staged.as_mut().filter(|s| s.is_dirty()) else {
+            return;
+        };
+        if !std::mem::replace(&mut staged.listed, true) {
             self.queue.quiet(inode);
+        }
+        if !std::mem::replace(&mut state.kept, true) {
+            self.table.pin(inode.ino);
+        }
+    }
+
+    /// It is on that list no more.
+    pub(super) fn let_go(&self, inode: &Inode, state: &mut State) {
+        if std::mem::take(&mut state.kept) {
+            self.table.unpin(inode.ino);
         }
     }
 
