@@ -61,7 +61,7 @@ impl Fs {
     }
 
     /// More happened than was told: every inode and name is looked at again.
-    fn compare_all(&self, volume: &Arc<Volume>) {
+    pub(super) fn compare_all(&self, volume: &Arc<Volume>) {
         volume.count_change();
         for inode in self.table.all() {
             if !matches!(&inode.place, Place::Store(v) if v.id == volume.id) {
@@ -69,6 +69,7 @@ impl Fs {
             }
             for name in self.table.absent(inode.ino) {
                 self.table.detach(inode.ino, &name);
+                self.forget_entry(inode.ino, &name);
             }
             self.forget_inode(inode.ino, true);
             let Some((parent, name)) = self.table.place(inode.ino) else {

@@ -68,7 +68,7 @@ impl Rig {
     fn find(&self, parent: u64, name: &str) -> Option<(u64, Attr)> {
         match self.fs.lookup(parent, name.as_bytes()).expect("a look-up") {
             Looked::Found(inode, attr) => Some((inode.ino, attr)),
-            Looked::Absent => None,
+            Looked::Absent { .. } => None,
         }
     }
 
@@ -155,7 +155,6 @@ impl Rig {
         let node = FileNode { file_id, value: Value::File(content), attrs: Attrs::default() };
         let put = Change::Put { key: key(path), node, cites: Cites::All, expect: Expect::Anything };
         self.store.commit(vec![put]).expect("committed");
-        self.catch_up();
     }
 
     /// What a peer wrote that had not seen the file which stands above.
