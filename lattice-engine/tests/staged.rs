@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use lattice_engine::disk::RealDisk;
 use lattice_engine::entry::{Attrs, Content, Node as KeyNode, Value};
 use lattice_engine::id::FileId;
 use lattice_engine::key::Key;
+use lattice_engine::log::{Log, LogOptions, RecordRef};
 use lattice_engine::node::Node;
 use lattice_engine::store::{Change, Cites, Expect, Handle};
 
@@ -98,4 +100,76 @@ fn emptiness_is_kept_until_something_is_written() {
         store.commit(vec![put]).expect("commit");
     });
     assert_eq!(written.as_deref(), Some(&b"written"[..]));
+}
+
+/// A file that was closed, for a new name.
+fn stage(store: &Handle, path: &str) -> std::path::PathBuf {
+    let staged = store.staging_path().expect("a path");
+    fs::write(&staged, body(SIZE)).expect("stages");
+    let key = Key::parse(path.as_bytes()).expect("a key");
+    store.stage(staged.clone(), key, node(Content::EMPTY), Cites::All, SIZE as u64).expect("stage");
+    staged
+}
+
+fn is_there(store: &Handle, path: &str) -> bool {
+    store
+        .get(&Key::parse(path.as_bytes()).expect("a key"))
+        .expect("get")
+        .is_some_and(|record| record.is_live())
+}
+
+/// What stands in the way is a name that leads nowhere.
+#[test]
+fn what_cannot_be_stored_now_keeps_nothing_else_and_is_tried_again() {
+    let home = tempfile::tempdir().expect("tempdir");
+    let dir = home.path().join("data");
+    Node::init(&dir).expect("init");
+    let opened = Node::open(&dir).expect("open");
+    let store = opened.create_store("home").expect("create");
+    let (bad, _good) = (stage(&store, "bad"), stage(&store, "good"));
+    let aside = bad.with_extension("aside");
+    fs::rename(&bad, home.path().join("aside")).expect("moves");
+    std::os::unix::fs::symlink(&bad, &bad).expect("a loop");
+    fs::write(&aside, "of no intent").expect("writes");
+    opened.close().expect("closes");
+    drop((store, opened));
+
+    let opened = Node::open(&dir).expect("opens");
+    let store = opened.find("home").expect("is not broken");
+    assert!(is_there(&store, "good") && !is_there(&store, "bad"));
+    assert_eq!(store.intents().expect("intents").len(), 1);
+    assert!(fs::symlink_metadata(&bad).is_ok() && !aside.exists(), "its file stays, and no other");
+    opened.close().expect("closes");
+    drop((store, opened));
+
+    fs::remove_file(&bad).and_then(|()| fs::rename(home.path().join("aside"), &bad)).expect("moves back");
+    let opened = Node::open(&dir).expect("opens");
+    let store = opened.find("home").expect("home");
+    assert!(is_there(&store, "bad"));
+    assert_eq!(store.intents().expect("intents"), []);
+}
+
+#[test]
+fn an_intent_that_cannot_be_read_keeps_nothing_else() {
+    let home = tempfile::tempdir().expect("tempdir");
+    let dir = home.path().join("data");
+    Node::init(&dir).expect("init");
+    let opened = Node::open(&dir).expect("open");
+    let store = opened.create_store("home").expect("create");
+    let staged = stage(&store, "good");
+    let id = store.id();
+    opened.close().expect("closes");
+    drop((store, opened));
+    let at = staged.parent().and_then(Path::parent).expect("the store's directory");
+    let disk = std::sync::Arc::new(RealDisk);
+    let (mut log, _) = Log::open(disk, &at.join("log"), id, LogOptions::default(), None).expect("opens");
+    log.append(&[RecordRef::Intent { body: b"nothing that makes sense" }]).expect("appends");
+    log.close().expect("closes");
+    let unknown = staged.with_extension("unknown");
+    fs::write(&unknown, "of an intent that nobody can read").expect("writes");
+
+    let opened = Node::open(&dir).expect("opens");
+    let store = opened.find("home").expect("is not broken");
+    assert!(is_there(&store, "good"));
+    assert!(unknown.exists());
 }

@@ -2,6 +2,7 @@
 //! waiting. An intent in the log says what it is to become, so that a kill loses nothing; promoting it adopts the file as
 //! content and commits the entry.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -114,9 +115,13 @@ impl Handle {
 
     /// The intents that are not done, oldest first: what a kill has left.
     pub fn intents(&self) -> Result<Vec<Intent>> {
+        Ok(self.open_intents()?.0)
+    }
+
+    /// And how many there are that can't be read.
+    fn open_intents(&self) -> Result<(Vec<Intent>, usize)> {
         let store = &self.store;
-        let mut open: std::collections::BTreeMap<u64, Bytes> =
-            store.view.state.read()?.intents()?.into_iter().collect();
+        let mut open: BTreeMap<u64, Bytes> = store.view.state.read()?.intents()?.into_iter().collect();
         for (id, body) in store.view.overlay.read().intents() {
             match body {
                 Some(body) => drop(open.insert(*id, body.clone())),
@@ -124,7 +129,9 @@ impl Handle {
             }
         }
         let dir = store.dir.join(STAGING);
-        open.values().map(|body| decode(body, &dir)).collect()
+        let intents: Vec<_> = open.values().filter_map(|body| decode(body, &dir)).collect();
+        let unreadable = open.len() - intents.len();
+        Ok((intents, unreadable))
     }
 
     fn finish(&self, intent: &Intent) -> Result<()> {
@@ -147,29 +154,51 @@ impl Handle {
         }
     }
 
-    /// Promotes what a kill has left, and removes staged files that no intent names. For a store just opened.
-    pub fn recover_staged(&self) -> Result<u64> {
-        let intents = self.intents()?;
+    /// Promotes what a kill has left, and removes staged files that no intent names. For a store just opened. What can't be
+    /// promoted now (the disk is full, the file can't be read) keeps nothing else: it stays staged until the next opening.
+    pub fn recover_staged(&self) -> Result<()> {
+        let (intents, unreadable) = self.open_intents()?;
+        let mut left = BTreeSet::new();
         for (i, intent) in intents.iter().enumerate() {
-            if intents[i + 1..].iter().any(|later| later.replaces(intent)) {
-                // The same file at an earlier close: before it is cut or looked at, because both names lead to the
-                // same bytes, and those are the later one's.
-                self.finish(intent)?;
-            } else if intent.size == 0 && self.is_outdated(intent)? {
-                self.finish(intent)?;
-            } else if self.is_whole(intent)? {
-                self.promote(intent)?;
-            } else {
-                tracing::warn!(key = %intent.key, "a staged file did not survive a power loss; it was not fsynced");
-                self.finish(intent)?;
+            if let Err(e) = self.recover(intent, &intents[i + 1..]) {
+                tracing::error!(
+                    store = %self.store.id, key = %intent.key, file = %intent.file.display(),
+                    "what was closed last can't be stored ({e}): it stays there, and is tried again when the store is opened"
+                );
+                left.insert(intent.file.clone());
             }
         }
         let dir = self.store.dir.join(STAGING);
-        for file in self.store.disk.list(&dir).unwrap_or_default() {
-            // Nothing has been closed into it: its writer died first.
-            let _ = self.store.disk.remove(&dir.join(file));
+        if unreadable > 0 {
+            tracing::error!(
+                store = %self.store.id,
+                "{unreadable} records of staged files can't be read: nothing is removed from {}", dir.display()
+            );
+            return Ok(());
         }
-        Ok(intents.len() as u64)
+        let files = self.store.disk.list(&dir).unwrap_or_default();
+        for file in files.into_iter().map(|name| dir.join(name)).filter(|file| !left.contains(file)) {
+            // Nothing has been closed into it: its writer died first.
+            let _ = self.store.disk.remove(&file);
+        }
+        Ok(())
+    }
+
+    /// Does what an intent says, given those that were logged after it.
+    fn recover(&self, intent: &Intent, later: &[Intent]) -> Result<()> {
+        if later.iter().any(|later| later.replaces(intent)) {
+            // The same file at an earlier close: before it is cut or looked at, because both names lead to the same
+            // bytes, and those are the later one's.
+            return self.finish(intent);
+        }
+        if intent.size == 0 && self.is_outdated(intent)? {
+            return self.finish(intent);
+        }
+        if self.is_whole(intent)? {
+            return self.promote(intent).map(drop);
+        }
+        tracing::warn!(key = %intent.key, "a staged file did not survive a power loss; it was not fsynced");
+        self.finish(intent)
     }
 
     /// Whether a file that was logged while empty has been written since, and the kill came before the record that this
@@ -235,20 +264,19 @@ pub(super) fn id_of(body: &Bytes) -> u64 {
     v1::IntentRow::decode(body.clone()).map_or(0, |row| row.id)
 }
 
-fn decode(body: &Bytes, dir: &Path) -> Result<Intent> {
-    let bad = || StoreError::Refused("an intent in the log can't be read: run `lattice fsck`".into());
-    let row = v1::IntentRow::decode(body.clone()).map_err(|_| bad())?;
+/// `None`: it can't be read.
+fn decode(body: &Bytes, dir: &Path) -> Option<Intent> {
+    let row = v1::IntentRow::decode(body.clone()).ok()?;
     let cites = if row.cites_all {
         Cites::All
     } else {
-        let ids = row.cites.iter().map(|id| EntryId::from_slice(id)).collect::<Option<_>>();
-        Cites::Heads(ids.ok_or_else(bad)?)
+        Cites::Heads(row.cites.iter().map(|id| EntryId::from_slice(id)).collect::<Option<_>>()?)
     };
-    Ok(Intent {
+    Some(Intent {
         id: row.id,
         file: dir.join(&row.file),
-        key: Key::from_wire(row.key).map_err(|_| bad())?,
-        node: row.node.ok_or_else(bad)?.try_into().map_err(|_| bad())?,
+        key: Key::from_wire(row.key).ok()?,
+        node: row.node?.try_into().ok()?,
         cites,
         size: row.size,
     })
