@@ -64,7 +64,7 @@ impl Handle {
         writer.chains.next_intent += 1;
         let mut overlay = store.view.overlay.write();
         overlay.put_intent(intent.id, Some(body));
-        overlay.publish(writer.chains.mark(positions[0]));
+        overlay.publish(Some(positions[0]));
         let bytes = overlay.bytes();
         drop(overlay);
         drop(writer);
@@ -142,7 +142,7 @@ impl Handle {
             let positions = writer.log.append(&[record]).map_err(|e| writer.log_error(e))?;
             let mut overlay = store.view.overlay.write();
             overlay.put_intent(intent.id, None);
-            overlay.publish(writer.chains.mark(positions[0]));
+            overlay.publish(Some(positions[0]).filter(|_| store.stalled.read().is_none()));
         }
         store.work.dirty(0);
         // The name in `staging/`: an adopted file has another one among the packs.

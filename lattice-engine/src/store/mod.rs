@@ -32,6 +32,7 @@ mod forks;
 mod fsck;
 mod gc;
 mod govern;
+mod groups;
 mod handle;
 mod history;
 mod hold;
