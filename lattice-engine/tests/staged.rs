@@ -2,14 +2,18 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
-use lattice_engine::disk::RealDisk;
+use lattice_engine::clock::ManualClock;
+use lattice_engine::disk::sim::SimDisk;
+use lattice_engine::disk::{Disk, Open, RealDisk};
 use lattice_engine::entry::{Attrs, Content, Node as KeyNode, Value};
 use lattice_engine::id::FileId;
+use lattice_engine::identity::Identity;
 use lattice_engine::key::Key;
 use lattice_engine::log::{Log, LogOptions, RecordRef};
 use lattice_engine::node::Node;
-use lattice_engine::store::{Change, Cites, Expect, Handle};
+use lattice_engine::store::{self, Authority, Change, Cites, Expect, Handle, OpenOptions};
 
 const SIZE: usize = 2_000_000;
 
@@ -127,12 +131,12 @@ fn what_cannot_be_stored_now_keeps_nothing_else_and_is_tried_again() {
     let opened = Node::open(&dir).expect("open");
     let store = opened.create_store("home").expect("create");
     let (bad, _good) = (stage(&store, "bad"), stage(&store, "good"));
+    opened.close().expect("closes");
+    drop((store, opened));
     let aside = bad.with_extension("aside");
     fs::rename(&bad, home.path().join("aside")).expect("moves");
     std::os::unix::fs::symlink(&bad, &bad).expect("a loop");
     fs::write(&aside, "of no intent").expect("writes");
-    opened.close().expect("closes");
-    drop((store, opened));
 
     let opened = Node::open(&dir).expect("opens");
     let store = opened.find("home").expect("is not broken");
@@ -161,7 +165,7 @@ fn an_intent_that_cannot_be_read_keeps_nothing_else() {
     opened.close().expect("closes");
     drop((store, opened));
     let at = staged.parent().and_then(Path::parent).expect("the store's directory");
-    let disk = std::sync::Arc::new(RealDisk);
+    let disk = Arc::new(RealDisk);
     let (mut log, _) = Log::open(disk, &at.join("log"), id, LogOptions::default(), None).expect("opens");
     log.append(&[RecordRef::Intent { body: b"nothing that makes sense" }]).expect("appends");
     log.close().expect("closes");
@@ -172,4 +176,40 @@ fn an_intent_that_cannot_be_read_keeps_nothing_else() {
     let store = opened.find("home").expect("is not broken");
     assert!(is_there(&store, "good"));
     assert!(unknown.exists());
+}
+
+/// Its length was on the disk before its bytes were: made room for, as a download is.
+#[test]
+fn a_sync_covers_the_staged_files_that_the_log_names() {
+    let disk = SimDisk::new();
+    disk.create_dir_all(Path::new("/s")).expect("mkdir");
+    let options = |disk: &SimDisk| OpenOptions {
+        disk: Arc::new(disk.clone()),
+        identity: Arc::new(Identity::from_seed([1; 32])),
+        clock: Arc::new(ManualClock::at(1_795_300_000_000)),
+        background: false,
+        authority: Authority::Everyone,
+    };
+    let store = store::create(Path::new("/s"), &options(&disk)).expect("create");
+    let staged = store.staging_path().expect("a path");
+    let file = disk.open(&staged, Open::CreateNew).expect("stages");
+    file.set_len(SIZE as u64).and_then(|()| file.sync_data()).expect("makes room");
+    disk.sync_dir(staged.parent().expect("a directory")).expect("syncs");
+    file.write_all_at(&body(SIZE), 0).expect("writes");
+    store.stage(staged, key(), node(Content::EMPTY), Cites::All, SIZE as u64).expect("stage");
+    let other = Key::parse(b"other").expect("a key");
+    let put =
+        Change::Put { key: other, node: node(Content::EMPTY), cites: Cites::All, expect: Expect::Anything };
+    store.commit(vec![put]).expect("commit");
+    store.sync().expect("the other one's fsync");
+    for seed in 0..20 {
+        let image = disk.crash_image(disk.ops(), seed);
+        let dir = Path::new("/s").join(store.id().to_string());
+        let store = store::open(&dir, store.id(), &options(&image)).expect("opens");
+        store.recover_staged().expect("recovers");
+        let record = store.get(&key()).expect("get").expect("is there");
+        let content = record.winner().and_then(|h| h.node.as_ref()?.content().cloned()).expect("a file");
+        let found = store.read(&content).and_then(|r| r.read_all()).expect("content");
+        assert!(found == body(SIZE), "image {seed}");
+    }
 }

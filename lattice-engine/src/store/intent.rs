@@ -56,7 +56,9 @@ impl Handle {
         let intent = Intent { id: writer.chains.next_intent, file, key, node, cites, size };
         let body: Bytes = encode(&intent).into();
         let record = RecordRef::Intent { body: &body };
+        store.unsynced.add(&intent);
         let positions = writer.log.append(&[record]).map_err(|e| {
+            store.unsynced.forget(intent.id);
             let e = writer.log_error(e);
             store.freeze_on(&e);
             e
@@ -142,6 +144,7 @@ impl Handle {
             let positions = writer.log.append(&[record]).map_err(|e| writer.log_error(e))?;
             let mut overlay = store.view.overlay.write();
             overlay.put_intent(intent.id, None);
+            store.unsynced.forget(intent.id);
             overlay.publish(Some(positions[0]).filter(|_| store.stalled.read().is_none()));
         }
         store.work.dirty(0);
@@ -158,6 +161,10 @@ impl Handle {
     /// promoted now (the disk is full, the file can't be read) keeps nothing else: it stays staged until the next opening.
     pub fn recover_staged(&self) -> Result<()> {
         let (intents, unreadable) = self.open_intents()?;
+        intents.iter().for_each(|intent| self.store.unsynced.add(intent));
+        if let Err(e) = self.store.unsynced.sync(&*self.store.disk) {
+            tracing::warn!(store = %self.store.id, "what was closed last may not survive a power loss: {e}");
+        }
         let mut left = BTreeSet::new();
         for (i, intent) in intents.iter().enumerate() {
             if let Err(e) = self.recover(intent, &intents[i + 1..]) {
@@ -214,8 +221,10 @@ impl Handle {
     }
 
     /// Whether the staged file has all that was closed into it. A kill leaves at least that: what was written after the
-    /// close, and never closed, is cut off. A power loss before an fsync may leave less, and then what was there before
-    /// stays: nothing was promised of it.
+    /// close, and never closed, is cut off. So does a power loss after a sync of the log, which [`Unsynced`] makes wait for
+    /// the file; before one it may leave less, and then what was there before stays: nothing was promised of it.
+    ///
+    /// [`Unsynced`]: super::unsynced::Unsynced
     fn is_whole(&self, intent: &Intent) -> Result<bool> {
         if intent.size == 0 {
             return Ok(true);

@@ -49,6 +49,7 @@ mod refilter;
 mod signatures;
 mod status;
 mod sync;
+mod unsynced;
 mod view;
 mod watch;
 mod work;

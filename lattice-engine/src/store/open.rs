@@ -30,6 +30,7 @@ use super::handle::Handle;
 use super::intent;
 use super::lost;
 use super::policy::Policies;
+use super::unsynced::Unsynced;
 use super::view::View;
 use super::work::Work;
 use super::writer::{Chains, Writer};
@@ -109,7 +110,8 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
     let author = options.identity.node_id();
     lost::cut(&mut log, &content, &author, promised, &**disk, dir)?;
     // What has survived a kill is to survive a power loss before anything is appended or told of.
-    lost::content_first(&log, &content);
+    let unsynced = Arc::new(Unsynced::default());
+    lost::sync_named_first(&log, disk, &content, &unsynced);
     content.sync()?;
     let genesis = read_genesis(&log.reader(), id)?;
     let members = Governed::new(&options.authority, genesis.entry_ref(), &log.reader())?;
@@ -163,6 +165,7 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
         published: Default::default(),
         hold: Default::default(),
         made_here,
+        unsynced,
         members_changed: Default::default(),
         orphans: Mutex::default(),
     });
