@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lattice_engine::clock::ManualClock;
 use lattice_engine::disk::sim::SimDisk;
@@ -212,4 +213,34 @@ fn a_sync_covers_the_staged_files_that_the_log_names() {
         let found = store.read(&content).and_then(|r| r.read_all()).expect("content");
         assert!(found == body(SIZE), "image {seed}");
     }
+}
+
+/// The applier moves them from memory to the state's file meanwhile: an opening removes the file of one that is missed.
+#[test]
+fn intents_are_listed_while_they_are_applied() {
+    let home = tempfile::tempdir().expect("tempdir");
+    let dir = home.path().join("data");
+    Node::init(&dir).expect("init");
+    let opened = Node::open(&dir).expect("open");
+    let store = opened.create_store("home").expect("create");
+    let done = AtomicBool::new(false);
+    let missed = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                store.maintain(false).expect("applies");
+            }
+        });
+        let mut missed = 0;
+        for _ in 0..200 {
+            let path = store.staging_path().expect("a path");
+            let intent = store.stage(path, key(), node(Content::EMPTY), Cites::All, 0).expect("stage");
+            let lists = (0..20).map(|_| store.intents().expect("intents"));
+            missed += lists.filter(|list| *list != [intent.clone()]).count();
+            store.unstage(&intent).expect("unstage");
+        }
+        done.store(true, Ordering::Release);
+        missed
+    });
+    assert_eq!(missed, 0);
+    opened.close().expect("closes");
 }

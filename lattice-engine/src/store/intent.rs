@@ -123,11 +123,17 @@ impl Handle {
     /// And how many there are that can't be read.
     fn open_intents(&self) -> Result<(Vec<Intent>, usize)> {
         let store = &self.store;
-        let mut open: BTreeMap<u64, Bytes> = store.view.state.read()?.intents()?.into_iter().collect();
-        for (id, body) in store.view.overlay.read().intents() {
-            match body {
-                Some(body) => drop(open.insert(*id, body.clone())),
-                None => drop(open.remove(id)),
+        let mut open: BTreeMap<u64, Bytes>;
+        {
+            // IMPORTANT: one lock around both, so that what the applier moves meanwhile is in the one or in the other. Of an
+            // intent that was missed here an opening would remove the file.
+            let overlay = store.view.overlay.read();
+            open = store.view.state.read()?.intents()?.into_iter().collect();
+            for (id, body) in overlay.intents() {
+                match body {
+                    Some(body) => drop(open.insert(*id, body.clone())),
+                    None => drop(open.remove(id)),
+                }
             }
         }
         let dir = store.dir.join(STAGING);
