@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use super::format::{Frame, MAX_BODY, RECORD_HEAD, Record, SEGMENT_HEAD, decode};
+use super::format::{Frame, MAX_BODY, PAYLOAD_AT, RECORD_HEAD, Record, SEGMENT_HEAD, decode, header_len};
 use super::segment::{Found, SegmentFile, Window};
 use super::{End, LogError, Position, Syncer};
 use crate::disk::{Disk, Open};
@@ -56,6 +56,21 @@ impl LogReader {
             }
             Some(f) => decode(f.kind, record.slice(RECORD_HEAD..)).map_err(bad),
         }
+    }
+
+    /// The header alone of the entry at such a position, which may have a megabyte behind it. Its bytes are not verified: the
+    /// caller knows their hash, the entry's id.
+    ///
+    /// # Errors
+    /// [`LogError::Corrupt`] if no entry begins there.
+    pub fn read_header(&self, position: Position) -> Result<Bytes, LogError> {
+        let segment = self.segment(position.segment)?;
+        let head = read_exact(&segment, position.offset, PAYLOAD_AT as usize)?;
+        let frame = Frame::parse(&head, segment.seed, position.offset);
+        let Some(len) = frame.and_then(|frame| header_len(&frame, &head)) else {
+            return Err(LogError::corrupt(&segment.path, position.offset, "no entry begins here"));
+        };
+        read_exact(&segment, position.offset + u64::from(PAYLOAD_AT), len)
     }
 
     /// Bytes of a segment's file, unverified: a payload that was left in the log, whose own hash the caller checks.

@@ -18,6 +18,7 @@ use super::apply::{Applier, project, unrouted};
 use super::core::Store;
 use super::error::Result;
 use super::handle::Handle;
+use super::history;
 use super::writer::Writer;
 
 /// Signatures checked before it is worth while to do it on two threads.
@@ -172,7 +173,7 @@ impl Store {
             .find(|e| (e.header.author, e.header.seq) == (author, seq));
         let held = match in_batch {
             Some(held) => Some(held.clone()),
-            None => super::history::held(&self.view, &author, seq).ok().flatten(),
+            None => history::held(&self.view, &author, seq).ok().flatten(),
         };
         if held.is_some_and(|held| self.forked(&held, other)) {
             batch.forked.insert(author);
@@ -282,9 +283,11 @@ impl Store {
         if let Some(tip) = writer.chains.tips.get(author).filter(|t| t.id == *id) {
             return Some(tip.hlc);
         }
-        let at = crate::merge::EntryRef { hlc: Hlc::ZERO, author: *author, id: *id, seq };
-        let entry = super::history::load(&self.view, &at).ok().flatten()?;
-        (entry.id == *id).then_some(entry.header.hlc)
+        let (position, held) = self.view.entry(author, seq).ok().flatten()?;
+        if held != *id {
+            return None;
+        }
+        history::time_of(&self.view, position, id).ok().flatten()
     }
 
     fn append_batch(&self, writer: &mut Writer, accepted: Vec<Decoded>) -> Result<()> {

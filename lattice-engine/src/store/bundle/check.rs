@@ -18,7 +18,6 @@ use crate::entry::{Content, Decoded, Entry, Node, Op, Value};
 use crate::hlc::{Hlc, MAX_AHEAD_MS};
 use crate::id::{ChunkId, EntryId, NodeId};
 use crate::key::Key;
-use crate::merge::EntryRef;
 use crate::wire::v1;
 
 use super::super::core::Store;
@@ -236,9 +235,12 @@ impl Check<'_> {
         if let Some((held, hlc)) = self.chains.get(author).and_then(|c| c.get(seq)) {
             return (held == *id).then_some(hlc);
         }
-        let at = EntryRef { hlc: Hlc::ZERO, author: *author, id: *id, seq };
-        let entry = history::load(&self.here?.view, &at).ok().flatten()?;
-        (entry.id == *id).then_some(entry.header.hlc)
+        let view = &self.here?.view;
+        let (position, held) = view.entry(author, seq).ok().flatten()?;
+        if held != *id {
+            return None;
+        }
+        history::time_of(view, position, id).ok().flatten()
     }
 
     /// Chunks come right before the entry that names them: one that it doesn't name was altered on the way.
