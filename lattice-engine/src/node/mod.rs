@@ -295,8 +295,14 @@ fn open_store(dir: &Path, id: StoreId, options: &OpenOptions, read_only: bool) -
     }
     let handle = store::open(dir, id, options)?;
     // Where nothing may be written (a node that was revoked), what is staged waits.
-    if handle.writable().is_ok() {
-        handle.recover_staged()?;
+    if handle.writable().is_ok()
+        && let Err(e) = handle.recover_staged()
+    {
+        // IMPORTANT: its thread holds it open, and with it its files, which the next opening must find closed.
+        if let Err(e) = handle.close() {
+            tracing::error!(store = %id, "did not close cleanly: {e}");
+        }
+        return Err(e);
     }
     Ok(handle)
 }

@@ -239,7 +239,7 @@ impl State {
                     None => drop(dormant.remove(key)?),
                 }
             }
-            // Those of a group that was still open are replayed, and counted once.
+            // Those behind an entry that stalled the projection are replayed, and counted once.
             let mut new_entries = 0;
             let mut entries = txn.open_table(ENTRIES)?;
             for ((author, seq), (at, id)) in &batch.entries {

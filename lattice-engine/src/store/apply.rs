@@ -17,8 +17,9 @@ use crate::log::{PAYLOAD_AT, Position};
 use crate::merge::{EntryRef, Record};
 use crate::state::{Cut, Dormant, Overlay, RowKey, TipRow};
 
-use super::error::Result;
+use super::error::{Result, StoreError};
 use super::govern::{Governed, after_projecting, leave_out};
+use super::groups::OpenGroup;
 use super::reader::to_wire;
 use super::view::View;
 use super::writer::Chains;
@@ -154,6 +155,14 @@ impl<'a> Applier<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Applies an entry that is in the log, and was looked at before.
+    fn again(&mut self, position: Position) -> Result<()> {
+        let entry = super::history::read(self.view, position)?.ok_or_else(|| {
+            StoreError::Refused("another record stands where an entry was: run `lattice fsck`".into())
+        })?;
+        self.entry(&entry, position)
     }
 
     /// The node as the record keeps it: longer inline bytes are left in the log. `searched`: the ops before took so much of
@@ -310,7 +319,7 @@ pub(super) fn unrouted(entry: &Entry) -> Option<String> {
 }
 
 /// Applies an entry that is in the log: at once, or with the rest of its group. A group whose author goes on without
-/// ending it (a torn write) is void. One that doesn't count is left out.
+/// ending it (a torn write) is void, and so is one that is too large. One that doesn't count is left out.
 pub(super) fn project(
     applier: &mut Applier<'_>,
     chains: &mut Chains,
@@ -323,22 +332,18 @@ pub(super) fn project(
         return Ok(());
     }
     chains.tips.insert(header.author, Tip::of(entry));
-    let mut group = chains.open_groups.remove(&header.author).unwrap_or_default();
-    if header.group_first == 0 || header.group_first == header.seq {
-        group.clear();
-    }
+    let group = OpenGroup::with(chains.open_groups.remove(&header.author), entry, position);
     applier.placed(entry, position);
-    if header.group_more {
-        group.push((entry.clone(), position));
-        chains.open_groups.insert(header.author, group);
-    } else {
-        for (entry, position) in &group {
-            applier.entry(entry, *position)?;
+    match group {
+        None => tracing::debug!(entry = %entry.id, "its group is void"),
+        Some(group) if header.group_more => drop(chains.open_groups.insert(header.author, group)),
+        Some(group) => {
+            group.before_last().iter().try_for_each(|before| applier.again(*before))?;
+            applier.entry(entry, position)?;
         }
-        applier.entry(entry, position)?;
     }
     after_projecting(applier, chains, entry)?;
-    applier.mark(chains.mark(position));
+    applier.mark(Some(position));
     Ok(())
 }
 

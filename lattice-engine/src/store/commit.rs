@@ -116,9 +116,9 @@ impl Store {
             applier.entry(entry, *position).inspect_err(|e| self.freeze_unapplied(e))?;
             applier.placed(entry, *position);
         }
-        if let Some(last) = positions.last() {
-            applier.mark(writer.chains.mark(*last));
-        }
+        applier.mark(positions.last().copied());
+        // One that a crash had torn off is given up.
+        writer.chains.open_groups.remove(&writer.author);
         let bytes = applier.finish();
         self.announce(entries.iter().zip(&positions), origin, bytes);
         // `build` makes an entry of every part, and there was one.

@@ -31,6 +31,7 @@ use super::hold::Hold;
 use super::network::Network;
 use super::policy::Policies;
 use super::signatures::Signatures;
+use super::unsynced::Unsynced;
 use super::view::View;
 use super::work::{MAX_OVERLAY, Work};
 use super::writer::Writer;
@@ -85,6 +86,8 @@ pub(super) struct Store {
     pub hold: Hold,
     /// Made by this process, and not by an earlier one or another node.
     pub made_here: bool,
+    /// What the log's intents name, to be synced before it.
+    pub unsynced: Arc<Unsynced>,
     /// Told when the membership has changed.
     pub members_changed: TellOnChange,
     /// What came too early.

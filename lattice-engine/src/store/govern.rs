@@ -117,7 +117,7 @@ impl Governed {
     }
 
     /// Whether no later entry of its author counts.
-    fn is_last(&self, entry: &Entry) -> bool {
+    pub fn is_last(&self, entry: &Entry) -> bool {
         let limit = self.current.read().limit(&self.store, &entry.header.author);
         matches!(limit, Limit::UpTo(cutoff) if cutoff.seq <= entry.header.seq)
     }
@@ -237,7 +237,7 @@ pub(super) fn leave_out(applier: &mut Applier<'_>, chains: &mut Chains, entry: &
         *chains.cuts.entry(header.author).or_insert(Cut { upto: header.seq - 1, needed: header.seq - 1 });
     applier.cut(header.author, cut);
     applier.placed(entry, position);
-    applier.mark(chains.mark(position));
+    applier.mark(Some(position));
 }
 
 /// After an entry that counts was projected: entries that don't count and that it builds on are needed by whoever is to

@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::content::{ContentError, ContentStore};
 use crate::disk::{Disk, Open};
@@ -19,6 +20,7 @@ use crate::id::{ChunkId, EntryId, NodeId};
 use crate::log::{End, Log, LogReader, Position, Record};
 
 use super::error::{Result, StoreError};
+use super::unsynced::Unsynced;
 
 /// Copied at a time.
 const PIECE: u64 = 1 << 20;
@@ -172,8 +174,16 @@ fn keep_aside(log: &Log, at: Position, disk: &dyn Disk, dir: &Path) -> Result<Pa
     Ok(kept)
 }
 
-/// The hook of the log's syncer: content before what names it.
-pub(super) fn content_first(log: &Log, content: &ContentStore) {
-    let content = content.clone();
-    log.syncer().first(move || content.sync().map_err(|e| e.to_string()));
+/// Tells the log's syncer what records name, and so comes before them: staged files and content.
+pub(super) fn sync_named_first(
+    log: &Log,
+    disk: &Arc<dyn Disk>,
+    content: &ContentStore,
+    unsynced: &Arc<Unsynced>,
+) {
+    let (disk, content, unsynced) = (disk.clone(), content.clone(), unsynced.clone());
+    log.syncer().first(move || {
+        unsynced.sync(&*disk)?;
+        content.sync().map_err(|e| e.to_string())
+    });
 }

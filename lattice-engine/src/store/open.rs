@@ -25,10 +25,12 @@ use super::core::Store;
 use super::error::{Result, StoreError};
 use super::forks::{Forks, forked_by};
 use super::govern::{Authority, Governed};
+use super::groups;
 use super::handle::Handle;
 use super::intent;
 use super::lost;
 use super::policy::Policies;
+use super::unsynced::Unsynced;
 use super::view::View;
 use super::work::Work;
 use super::writer::{Chains, Writer};
@@ -108,7 +110,8 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
     let author = options.identity.node_id();
     lost::cut(&mut log, &content, &author, promised, &**disk, dir)?;
     // What has survived a kill is to survive a power loss before anything is appended or told of.
-    lost::content_first(&log, &content);
+    let unsynced = Arc::new(Unsynced::default());
+    lost::sync_named_first(&log, disk, &content, &unsynced);
     content.sync()?;
     let genesis = read_genesis(&log.reader(), id)?;
     let members = Governed::new(&options.authority, genesis.entry_ref(), &log.reader())?;
@@ -162,6 +165,7 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
         published: Default::default(),
         hold: Default::default(),
         made_here,
+        unsynced,
         members_changed: Default::default(),
         orphans: Mutex::default(),
     });
@@ -199,7 +203,11 @@ fn resume(view: &View) -> Result<(Chains, Option<Position>)> {
     drop(read);
     let cuts = view.state.cuts()?;
     if due.into_iter().eq(cuts.iter().map(|(author, cut)| (*author, cut.upto))) {
-        return Ok((Chains { tips, cuts, next_intent, ..Chains::default() }, applied));
+        let mut open_groups = HashMap::new();
+        for (author, tip) in tips.iter().filter(|(_, tip)| tip.seq > 0) {
+            open_groups.extend(groups::reopen(view, author, tip)?.map(|group| (*author, group)));
+        }
+        return Ok((Chains { tips, cuts, next_intent, open_groups, ..Chains::default() }, applied));
     }
     tracing::info!("members have changed since the state was made: it is made anew from the log");
     view.state.clear()?;
@@ -303,12 +311,12 @@ pub(super) fn replay(
                 chains.next_intent = chains.next_intent.max(id + 1);
                 let mut overlay = view.overlay.write();
                 overlay.put_intent(id, Some(body));
-                overlay.publish(chains.mark(position).filter(|_| stalled.is_none()));
+                overlay.publish(Some(position).filter(|_| stalled.is_none()));
             }
             LogRecord::IntentDone { id } => {
                 let mut overlay = view.overlay.write();
                 overlay.put_intent(id, None);
-                overlay.publish(chains.mark(position).filter(|_| stalled.is_none()));
+                overlay.publish(Some(position).filter(|_| stalled.is_none()));
             }
             LogRecord::Signatures { .. } | LogRecord::Unknown { .. } => {}
         }
