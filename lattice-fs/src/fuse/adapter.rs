@@ -22,7 +22,7 @@ use super::reply::{
 use super::slow::{self, Slow};
 use super::through::{Through, backing};
 use super::waiter::Waiter;
-use crate::ops::errno::NOT_HERE;
+use crate::ops::errno::{FROZEN, NOT_HERE};
 use crate::ops::{self, Caller, DirEntry, Errno, Fs, Looked, SetAttr, SetHow};
 
 /// Bytes of one write or read request.
@@ -331,7 +331,7 @@ impl Filesystem for Adapter {
             return slow::alone(move || written(fs.write(ino.0, offset, &data, kill), data.len(), reply));
         }
         match self.fs.write(ino.0, offset, data, kill) {
-            Err(NOT_HERE) => {
+            Err(NOT_HERE | FROZEN) => {
                 let (len, data, waiter) = (data.len(), data.to_vec(), Waiter::of(req));
                 let write = move |fs: &Fs| fs.write(ino.0, offset, &data, kill);
                 slow::patiently(&self.fs, waiter, [(ino.0, REWRITTEN)], write, move |done| {
@@ -489,6 +489,10 @@ impl Filesystem for Adapter {
             let (fs, name, value) = (self.fs.clone(), name.to_owned(), value.to_vec());
             return slow::alone(move || done(fs.setxattr(ino.0, name.as_bytes(), &value, how), reply));
         }
+        if self.fs.settle_waits(ino.0) {
+            let (fs, name, value) = (self.fs.clone(), name.to_owned(), value.to_vec());
+            return self.slow.run(move || done(fs.setxattr(ino.0, name.as_bytes(), &value, how), reply));
+        }
         done(self.fs.setxattr(ino.0, name.as_bytes(), value, how), reply);
     }
 
@@ -514,6 +518,10 @@ impl Filesystem for Adapter {
         if Fs::is_command(name.as_bytes()) {
             let (fs, name) = (self.fs.clone(), name.to_owned());
             return slow::alone(move || done(fs.removexattr(ino.0, name.as_bytes()), reply));
+        }
+        if self.fs.settle_waits(ino.0) {
+            let (fs, name) = (self.fs.clone(), name.to_owned());
+            return self.slow.run(move || done(fs.removexattr(ino.0, name.as_bytes()), reply));
         }
         done(self.fs.removexattr(ino.0, name.as_bytes()), reply);
     }

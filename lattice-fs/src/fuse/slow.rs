@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use super::waiter::Waiter;
-use crate::ops::errno::NOT_HERE;
+use crate::ops::errno::{FROZEN, NOT_HERE};
 use crate::ops::{Fs, Result};
 
 /// That many may wait for the disk at a time. They share its flushes, so more would gain little.
@@ -58,8 +58,8 @@ fn work(receiver: &Mutex<Receiver<Job>>) {
     }
 }
 
-/// Does an operation here, and where the bytes of one of `files` are not here yet, again on a thread that waits for them, as
-/// long as `waiter` does.
+/// Does an operation here, and where the bytes of one of `files` are not here yet, or it can't be written for now, again on
+/// a thread that waits for that, as long as `waiter` does.
 pub fn patiently<T>(
     fs: &Arc<Fs>,
     waiter: Waiter,
@@ -68,7 +68,7 @@ pub fn patiently<T>(
     reply: impl FnOnce(Result<T>) + Send + 'static,
 ) {
     match operation(fs) {
-        Err(NOT_HERE) => {
+        Err(NOT_HERE | FROZEN) => {
             let (fs, files) = (fs.clone(), files.into());
             alone(move || reply(fs.patiently(&files, &|| waiter.is_interrupted(), || operation(&fs))));
         }

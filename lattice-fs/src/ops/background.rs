@@ -105,6 +105,11 @@ impl Fs {
         let Some(inode) = inode.upgrade() else {
             return false;
         };
+        if let Place::Store(volume) = &inode.place
+            && let Err(errno) = self.write_back(volume, &inode)
+        {
+            tracing::warn!(path = self.path_of(&inode), %errno, "what was written through a mapping waits");
+        }
         let due = {
             let mut state = inode.state.lock();
             let lingers = self.tend_lent(&inode, &mut state);

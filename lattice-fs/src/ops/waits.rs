@@ -18,7 +18,7 @@ impl Fs {
     pub fn settle_waits(&self, ino: u64) -> bool {
         self.table.get(ino).is_ok_and(|inode| {
             let state = inode.state.lock();
-            state.intent.is_some() || state.lent.is_some()
+            state.intent.is_some() || state.lent.is_some() || state.frozen.is_some()
         })
     }
 
