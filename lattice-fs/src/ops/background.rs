@@ -134,10 +134,11 @@ impl Fs {
                 }
             }
         };
-        if let (true, Place::Store(volume)) = (due, &inode.place)
-            && let Err(errno) = self.save(volume, &inode).and_then(|()| self.settle_intent(volume, &inode))
-        {
-            tracing::warn!(path = self.path_of(&inode), %errno, "a file that is still open could not be saved yet");
+        if let (true, Place::Store(volume)) = (due, &inode.place) {
+            volume.handle.wait_writes();
+            if let Err(errno) = self.save(volume, &inode).and_then(|()| self.settle_intent(volume, &inode)) {
+                tracing::warn!(path = self.path_of(&inode), %errno, "a file that is still open could not be saved yet");
+            }
         }
         true
     }

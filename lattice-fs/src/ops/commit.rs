@@ -48,6 +48,8 @@ impl Fs {
             if !self.has_news(volume, inode)? {
                 return Ok(());
             }
+            // With no lock held.
+            volume.handle.wait_writes();
             let tree = volume.tree.read();
             let mut state = inode.state.lock();
             if let Some(gate) = state.frozen.clone() {

@@ -123,3 +123,33 @@ fn a_large_file_that_is_removed_while_it_is_stored_stays_removed() {
     rig.close(ino);
     assert_eq!(rig.stored("f"), None);
 }
+
+/// Of a start, until peers have said what they hold.
+#[test]
+fn who_waits_for_the_first_commit_of_a_start_holds_no_lock() {
+    let rig = Rig::new().opened_again();
+    let ino = rig.create(ROOT, "f");
+    rig.fs.write(ino, 0, b"text", false).expect("written");
+    let held = rig.store.hold_writes().expect("a store made by another process");
+    assert!(rig.fs.commits_wait(ROOT) && rig.fs.commits_wait(ino));
+    let fs = rig.fs.clone();
+    let made = thread::spawn(move || {
+        fs.wait_for_commits(ROOT);
+        fs.mkdir(CALLER, ROOT, b"d", 0o755).map(drop)
+    });
+    let fs = rig.fs.clone();
+    let closed = thread::spawn(move || fs.flush(ino));
+    let (volume, inode) = (rig.fs.volumes().remove(0), rig.fs.inode(ino).expect("there"));
+    for _ in 0..2000 {
+        thread::yield_now();
+        drop(volume.tree.try_write_for(Duration::from_secs(20)).expect("a directory may move"));
+        drop(inode.state.try_lock_for(Duration::from_secs(20)).expect("it can be looked at"));
+        assert!(!made.is_finished() && !closed.is_finished());
+    }
+    drop(held);
+    assert!(!rig.fs.commits_wait(ROOT));
+    made.join().expect("no panic").expect("made");
+    closed.join().expect("no panic").expect("saved");
+    assert_eq!(rig.stored("f").as_deref(), Some(&b"text"[..]));
+    assert!(rig.find(ROOT, "d").is_some());
+}
