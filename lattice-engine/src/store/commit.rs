@@ -48,7 +48,7 @@ impl Store {
             let Some(plan) = self.plan(&first) else { continue };
             let mut round = vec![first];
             let mut touched = plan;
-            let mut parts = split(std::mem::take(&mut touched.ops));
+            let mut parts = split(std::mem::take(&mut touched.ops), &touched.breaks);
             while parts.len() == 1 && round.len() < MAX_ROUND {
                 let Some(next) = waiting.peek() else { break };
                 if next.origin != round[0].origin {
@@ -126,12 +126,12 @@ impl Store {
     }
 }
 
-/// Operations cut into what fits an entry each.
-fn split(ops: Vec<(Op, Vec<EntryRef>)>) -> Vec<Part> {
+/// Operations cut into what fits an entry each, and where another one must begin.
+fn split(ops: Vec<(Op, Vec<EntryRef>)>, breaks: &[usize]) -> Vec<Part> {
     let mut parts = Vec::with_capacity(1);
     let mut part = Part::default();
-    for (op, parents) in ops {
-        if !part.fits(&op) {
+    for (i, (op, parents)) in ops.into_iter().enumerate() {
+        if !part.fits(&op) || breaks.contains(&i) {
             parts.push(std::mem::take(&mut part));
         }
         part.push(op, parents);
