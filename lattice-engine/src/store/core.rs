@@ -125,6 +125,22 @@ pub(super) struct Ticket {
     pub done: OnceLock<std::result::Result<EntryRef, Arc<StoreError>>>,
 }
 
+impl Ticket {
+    pub fn of(changes: Vec<Change>, origin: u64) -> Arc<Self> {
+        Arc::new(Self { changes: Mutex::new(changes), origin, done: OnceLock::new() })
+    }
+
+    /// What came of it, once it was committed.
+    pub fn answer(&self) -> Result<EntryRef> {
+        match self.done.get() {
+            Some(Ok(at)) => Ok(*at),
+            Some(Err(e)) => Err(StoreError::Shared(e.clone())),
+            // INVARIANT: the queue is emptied only under the writer's lock, and every ticket taken is answered.
+            None => unreachable!("a commit was taken from the queue and not answered"),
+        }
+    }
+}
+
 impl Store {
     /// Refuses while frozen, stalled or forked, and unless this node's entries count.
     pub(super) fn writable(&self) -> Result<()> {

@@ -13,6 +13,7 @@ use super::bells::Bells;
 use super::metrics::Meters;
 use super::problem::{Code, Problem, Result};
 use super::sessions::Sessions;
+use super::writes::Writes;
 use crate::mounts::Mounts;
 use crate::view::Defaults;
 
@@ -46,6 +47,7 @@ pub struct Control {
     /// One for each event stream over TCP.
     pub streams: Arc<Semaphore>,
     pub bells: Bells,
+    pub writes: Writes,
     pub meters: Meters,
     /// Cancelled when the process is to flush and end; streams end with it.
     pub stop: CancellationToken,
@@ -62,6 +64,7 @@ impl App {
                 web: None,
                 streams: Arc::new(Semaphore::new(MAX_STREAMS)),
                 bells: Bells::default(),
+                writes: Writes::default(),
                 meters: Meters::default(),
                 stop: CancellationToken::new(),
             }),
@@ -83,6 +86,7 @@ impl App {
                 web,
                 streams: Arc::new(Semaphore::new(MAX_STREAMS)),
                 bells: Bells::default(),
+                writes: Writes::default(),
                 meters: Meters::default(),
                 stop,
             }),

@@ -18,7 +18,7 @@ use super::caller::Caller;
 use super::credentials::{Shown, shown};
 use super::failures::Failures;
 use super::origin::{Origins, Page};
-use super::problem::{Code, Problem, Result, blocking};
+use super::problem::{Code, Problem, Result, blocking_unless};
 use super::routes::{self, Need};
 use super::sessions::check_own_page;
 
@@ -140,11 +140,8 @@ impl Guard {
 
     /// What is in memory is judged here, so that a request costs no change of threads for it.
     async fn token(self: &Arc<Self>, id: TokenId, secret: TokenSecret, from: IpAddr) -> Result<Caller> {
-        if self.app.node.remembers_token(&id) {
-            return self.judge(id, &secret, from);
-        }
         let guard = self.clone();
-        blocking(move || guard.judge(id, &secret, from)).await
+        blocking_unless(self.app.node.remembers_token(&id), move || guard.judge(id, &secret, from)).await
     }
 
     fn judge(&self, id: TokenId, secret: &TokenSecret, from: IpAddr) -> Result<Caller> {

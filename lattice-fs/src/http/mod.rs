@@ -44,11 +44,13 @@ mod session;
 mod sessions;
 mod stores;
 mod syncing;
+mod together;
 pub mod token_model;
 mod tokens;
 mod upload;
 mod value;
 mod version;
+mod writes;
 
 use std::sync::Arc;
 
