@@ -130,12 +130,12 @@ impl Guard {
     /// A browser that has signed in.
     fn session(&self, method: &Method, headers: &HeaderMap) -> Result<Caller> {
         let web = self.app.control.web.as_ref();
-        let Some(csrf) = web.and_then(|web| web.sessions.of(headers, Instant::now())) else {
+        let Some((id, csrf)) = web.and_then(|web| web.sessions.of(headers, Instant::now())) else {
             let detail = "this needs a token: `lattice token create` makes one, to be sent as Authorization: Bearer ID:SECRET";
             return Err(Problem::new(Code::Unauthenticated, detail));
         };
         check_own_page(headers, method.is_safe(), &csrf)?;
-        Ok(Caller::session())
+        Ok(Caller::session(id))
     }
 
     /// What is in memory is judged here, so that a request costs no change of threads for it.

@@ -10,10 +10,11 @@ use crate::served::{Served, at};
 /// Streams that one client opens, more than there may be.
 const MANY: usize = 2200;
 
-struct Stream(std::io::BufReader<TcpStream>);
+/// An open one.
+pub struct Stream(std::io::BufReader<TcpStream>);
 
 impl Stream {
-    fn open(http: &Http, headers: &[(&str, &str)]) -> Self {
+    pub fn open(http: &Http, headers: &[(&str, &str)]) -> Self {
         let head = http.head("GET", "/stores/home/events", headers, None);
         let mut stream = http.raw(head.as_bytes()).expect("a connection");
         let answer = read_head(&mut stream).expect("a head");
@@ -22,7 +23,7 @@ impl Stream {
     }
 
     /// The next event, its id and its data; `None` at the stream's end.
-    fn next(&mut self) -> Option<(String, String, String)> {
+    pub fn next(&mut self) -> Option<(String, String, String)> {
         let (mut event, mut id, mut data) = (String::new(), String::new(), String::new());
         loop {
             let mut line = String::new();
