@@ -1,5 +1,5 @@
 //! What stands before the router where anybody may knock: a request is for us ([`origin`](super::origin)), says who asks
-//! ([`credentials`](super::credentials)), isn't one guess too many ([`failures`](super::failures)), and asks for no more than it is
+//! ([`credentials`](super::credentials); [`failures`](super::failures) slows down who guesses), and asks for no more than it is
 //! allowed ([`routes`](mod@super::routes)). In that order, and a route that isn't in the table is refused.
 
 use std::net::{IpAddr, SocketAddr};
@@ -116,8 +116,7 @@ impl Guard {
         match shown(headers) {
             Shown::Nothing => self.session(method, headers),
             Shown::Unreadable => {
-                self.failures.may_try(from, None, Instant::now()).map_err(too_many)?;
-                self.failures.note(from, None, Instant::now());
+                self.failures.may_fail(from, None, Instant::now()).map_err(too_many)?;
                 Err(Problem::new(
                     Code::Unauthenticated,
                     "the Authorization header holds no token: Bearer ID:SECRET",
@@ -146,16 +145,14 @@ impl Guard {
 
     fn judge(&self, id: TokenId, secret: &TokenSecret, from: IpAddr) -> Result<Caller> {
         let node = &self.app.node;
+        let why = match node.check_token(&id, secret)? {
+            Ok(info) => return Ok(Caller::token(id, info.record.grant.clone())),
+            Err(why) => why,
+        };
         let about = node.knows_token(&id)?.then_some(id);
-        self.failures.may_try(from, about, Instant::now()).map_err(too_many)?;
-        match node.check_token(&id, secret)? {
-            Ok(info) => Ok(Caller::token(id, info.record.grant.clone())),
-            Err(why) => {
-                self.failures.note(from, about, Instant::now());
-                tracing::info!(%from, token = about.map(|id| id.to_string()), "a token was refused");
-                Err(Problem::new(Code::Unauthenticated, why.to_string()))
-            }
-        }
+        self.failures.may_fail(from, about, Instant::now()).map_err(too_many)?;
+        tracing::info!(%from, token = about.map(|id| id.to_string()), "a token was refused");
+        Err(Problem::new(Code::Unauthenticated, why.to_string()))
     }
 }
 
