@@ -60,6 +60,8 @@ pub(super) struct Store {
     pub thread: Mutex<Option<JoinHandle<()>>>,
     pub watchers: AtomicUsize,
     pub arrived: (Mutex<u64>, Condvar),
+    /// Told when a staged file has become an entry, or is not wanted any more.
+    pub finished: (Mutex<()>, Condvar),
     /// Counts the times that the state was made anew from the log.
     pub made_anew: AtomicU64,
     /// Counts what was applied.
