@@ -65,6 +65,7 @@ const DETAILS: &[Detail] = &[
     detail("POST", "/import", &[], Body::Bytes("application/vnd.lattice.bundle"), 200, DOC),
     detail("POST", "/gc", &[], Body::None, 200, LINES),
     detail("POST", "/stores", &[], Body::Json("Name"), 201, DOC),
+    detail("GET", "/stores/{store}", &[("here", "boolean", "Count how much of an on-demand store is here, too")], Body::None, 200, DOC),
     detail("PATCH", "/stores/{store}", &[], Body::Json("Name"), 200, DOC),
     detail("DELETE", "/stores/{store}", &[], Body::None, 204, Body::None),
     detail("PUT", "/stores/{store}/policy", &[], Body::Json("Policy"), 200, DOC),
