@@ -23,6 +23,8 @@ use crate::http::problem::{Code, Problem};
 
 /// A handshake may take so long.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// And so long may take who is only told that there are too many.
+const TURN_AWAY: Duration = Duration::from_secs(5);
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 64 * 1024;
 /// Bytes of what was asked for; a key of 4096 bytes, percent-encoded, is three times that.
@@ -42,8 +44,8 @@ pub async fn turn_away(serving: &Serving, stream: TcpStream, from: SocketAddr) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         Ok(response)
     };
-    // Long enough to be asked and to answer.
-    if tokio::time::timeout(HANDSHAKE, begin(serving, stream, answer)).await.is_err() {
+    // Long enough to be asked and to answer; others wait for its place.
+    if tokio::time::timeout(TURN_AWAY, begin(serving, stream, answer)).await.is_err() {
         tracing::debug!(%from, "cut off");
     }
 }
