@@ -55,7 +55,7 @@ where
     F: Future<Output = Result<Response<Body>, Infallible>>,
 {
     let Some(tls) = &serving.tls else { return speak(serving, stream, answer).await };
-    match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls.clone()).accept(stream)).await {
+    match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls.now()).accept(stream)).await {
         Ok(Ok(stream)) => speak(serving, stream, answer).await,
         Ok(Err(e)) => tracing::debug!("a handshake failed: {e}"),
         Err(_) => tracing::debug!("a handshake took too long"),

@@ -17,7 +17,6 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,6 +25,7 @@ use crate::http::guard::Guard;
 use crate::http::origin::Origins;
 use crate::http::problem::{Code, Problem};
 use crate::http::{self, App, Failures, Sessions, Web};
+use tls::Tls;
 
 /// How the sidecar is to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Default for Limits {
 pub struct Sidecar {
     listener: TcpListener,
     local: SocketAddr,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Tls>,
     config: Config,
 }
 
@@ -95,7 +95,7 @@ impl Sidecar {
         }
         let tls = match &config.tls {
             None => None,
-            Some(files) => Some(tls::server(files)?),
+            Some(files) => Some(Tls::of(files.clone())?),
         };
         let failed = |source| DaemonError::Listen { at, source };
         let listener = TcpListener::bind(at).await.map_err(failed)?;
@@ -178,7 +178,7 @@ impl Sidecar {
 #[derive(Debug)]
 struct Serving {
     router: Router,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Tls>,
     limits: Limits,
     stop: CancellationToken,
 }
