@@ -5,6 +5,7 @@
 //! beside it: they may do everything. [`guarded`] is for a listener that anybody can reach: it asks for a token, and serves the
 //! web page, too.
 
+mod answers;
 pub mod app;
 pub mod body;
 pub mod guard;
