@@ -72,9 +72,18 @@ impl LogReader {
     /// The records after `after` (from the beginning without it) in order, up to what is appended when it is called.
     /// Kinds that this program doesn't know are left out. After an error there is nothing more.
     pub fn scan(&self, after: Option<Position>) -> Scan {
-        let from = after.map_or(End { segment: 0, offset: SEGMENT_HEAD }, |p| p.end());
+        self.scan_from(after.map_or(End { segment: 0, offset: SEGMENT_HEAD }, |p| p.end()))
+    }
+
+    /// As [`Self::scan`], from a place where a record begins.
+    pub fn scan_from(&self, from: End) -> Scan {
         let end = self.shared.syncer.end();
         Scan { reader: self.clone(), window: None, at: from, end, done: from >= end }
+    }
+
+    /// Bytes of a segment's file.
+    pub fn segment_len(&self, number: u64) -> Result<u64, LogError> {
+        self.segment(number)?.len()
     }
 
     fn segment(&self, number: u64) -> Result<Arc<SegmentFile>, LogError> {

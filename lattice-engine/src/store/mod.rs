@@ -36,6 +36,7 @@ mod handle;
 mod history;
 mod hold;
 mod intent;
+mod lost;
 mod network;
 mod open;
 mod plan;

@@ -114,7 +114,7 @@ impl Store {
         let members = self.view.members.fixed(membership.clone());
         let view = View { overlay: RwLock::default(), state, log: self.view.log.clone(), members };
         let mut chains = Chains::default();
-        let hooks = Hooks { flush: &|| flush(&view), lacks: &|_| Ok(false) };
+        let hooks = Hooks { flush: &|| flush(&view) };
         let replayed = replay(&view, &mut chains, &self.identity.node_id(), None, &hooks)?;
         flush(&view)?;
         {

@@ -91,7 +91,9 @@ impl Filesystem for Adapter {
                 reply.entry(ttl(inode.is_cacheable()), &file_attr(&attr), GENERATION);
             }
             // An entry of inode 0 is "not there", remembered.
-            Ok(Looked::Absent) => reply.entry(&LONG, &super::reply::absent(), GENERATION),
+            Ok(Looked::Absent { cache }) => {
+                reply.entry(ttl(cache), &super::reply::absent(), GENERATION);
+            }
             Err(e) => reply.error(errno(e)),
         }
     }

@@ -57,7 +57,7 @@ fn web(app: &App) -> Result<(&str, &Sessions)> {
     web.map(|web| (web.url.as_str(), &web.sessions)).ok_or_else(|| {
         Problem::new(
             Code::NoHttp,
-            "no HTTP is served: start the daemon with `lattice serve --http 127.0.0.1`",
+            "no HTTP is served: `lattice serve --stop` where a daemon runs, then `lattice serve --http 127.0.0.1`",
         )
     })
 }

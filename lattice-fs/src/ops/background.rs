@@ -120,11 +120,13 @@ impl Fs {
                     due
                 }
                 _ if lingers => false,
-                Some(staged) => {
-                    staged.listed = false;
+                staged => {
+                    if let Some(staged) = staged {
+                        staged.listed = false;
+                    }
+                    self.let_go(&inode, &mut state);
                     return false;
                 }
-                None => return false,
             }
         };
         if let (true, Place::Store(volume)) = (due, &inode.place)

@@ -16,7 +16,7 @@ use super::inode::{Inode, State, cites};
 use super::staged::{Body, StageError, Staged};
 use super::underway::Underway;
 use super::volume::Volume;
-use crate::view::effective::shown_head;
+use super::watch::shows_opened;
 
 impl Fs {
     /// Commits what is staged, if anything new is.
@@ -153,24 +153,20 @@ impl Fs {
         over.file.set_len(0).map_err(|e| errno::of_staging("write", &key.to_string(), &e))
     }
 
-    /// A directory above was renamed since: the same version has other heads now.
+    /// A directory was renamed since: if it stood above, the same version has other heads now. Another version, which came
+    /// meanwhile, was not seen: it stays beside what is saved.
     fn refresh_cites(&self, volume: &Volume, key: &Key, state: &mut State) -> Result<()> {
         let epoch = volume.epoch();
         if state.epoch == epoch {
             return Ok(());
         }
+        if state.committed
+            && let Some(record) = self.record(volume, "write", key)?
+            && shows_opened(volume, &record, state)
+        {
+            state.cites = cites(&record);
+        }
         state.epoch = epoch;
-        if !state.committed {
-            return Ok(());
-        }
-        let record = self.record(volume, "write", key)?;
-        if let Some(record) = record {
-            let same =
-                shown_head(&record).and_then(|h| h.node.as_ref()).is_some_and(|n| n.file_id == state.file_id);
-            if same {
-                state.cites = cites(&record);
-            }
-        }
         Ok(())
     }
 
@@ -222,13 +218,24 @@ impl Fs {
         }
     }
 
-    /// Puts a file on the list of those that are committed when they stay quiet.
+    /// Puts a file on the list of those that are committed when they stay quiet. As long as it is there the kernel may
+    /// forget it, and it stays.
     pub(super) fn note_dirty(&self, inode: &Arc<Inode>, state: &mut State) {
-        if let Some(staged) = &mut state.staged
-            && staged.is_dirty()
-            && !std::mem::replace(&mut staged.listed, true)
-        {
+        let Some(staged) = state.staged.as_mut().filter(|s| s.is_dirty()) else {
+            return;
+        };
+        if !std::mem::replace(&mut staged.listed, true) {
             self.queue.quiet(inode);
+        }
+        if !std::mem::replace(&mut state.kept, true) {
+            self.table.pin(inode.ino);
+        }
+    }
+
+    /// It is on that list no more.
+    pub(super) fn let_go(&self, inode: &Inode, state: &mut State) {
+        if std::mem::take(&mut state.kept) {
+            self.table.unpin(inode.ino);
         }
     }
 

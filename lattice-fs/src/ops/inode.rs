@@ -92,6 +92,8 @@ pub struct State {
     /// The kernel may have cached bytes from before others wrote the lent file.
     pub stale: bool,
     pub staged: Option<Staged>,
+    /// Pinned in the table, because the flusher has it on its list: what a full disk kept from being saved is all there is.
+    pub kept: bool,
     pub reader: Option<Reader>,
     /// A large file at rest in the staging directory, logged, on its way to become content.
     pub intent: Option<Arc<Underway>>,
@@ -118,6 +120,7 @@ impl State {
             lent: None,
             stale: false,
             staged: None,
+            kept: false,
             reader: None,
             intent: None,
             epoch,

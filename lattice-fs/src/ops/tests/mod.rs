@@ -68,7 +68,7 @@ impl Rig {
     fn find(&self, parent: u64, name: &str) -> Option<(u64, Attr)> {
         match self.fs.lookup(parent, name.as_bytes()).expect("a look-up") {
             Looked::Found(inode, attr) => Some((inode.ino, attr)),
-            Looked::Absent => None,
+            Looked::Absent { .. } => None,
         }
     }
 
@@ -141,6 +141,12 @@ impl Rig {
 
     /// Written by another face, and the mount told of it.
     fn put_elsewhere(&self, path: &str, bytes: &[u8]) {
+        self.put_unnoticed(path, bytes);
+        self.catch_up();
+    }
+
+    /// The same while the watcher lags behind.
+    fn put_unnoticed(&self, path: &str, bytes: &[u8]) {
         let before = self.store.get(&key(path)).expect("readable");
         let file_id = before
             .and_then(|r| Some(r.winner()?.node.as_ref()?.file_id))
@@ -149,7 +155,6 @@ impl Rig {
         let node = FileNode { file_id, value: Value::File(content), attrs: Attrs::default() };
         let put = Change::Put { key: key(path), node, cites: Cites::All, expect: Expect::Anything };
         self.store.commit(vec![put]).expect("committed");
-        self.catch_up();
     }
 
     /// What a peer wrote that had not seen the file which stands above.
