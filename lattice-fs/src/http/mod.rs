@@ -5,6 +5,7 @@
 //! beside it: they may do everything. [`guarded`] is for a listener that anybody can reach: it asks for a token, and serves the
 //! web page, too.
 
+mod answers;
 pub mod app;
 pub mod body;
 pub mod guard;
@@ -44,11 +45,13 @@ mod session;
 mod sessions;
 mod stores;
 mod syncing;
+mod together;
 pub mod token_model;
 mod tokens;
 mod upload;
 mod value;
 mod version;
+mod writes;
 
 use std::sync::Arc;
 
