@@ -136,14 +136,17 @@ impl Wanted {
         }
     }
 
-    /// It is stored.
-    pub fn got(&self, id: &ChunkId) {
-        let mut state = self.state.lock();
-        state.arrived += 1;
-        if let Some(chunk) = state.chunks.remove(id) {
-            state.queue.remove(&chunk.place);
+    /// They are stored.
+    pub fn got<'a>(&self, ids: impl IntoIterator<Item = &'a ChunkId>) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        for id in ids {
+            state.arrived += 1;
+            if let Some(chunk) = state.chunks.remove(id) {
+                state.queue.remove(&chunk.place);
+            }
         }
-        drop(state);
+        drop(guard);
         self.changed.notify_all();
     }
 
@@ -260,7 +263,7 @@ mod tests {
         wanted.want(&[id(3), id(4)], Urgency::Now);
         assert_eq!(wanted.take(A, 3), [id(3), id(4), id(1)]);
         assert_eq!(wanted.take(B, 3), [id(2)], "each is asked of one peer");
-        wanted.got(&id(3));
+        wanted.got([&id(3)]);
         assert!(!wanted.is_wanted(&id(3)) && wanted.is_wanted(&id(4)));
     }
 
@@ -284,7 +287,7 @@ mod tests {
         wanted.want(&[id(1)], Urgency::Now);
         let wait = |ids: &[ChunkId]| wanted.wait(ids, || Duration::ZERO, &|| false);
         assert_eq!(wait(&[id(1)]), Waited::InVain);
-        wanted.got(&id(1));
+        wanted.got([&id(1)]);
         assert_eq!(wait(&[id(1), id(2)]), Waited::Come);
         wanted.want(&[id(1)], Urgency::Now);
         assert_eq!(wanted.wait(&[id(1)], || DEADLINE, &|| true), Waited::GivenUp);
@@ -308,7 +311,7 @@ mod tests {
                     assert!(began.elapsed() < DEADLINE, "nobody looks at chunk {n}");
                     std::thread::yield_now();
                 }
-                wanted.got(id);
+                wanted.got([id]);
             }
             assert_eq!(wait.join().ok(), Some(Waited::Come));
         });
