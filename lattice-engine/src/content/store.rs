@@ -122,7 +122,7 @@ impl Inner {
         self.index.get(id).map_err(index_err("look a chunk up"))
     }
 
-    /// Whether a chunk need not be stored again. Touch it first.
+    /// Whether a chunk is stored and not known to be damaged. Touch it first.
     pub fn has(&self, id: &ChunkId) -> Result<bool> {
         if self.damaged.lock().contains(id) {
             return Ok(false);

@@ -18,6 +18,7 @@ mod follow;
 mod join;
 mod lock;
 mod members;
+mod remembered;
 mod stores;
 mod tokens;
 
@@ -82,6 +83,8 @@ struct Inner {
     /// One bundle at a time: what was checked still holds when it is taken in.
     importing: Mutex<()>,
     tokens: tokens::TokenCache,
+    /// Declarations, as they were read last.
+    declared: remembered::Remembered<Arc<BTreeMap<StoreId, declare::Declaration>>>,
     /// Dropped last.
     _lock: Lock,
 }
@@ -169,6 +172,7 @@ impl Node {
             naming: Mutex::default(),
             importing: Mutex::default(),
             tokens: Default::default(),
+            declared: Default::default(),
             _lock: lock,
         }));
         node.spread_members();

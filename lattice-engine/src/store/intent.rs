@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message;
@@ -142,6 +143,23 @@ impl Handle {
         Ok((intents, unreadable))
     }
 
+    /// Waits until the files that were closed before are entries, `at_most` so long. False: some aren't. Blocks.
+    pub fn wait_promoted(&self, at_most: Duration) -> Result<bool> {
+        let deadline = Instant::now().checked_add(at_most);
+        let Some(last) = self.intents()?.iter().map(|intent| intent.id).max() else { return Ok(true) };
+        let (lock, finished) = &self.store.finished;
+        let mut held = lock.lock();
+        // IMPORTANT: looked at under the lock that `finish` takes afterwards, so that none is missed.
+        while self.intents()?.iter().any(|intent| intent.id <= last) {
+            match deadline {
+                None => finished.wait(&mut held),
+                Some(deadline) if finished.wait_until(&mut held, deadline).timed_out() => return Ok(false),
+                Some(_) => {}
+            }
+        }
+        Ok(true)
+    }
+
     fn finish(&self, intent: &Intent) -> Result<()> {
         let store = &self.store;
         {
@@ -154,6 +172,8 @@ impl Handle {
             overlay.publish(Some(positions[0]).filter(|_| store.stalled.read().is_none()));
         }
         store.work.dirty(0);
+        drop(store.finished.0.lock());
+        store.finished.1.notify_all();
         // The name in `staging/`: an adopted file has another one among the packs.
         match store.disk.remove(&intent.file) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {

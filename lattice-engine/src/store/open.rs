@@ -152,6 +152,7 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
         arrived: Default::default(),
         made_anew: Default::default(),
         generation: Default::default(),
+        finished: Default::default(),
         live: Mutex::default(),
         network: RwLock::default(),
         policy: Policies::load(&**disk, dir)?,

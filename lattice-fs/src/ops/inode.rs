@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::lent::Lent;
 use super::listing::Listing;
 use super::staged::Staged;
-use super::underway::Underway;
+use super::underway::{Gate, Underway};
 use super::volume::Volume;
 use crate::view::{Kind, Shown};
 
@@ -97,6 +97,8 @@ pub struct State {
     pub reader: Option<Reader>,
     /// A large file at rest in the staging directory, logged, on its way to become content.
     pub intent: Option<Arc<Underway>>,
+    /// What is staged is being read, without this lock: it must not change before the gate is open.
+    pub frozen: Option<Gate>,
     /// [`Volume::epoch`] when `cites` was right: a directory rename above gives a file new heads.
     pub epoch: u64,
     /// When something last appeared or vanished in this directory that the store doesn't know of yet.
@@ -123,6 +125,7 @@ impl State {
             kept: false,
             reader: None,
             intent: None,
+            frozen: None,
             epoch,
             touched: None,
             listing: None,

@@ -195,6 +195,29 @@ fn a_conflict_settled_in_the_mount_shows_the_version_that_was_picked() {
 }
 
 #[test]
+fn a_conflict_follows_the_rename_of_its_file_and_of_its_directory() {
+    let rig = Rig::new();
+    let (_, _, other) = conflict(&rig);
+    let shown = rig.read(rig.ino(ROOT, "a"));
+    let d = rig.mkdir(ROOT, "d");
+    rig.fs.rename(ROOT, b"a", d, b"b", RenameFlags::default()).expect("renamed");
+    rig.fs.rename(ROOT, b"d", ROOT, b"e", RenameFlags::default()).expect("renamed");
+    assert_eq!(rig.names(ROOT), ["e"]);
+    let moved = rig.ino(d, "b");
+    assert_eq!(rig.fs.getxattr(moved, b"user.lattice.conflict").expect("there"), "2");
+    assert_eq!(rig.read(moved), shown);
+    // A save supersedes what it was made from, and nothing else.
+    rig.fs.open(moved, WRITE | libc::O_TRUNC).expect("opened");
+    rig.fs.write(moved, 0, b"newer", false).expect("written");
+    rig.close(moved);
+    assert_eq!(rig.live_heads("e/b"), 2);
+    let control = rig.ino(ROOT, ".lattice");
+    let versions = rig.ino(rig.ino(rig.ino(control, "conflicts"), "e"), "b");
+    let name = rig.names(versions).into_iter().find(|n| n.starts_with("2-")).expect("the other version");
+    assert_eq!(rig.find(versions, &name).expect("there").1.size, other.len() as u64);
+}
+
+#[test]
 fn the_shown_version_that_is_discarded_in_the_mount_gives_way() {
     let rig = Rig::new();
     let (ino, _, other) = conflict(&rig);

@@ -18,6 +18,7 @@ mod files;
 mod foreign;
 mod killed;
 mod through;
+mod waits;
 
 const CALLER: Caller = Caller { uid: 0, gid: 0 };
 const WRITE: i32 = libc::O_RDWR;
@@ -57,7 +58,22 @@ impl Rig {
         let data = dir.path().join("data");
         Node::init(&data).expect("initialised");
         let node = Node::open(&data).expect("opened");
-        let store = node.create_store("test").expect("a store");
+        node.create_store("test").expect("a store");
+        Self::on(dir, node)
+    }
+
+    /// By another process, as far as the store can tell.
+    fn opened_again(self) -> Self {
+        let Self { fs, store, _node: node, _dir: dir, .. } = self;
+        node.close().expect("closed");
+        drop((fs, store, node));
+        let node = Node::open(&dir.path().join("data")).expect("opened");
+        Self::on(dir, node)
+    }
+
+    fn on(dir: TempDir, node: Node) -> Self {
+        let data = dir.path().join("data");
+        let store = node.find("test").expect("the store");
         let fs = Fs::new(What::One(store.clone()), data);
         let live = fs.volumes()[0].handle.live();
         let told = Arc::new(Told::default());
