@@ -27,6 +27,9 @@ const WINDOW: usize = 48;
 const QUEUE: usize = 8;
 /// Bytes that are stored by one write, where they have come by then.
 const TOGETHER: usize = 1 << 20;
+/// A peer that is there and doesn't give what it was asked for, because its disk hangs for one, is not waited for longer:
+/// others may have it. Long enough for a chunk over a line of 10 KB/s.
+const ANSWER: Duration = Duration::from_secs(30);
 /// After a chunk that could not be kept.
 const PAUSE: Duration = Duration::from_millis(500);
 const MAX_REQUEST: usize = 64 * PER_REQUEST;
@@ -150,7 +153,13 @@ async fn fetch_from(
     request(&mut send, asked.iter()).await.map_err(|e| lost(&e))?;
     let keep = keeper(shared, link, local);
     while let Some(id) = asked.front().copied() {
-        let answer: v1::ChunkAnswer = frame::read(&mut recv, MAX_ANSWER).await.map_err(|e| lost(&e))?;
+        let answer = tokio::time::timeout(ANSWER, frame::read(&mut recv, MAX_ANSWER)).await;
+        let Ok(answer) = answer else {
+            local.wanted.put_back(link.peer, asked.make_contiguous(), true);
+            asked.clear();
+            return Err(lost(&"it doesn't answer for the chunks that it was asked for"));
+        };
+        let answer: v1::ChunkAnswer = answer.map_err(|e| lost(&e))?;
         if answer.id[..] != id.as_bytes()[..] {
             return Err(NetError::protocol(link.peer, "it answers with a chunk that it was not asked for"));
         }
