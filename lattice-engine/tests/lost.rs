@@ -202,8 +202,12 @@ fn a_kill_after_a_change_in_a_large_file_of_which_only_the_list_is_here_loses_no
     let list_bytes = peer.content().get_chunk(list).expect("is there");
     store.content().put_chunk(list, &list_bytes).expect("comes first");
     store.sync().expect("syncs");
+    let changed = 0..10;
     bytes[..10].fill(0xaa);
-    let ours = store.content().update(&theirs, bytes.len() as u64, &[0..10], &bytes).expect("changes");
+    let ours = store
+        .content()
+        .update(&theirs, bytes.len() as u64, std::slice::from_ref(&changed), &bytes)
+        .expect("changes");
     assert!(store.content().missing(&ours).expect("looks").len() > 10, "most of it isn't here");
     put(&store, "large", ours.clone());
     for anew in [false, true] {
