@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Shared;
 use super::wanted::{Urgency, Waited};
+use crate::entry::Content;
 use crate::id::{ChunkId, NodeId, StoreId};
 use crate::merge::EntryRef;
 use crate::store::{Held, Network, NotFetched, Peer};
@@ -54,12 +55,13 @@ impl Network for Asked {
         }
     }
 
-    fn held(&self, store: StoreId, entry: &EntryRef, content: bool) -> Held {
+    fn held(&self, store: StoreId, entry: &EntryRef, content: Option<&Content>) -> Held {
         let Some(shared) = self.0.upgrade() else { return Held { by: 0, members: 1 } };
         let members = shared.gate.members();
         let by = shared.stores.get(&store).map_or(0, |local| {
-            let here = local.handle.published().seq(&entry.author) >= entry.seq;
-            let there = local.holders_of(&entry.author, entry.seq, content);
+            let bytes = |c: &Content| local.handle.content().bytes_here(c).is_ok_and(|n| n == c.size());
+            let here = local.handle.published().seq(&entry.author) >= entry.seq && content.is_none_or(bytes);
+            let there = local.holders_of(&entry.author, entry.seq, content.is_some());
             usize::from(here) + there.iter().filter(|id| members.contains(id)).count()
         });
         Held { by, members: members.len() + 1 }

@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use crate::entry::Content;
 use crate::id::{ChunkId, NodeId, StoreId};
 use crate::merge::EntryRef;
 
@@ -16,8 +17,8 @@ pub trait Network: Send + Sync + Debug {
     fn fetch(&self, store: StoreId, chunks: &[ChunkId], give_up: &dyn Fn() -> bool)
     -> Result<(), NotFetched>;
 
-    /// Who holds an entry durably, as far as is known; `content`: and the content that it names, where it is in chunks.
-    fn held(&self, store: StoreId, entry: &EntryRef, content: bool) -> Held;
+    /// Who holds an entry durably, as far as is known; `content`: and that, which it names and which is in chunks.
+    fn held(&self, store: StoreId, entry: &EntryRef, content: Option<&Content>) -> Held;
 
     /// The other members.
     fn peers(&self, store: StoreId) -> Vec<Peer>;

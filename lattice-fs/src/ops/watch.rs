@@ -54,7 +54,12 @@ impl Fs {
             match live.next(TICK) {
                 Some(Change::Event(event)) => self.apply(volume, &event),
                 Some(Change::Missed) => self.compare_all(volume),
-                Some(Change::Closed) => return,
+                // A store that was deleted under its mount: whoever opens a file to write is told then, and not at a close
+                // that few look at.
+                Some(Change::Closed) => {
+                    volume.read_only.store(true, Ordering::Relaxed);
+                    return;
+                }
                 None => {}
             }
         }

@@ -157,11 +157,11 @@ fn conflict(handle: &Handle, key: &Key, record: &Record) -> Result<u64> {
 /// Of the version that fewest hold.
 fn synced(handle: &Handle, record: &Record) -> String {
     let Some(network) = handle.network() else { return "local".into() };
-    let in_chunks = |head: &Head| match head.node.as_ref().map(|n| &n.value) {
-        Some(Value::File(content)) => matches!(content, Content::Chunks(_) | Content::Manifest { .. }),
-        _ => false,
+    let in_chunks = |head: &'_ Head| match head.node.as_ref().map(|n| &n.value) {
+        Some(Value::File(content @ (Content::Chunks(_) | Content::Manifest { .. }))) => Some(content.clone()),
+        _ => None,
     };
-    let held = record.heads.iter().map(|h| network.held(handle.id(), &h.entry, in_chunks(h)));
+    let held = record.heads.iter().map(|h| network.held(handle.id(), &h.entry, in_chunks(h).as_ref()));
     match held.min_by_key(|held| held.by) {
         Some(held) if held.members > 1 => format!("{} of {} members have it durably", held.by, held.members),
         _ => "local".into(),

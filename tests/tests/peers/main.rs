@@ -4,6 +4,7 @@
 mod daemon;
 mod on_demand;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use daemon::{Machine, eventually, names};
@@ -88,11 +89,12 @@ fn a_peer_counts_when_it_has_the_bytes_of_large_files_too() {
     assert_eq!(early.code(), 24, "{}", early.stdout);
     assert!(early.stderr.contains("0 of the 1 peers hold"), "{}", early.stderr);
     let mut synced = [0; 64];
-    let mut of = |name: &str| {
-        let n = rustix::fs::getxattr(a.path(name), "user.lattice.synced", &mut synced[..]).expect("an xattr");
+    let mut of = |file: PathBuf| {
+        let n = rustix::fs::getxattr(file, "user.lattice.synced", &mut synced[..]).expect("an xattr");
         String::from_utf8_lossy(&synced[..n]).into_owned()
     };
-    assert_eq!((&of("small")[..6], &of("large")[..6]), ("2 of 2", "1 of 2"));
+    assert_eq!((&of(a.path("small"))[..6], &of(a.path("large"))[..6]), ("2 of 2", "1 of 2"));
+    assert_eq!(&of(b.path("large"))[..6], "1 of 2", "who has not its bytes doesn't count itself either");
     b.lattice(["store", "policy", "home", "eager"]).ok().expect("a policy");
     let late = wait("20");
     assert_eq!(late.code(), 0, "{}", late.stderr);

@@ -330,3 +330,14 @@ fn a_text_of_the_control_directory_keeps_the_size_that_it_was_looked_up_with() {
         serde_json::from_slice::<serde_json::Value>(&bytes[..n]).expect("whole");
     }
 }
+
+/// Deleted, here or elsewhere, while it is mounted by itself.
+#[test]
+fn a_store_that_is_closed_under_its_mount_says_so_when_a_file_is_opened() {
+    let rig = Rig::new();
+    let ino = rig.write(ROOT, "a", b"x");
+    rig.store.close().expect("closed");
+    rig.fs.follow(&rig.fs.volumes()[0], &rig.live, &|| false);
+    assert_eq!(rig.fs.open(ino, WRITE).map(drop), Err(Errno::ROFS));
+    assert_eq!(rig.read(ino), b"x");
+}
