@@ -2,8 +2,9 @@
 
 use std::collections::{BinaryHeap, HashSet};
 
+use crate::chain::ChainId;
 use crate::entry::{Decoded, Entry, Node, Op};
-use crate::id::{EntryId, NodeId};
+use crate::id::EntryId;
 use crate::key::Key;
 use crate::log::{Position, Record as LogRecord};
 use crate::merge::{EntryRef, Record};
@@ -80,11 +81,12 @@ fn follow(
         if !seen.insert(at.id) {
             continue;
         }
-        let Some(entry) = load(view, &at)? else { continue };
+        let Some((chain, position)) = view.find(&at.author, at.seq, &at.id)? else { continue };
+        let Some(entry) = read(view, position)? else { continue };
         let ours = |op: &&Op| matches!(op, Op::Put { .. } | Op::Delete { .. }) && op.key() == Some(key);
         let Some(op) = entry.ops.iter().find(ours) else { continue };
         // What a version that counts was made from, and doesn't count itself, is passed by.
-        let counts = view.members.counts(&at.author, at.seq, &at.id);
+        let counts = view.members.counts(&chain, &at);
         if (counts && !visit(&entry, op)) || seen.len() >= limit {
             break;
         }
@@ -108,13 +110,9 @@ fn parents<'a>(
         } else {
             continue;
         };
-        if let Some((_, held)) = view.entry(&author, seq)?
-            && held == *id
-        {
-            let at = EntryRef { hlc: Default::default(), author, id: *id, seq };
-            if let Some(parent) = load(view, &at)? {
-                found.push(parent.entry_ref());
-            }
+        let at = EntryRef { hlc: Default::default(), author, id: *id, seq };
+        if let Some(parent) = load(view, &at)? {
+            found.push(parent.entry_ref());
         }
     }
     Ok(found)
@@ -122,12 +120,13 @@ fn parents<'a>(
 
 /// Reads an entry back from the log.
 pub(super) fn load(view: &View, at: &EntryRef) -> Result<Option<Entry>> {
-    held(view, &at.author, at.seq)
+    let Some((_, position)) = view.find(&at.author, at.seq, &at.id)? else { return Ok(None) };
+    read(view, position)
 }
 
-/// The entry of an author's chain that is held under a number.
-pub(super) fn held(view: &View, author: &NodeId, seq: u64) -> Result<Option<Entry>> {
-    let Some((position, _)) = view.entry(author, seq)? else { return Ok(None) };
+/// The entry of a chain that is held under a number.
+pub(super) fn held(view: &View, chain: &ChainId, seq: u64) -> Result<Option<Entry>> {
+    let Some((position, _)) = view.entry(chain, seq)? else { return Ok(None) };
     read(view, position)
 }
 

@@ -20,6 +20,7 @@
 
 mod apply;
 mod background;
+mod branches;
 mod bring;
 mod bundle;
 mod change;
@@ -32,6 +33,7 @@ mod forks;
 mod fsck;
 mod gc;
 mod govern;
+mod groups;
 mod handle;
 mod history;
 mod hold;

@@ -20,6 +20,7 @@ use crate::state::{Overlay, State};
 use crate::sync::Mark;
 
 use super::apply::{Applier, project, unrouted};
+use super::branches::{self, Branches};
 use super::bring::Ahead;
 use super::core::Store;
 use super::error::{Result, StoreError};
@@ -105,7 +106,8 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
     }
     let genesis = read_genesis(&log.reader(), id)?;
     let members = Governed::new(&options.authority, genesis.entry_ref(), &log.reader())?;
-    let view = View { overlay: RwLock::new(Overlay::default()), state, log: log.reader(), members };
+    let branches = Branches::new(state.branches()?);
+    let view = View::new(state, log.reader(), members, branches);
     let (chains, applied) = resume(&view)?;
     let author = options.identity.node_id();
     let syncer = log.syncer();
@@ -118,7 +120,7 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
         chains: Chains { signed: signed(&chains.tips, &author), ..chains },
     };
     let hooks = Hooks { flush: &|| flush(&view), lacks: &|entry| lacks(&content, &view, entry) };
-    let replayed = replay(&view, &mut writer.chains, &author, applied, &hooks)?;
+    let replayed = replay_all(&view, &mut writer.chains, &author, applied, &hooks)?;
     if let Some(at) = replayed.cut {
         cut(&view, &mut writer, disk, dir, at)?;
     }
@@ -126,7 +128,8 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
     // The high-water mark of our clock is our chain's tip: nothing of ours is later.
     writer.clock = HlcClock::starting_at(writer.tip().hlc);
     let forks = Forks::load(&**disk, dir, id);
-    let forked = forks.of(&author).map(|proof| forked_by(proof.seq));
+    let branch = view.branches.read().forked_at(&author);
+    let forked = forks.of(&author).map(|proof| proof.seq).or(branch).map(forked_by);
     let store = Arc::new(Store {
         id,
         genesis: genesis.id,
@@ -163,6 +166,11 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
         members_changed: Default::default(),
         orphans: Mutex::default(),
     });
+    if store.view.branches.read().authors().next().is_some() {
+        // Acts were folded before it was known which branch each is of.
+        store.view.members.forked();
+        store.refold()?;
+    }
     store.publish_opened()?;
     if options.background {
         let worker = store.clone();
@@ -187,16 +195,43 @@ fn resume(view: &View) -> Result<(Chains, Option<Position>)> {
         .collect();
     let next_intent = read.intents()?.last().map_or(1, |(id, _)| id + 1);
     let applied = read.applied()?.to;
-    let named = |author: &_, seq| Ok(read.entry(author, seq)?.map(|(_, id)| id));
-    let due = view.members.cuts(&view.members.current(), tips.iter(), named)?;
     drop(read);
+    let membership = view.members.current();
+    let limits = view.limits_by(&membership)?;
+    let due = view.cuts_by((&membership, &limits), tips.iter())?;
+    view.members.set(membership, Arc::new(limits));
     let cuts = view.state.cuts()?;
     if due.into_iter().eq(cuts.iter().map(|(author, cut)| (*author, cut.upto))) {
         return Ok((Chains { tips, cuts, next_intent, ..Chains::default() }, applied));
     }
     tracing::info!("members have changed since the state was made: it is made anew from the log");
     view.state.clear()?;
+    *view.branches.write() = Branches::default();
     Ok((Chains { next_intent: 1, ..Chains::default() }, None))
+}
+
+/// [`replay`], and once more where only its end tells what a forked author's last entry that counts comes after.
+fn replay_all(
+    view: &View,
+    chains: &mut Chains,
+    ours: &NodeId,
+    after: Option<Position>,
+    hooks: &Hooks<'_>,
+) -> Result<Replayed> {
+    let signed = chains.signed;
+    let replayed = replay(view, chains, ours, after, hooks)?;
+    let membership = view.members.current();
+    let limits = view.limits_by(&membership)?;
+    if limits == *view.members.limits() {
+        return Ok(replayed);
+    }
+    flush(view)?;
+    view.members.set(membership, Arc::new(limits));
+    view.state.clear()?;
+    *view.overlay.write() = Overlay::default();
+    *view.branches.write() = Branches::default();
+    *chains = Chains { next_intent: 1, signed, ..Chains::default() };
+    replay(view, chains, ours, None, hooks)
 }
 
 /// Our last entry in the state: what it holds durably was signed before.
@@ -324,22 +359,24 @@ pub(super) fn replay(
                 if unsigned && entry.header.author == *ours {
                     chains.unsigned.push_back((entry.header.seq, entry.id));
                 }
-                let counts = view.members.counts(&entry.header.author, entry.header.seq, &entry.id);
+                let (chain, branch) = branches::replaying(view, chains, &entry)?;
+                let counts = view.members.counts(&chain, &entry.entry_ref());
                 if let Some(why) = why.filter(|_| counts) {
                     stalled.get_or_insert_with(|| stall(&entry, &why));
                 }
                 if entry.header.author == *ours && !unsigned {
                     chains.signed = Some(Mark { seq: entry.header.seq, id: entry.id });
                 }
-                if stalled.is_some() {
-                    let mut applier = Applier::new(view);
-                    applier.note(chains, &entry, position);
-                    applier.finish();
-                } else {
-                    let mut applier = Applier::new(view);
-                    project(&mut applier, chains, &entry, position)?;
-                    applier.finish();
+                let mut applier = Applier::new(view);
+                if let Some(branch) = branch {
+                    applier.branch(chain, branch);
                 }
+                if stalled.is_some() {
+                    applier.note(chains, chain, &entry, position);
+                } else {
+                    project(&mut applier, chains, chain, &entry, position)?;
+                }
+                applier.finish();
             }
             LogRecord::Signatures { author, list } if author == *ours => {
                 // In order, and each after its entry: those at the front are signed.

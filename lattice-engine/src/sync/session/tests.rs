@@ -191,7 +191,7 @@ impl Net {
                     let entries = self.stores[a].range(&ranges, self.page);
                     end.local.push_back(Input::Ranged { request, entries });
                 }
-                Output::Fetch { request, .. } => {
+                Output::Fetch { request, .. } | Output::Chain { request, .. } => {
                     end.local.push_back(Input::Ranged { request, entries: Vec::new() });
                 }
                 Output::Receive { batch, entries } => {
