@@ -286,7 +286,7 @@ fn a_branch_is_read_from_anywhere_and_in_pieces() {
     let of = Mark { seq: end.at.seq, id: end.at.id };
     let read = |from, bytes| machine.store.chain(&node(FORKER), of, from, bytes).expect("a chain");
     assert_eq!(read(1, usize::MAX), [&trunk[1], &side, &end].map(|made| made.entry.clone()));
-    assert_eq!(read(2, 1), [side.entry.clone()]);
+    assert_eq!(read(2, 1), std::slice::from_ref(&side.entry));
     assert_eq!(read(4, usize::MAX), []);
     let none = Mark { seq: 3, id: EntryId([1; 32]) };
     assert!(machine.store.chain(&node(FORKER), none, 1, usize::MAX).expect("nothing").is_empty());
@@ -321,7 +321,7 @@ fn a_revoked_author_can_not_fork_its_past() {
         .store
         .commit(vec![Change::CiteAll, founder.put(&path, &act::cutoff_value(&accepted))])
         .expect("revoked");
-    founder.take_all(&[act.entry.clone()]);
+    founder.take_all(std::slice::from_ref(&act.entry));
     before.take_all(&all(&founder));
     for machine in [&founder, &before, &founder.again(), &before.again()] {
         assert!(

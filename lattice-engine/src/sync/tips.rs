@@ -237,6 +237,28 @@ mod tests {
         assert_eq!(Tips::default().digest().0, blake3::derive_key(TIPS_DOMAIN, &[]));
     }
 
+    #[test]
+    fn the_ends_of_all_branches_are_told_together_and_again_when_one_of_them_changes() {
+        let ends = BTreeSet::from([mark(3), mark(7)]);
+        let tips = Tips::forked([(node(9), mark(2))].into(), [(node(1), ends)].into());
+        let all = [(node(1), mark(3)), (node(1), mark(7)), (node(9), mark(2))];
+        assert_eq!(tips.all().collect::<Vec<_>>(), all);
+        assert_eq!(parts(&all, 2), [all[..2].to_vec(), all[2..].to_vec()]);
+        let bytes: Vec<u8> = all
+            .iter()
+            .flat_map(|(author, mark)| [&author.0[..], &mark.seq.to_le_bytes(), &mark.id.0].concat())
+            .collect();
+        assert_eq!(tips.digest().0, blake3::derive_key(TIPS_DOMAIN, &bytes));
+        let (mut marks, mut leaves) = (BTreeMap::new(), Leaves::new());
+        take_in(&mut marks, &mut leaves, all.to_vec());
+        assert_eq!(Tips::forked(marks.clone(), leaves.clone()), tips);
+        let more = BTreeSet::from([mark(4), mark(7)]);
+        let later = Tips::forked([(node(9), mark(2))].into(), [(node(1), more)].into());
+        assert_eq!(later.since(&tips), [(node(1), mark(4)), (node(1), mark(7))]);
+        take_in(&mut marks, &mut leaves, later.since(&tips));
+        assert_eq!(Tips::forked(marks, leaves), later);
+    }
+
     proptest! {
         #[test]
         fn taking_what_is_lacking_makes_frontiers_equal(a in frontier(), b in frontier()) {

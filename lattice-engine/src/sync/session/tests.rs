@@ -12,6 +12,7 @@ use crate::hlc::Hlc;
 use crate::sync::{Announced, Tips, peek};
 use crate::wire::v1;
 
+mod branches;
 mod forks;
 mod whole;
 
