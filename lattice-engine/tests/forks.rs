@@ -78,6 +78,14 @@ impl Machine {
         Self { disk, seed: self.seed, authority: self.authority.clone(), store }
     }
 
+    /// With all that was applied in its state, where `kept`: an opening replays nothing.
+    fn kept(self, kept: bool) -> Self {
+        if kept {
+            self.store.maintain(true).expect("turns");
+        }
+        self
+    }
+
     fn take(&self, entries: &[SignedEntry]) -> Vec<Received> {
         self.store.receive(entries.to_vec(), PEER).expect("receive")
     }
@@ -249,7 +257,7 @@ proptest! {
             let machine = Machine::new(2, Authority::Everyone);
             let first = cut.index(shuffled.len() + 1);
             machine.take(&shuffled[..first]);
-            let machine = if order % 2 == 0 { machine.again() } else { machine };
+            let machine = if order % 2 == 0 { machine.kept(order % 4 == 0).again() } else { machine };
             machine.take_all(&shuffled);
             let tips = machine.store.publish().expect("publish");
             machine.check();
@@ -290,6 +298,67 @@ fn a_branch_is_read_from_anywhere_and_in_pieces() {
     assert_eq!(read(4, usize::MAX), []);
     let none = Mark { seq: 3, id: EntryId([1; 32]) };
     assert!(machine.store.chain(&node(FORKER), none, 1, usize::MAX).expect("nothing").is_empty());
+}
+
+/// Takes entries in this order, opened anew after `cut` of them: from its state where `kept`, else from the log.
+fn taken_in_parts(entries: &[&Made], cut: usize, kept: bool) -> Machine {
+    let entries: Vec<SignedEntry> = entries.iter().map(|made| made.entry.clone()).collect();
+    let machine = Machine::new(2, Authority::Everyone);
+    machine.take_all(&entries[..cut]);
+    let machine = machine.kept(kept).again();
+    machine.take_all(&entries[cut..]);
+    machine
+}
+
+/// What a group's beginning did, and was superseded since, doesn't come back with a second branch that ends the group.
+#[test]
+fn the_beginning_of_a_group_that_branches_share_has_its_effect_once() {
+    let put = |path: &str, parents| write(path, path, parents);
+    let begin = make(FORKER, &root(), &[], (1, true), put("shared", Vec::new()));
+    let more = make(FORKER, &begin, &[], (1, true), put("more", Vec::new()));
+    let one = make(FORKER, &more, &[], (1, false), put("one", Vec::new()));
+    let two = make(FORKER, &begin, &[], (1, true), put("two", Vec::new()));
+    let end = make(FORKER, &two, &[], (1, false), put("end", Vec::new()));
+    let given_up = make(FORKER, &more, &[], (0, false), put("given up", Vec::new()));
+    let after = make(OTHER, &root(), &[&begin], (0, false), put("shared", vec![begin.at.id]));
+    let mut shown = None;
+    let first = [&begin, &more, &one, &after, &given_up, &two, &end];
+    let second = [&begin, &two, &end, &after, &more, &given_up, &one];
+    for order in [first, second] {
+        for (cut, kept) in (0..order.len()).flat_map(|cut| [(cut, false), (cut, true)]) {
+            let machine = taken_in_parts(&order, cut, kept);
+            let dump = machine.dump();
+            assert_eq!(dump.len(), 6, "{dump:?}");
+            assert_eq!(
+                dump.values().filter(|heads| **heads == [after.at.id]).count(),
+                1,
+                "cut {cut}: {dump:?}"
+            );
+            assert_eq!(shown.get_or_insert_with(|| dump.clone()), &dump, "cut {cut}, kept {kept}");
+            machine.check();
+        }
+    }
+}
+
+/// The bounds of a group hold for each branch: one has gone over them, and the other gives effect to what they share.
+#[test]
+fn a_group_that_is_too_large_on_one_branch_counts_on_another() {
+    let put = |path: String| write(&path, "x", Vec::new());
+    let begin = make(FORKER, &root(), &[], (1, true), put("shared".into()));
+    let small = make(FORKER, &begin, &[], (1, false), put("small".into()));
+    let mut large: Vec<Made> = Vec::new();
+    for n in 2..=4097u64 {
+        let next = make(FORKER, large.last().unwrap_or(&begin), &[], (1, n < 4097), put(format!("k{n}")));
+        large.push(next);
+    }
+    let large: Vec<&Made> = large.iter().collect();
+    let over_first = [&[&begin], &large[..], &[&small]].concat();
+    let small_first = [&[&begin, &small], &large[..]].concat();
+    for (order, cut) in [(&over_first, 4000), (&over_first, 4097), (&small_first, 2), (&small_first, 4000)] {
+        let machine = taken_in_parts(order, cut, true);
+        assert_eq!(machine.dump().into_keys().collect::<Vec<_>>(), ["shared", "small"], "cut {cut}");
+        machine.check();
+    }
 }
 
 /// What a revocation has seen counts, of every branch; a branch that it hasn't seen doesn't, however low its numbers are,

@@ -221,7 +221,7 @@ async fn a_store_on_demand_fetches_what_is_pinned_and_what_is_read() {
     let report = theirs.gc(KeepHistory::All).expect("collected");
     assert_eq!(report.chunks, 0, "{report:?}");
     assert_eq!(theirs.fsck(false, &mut |_| {}).expect("checked").problems, Vec::<String>::new());
-    let sum = theirs.status().expect("a status").here.expect("on demand");
+    let sum = theirs.here().expect("counted");
     assert!(sum.files == 2 && sum.whole == 1 && sum.here < sum.bytes, "{sum:?}");
     // Nobody waits any more.
     let waiting = content(&theirs, "large").expect("content");

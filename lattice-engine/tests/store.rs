@@ -149,6 +149,60 @@ fn renaming_back_and_forth_keeps_files_and_leaves_nothing_behind() {
     n.close().expect("close");
 }
 
+/// What somebody wrote who had not seen what is there.
+fn put_unseen(path: &str, value: &str) -> Change {
+    match put(path, value) {
+        Change::Put { key, node, .. } => {
+            Change::Put { key, node, cites: Cites::Heads(Vec::new()), expect: Expect::Beside }
+        }
+        other => other,
+    }
+}
+
+/// The live versions, the one that wins last.
+fn versions(store: &Handle, path: &str) -> Vec<String> {
+    let record = store.get(&key(path)).expect("get").unwrap_or_default();
+    let text = |node: &lattice_engine::merge::HeadNode| {
+        let content = node.content().expect("a file");
+        String::from_utf8(store.read(content).expect("read").read_all().expect("read").to_vec())
+            .expect("UTF-8")
+    };
+    record.live_heads().filter_map(|h| h.node.as_ref()).map(text).collect()
+}
+
+#[test]
+fn versions_in_conflict_follow_a_rename() {
+    let home = tempfile::tempdir().expect("tempdir");
+    let n = node(home.path());
+    let store = n.create_store("home").expect("create");
+    let long = "x".repeat(3000);
+    store.commit(vec![put("f", "1"), put("d/g", &long), put("d/plain", "p"), put("e", "4")]).expect("put");
+    for (path, value) in [("f", "2"), ("f", "3"), ("f", "1"), ("d/g", "other"), ("e", "5")] {
+        store.commit(vec![put_unseen(path, value)]).expect("beside it");
+    }
+    let (f, g) = (["2", "3", "1"], [&long, "other"]);
+    store.commit(vec![rename("f", "h")]).expect("rename a file");
+    assert_eq!(versions(&store, "h"), f);
+    assert_eq!(get(&store, "h").as_deref(), Some("1"), "the winner wins");
+    store.commit(vec![rename("d", "moved")]).expect("rename a directory");
+    assert_eq!(versions(&store, "moved/g"), g);
+    assert_eq!(get(&store, "moved/plain").as_deref(), Some("p"));
+    let (from, to) = (key("h"), key("e"));
+    store.commit(vec![Change::Rename { from, to, how: RenameHow::Exchange }]).expect("exchange");
+    assert_eq!(versions(&store, "e"), f);
+    assert_eq!(versions(&store, "h"), ["4", "5"]);
+    assert_eq!(names(&store, ""), ["e", "h", "moved"], "nothing is left behind");
+    let conflicts = store.conflicts(&Key::ROOT).expect("conflicts");
+    let keys: Vec<String> = conflicts.iter().map(|(k, _)| k.to_string()).collect();
+    assert_eq!(keys, ["e", "h", "moved/g"]);
+    store.commit(vec![put("new", "6"), rename("new", "e")]).expect_err("one change per key");
+    store.commit(vec![put("new", "6")]).expect("put");
+    store.commit(vec![rename("new", "e")]).expect("as editors save");
+    assert_eq!(versions(&store, "e"), ["2", "3", "6"], "what was not seen stays");
+    assert_eq!(store.fsck(true, &mut |_| {}).expect("fsck").rebuilt_equal, Some(true));
+    n.close().expect("close");
+}
+
 #[test]
 fn preconditions_hold_or_nothing_changes() {
     let home = tempfile::tempdir().expect("tempdir");

@@ -20,17 +20,19 @@ use crate::config::Config;
 use crate::paths::Paths;
 use crate::{helper, logging};
 
+// A paragraph is one line: clap breaks it where the terminal ends.
 const AFTER: &str = "\
-STORE is a name, a UUID, a unique prefix of one, or a path inside a mount. KEY is a relative path; STORE:KEY names it, and
-so does its path inside a mount.
+STORE is a name, a UUID, a unique prefix of one, or a path inside a mount. KEY is a relative path; \
+STORE:KEY names it, and so does its path inside a mount (`./name` where nothing is there any more).
 
-Exit codes: 0 ok, 1 error, 2 usage, 3 partly done, 10 not initialised, 11 locked, 12 not authorised, 20 not found,
-21 precondition failed, 22 unresolved conflicts, 23 daemon unreachable, 24 timed out.
+Exit codes: 0 ok, 1 error, 2 usage, 3 partly done, 10 not initialised, 11 locked, 12 not authorised, 20 \
+not found, 21 precondition failed, 22 unresolved conflicts, 23 daemon unreachable, 24 timed out.
 
-Environment: LATTICE_HOME, LATTICE_LOG (error, warn, info, debug, trace, or a filter), LATTICE_LOG_FORMAT (text, json),
-LATTICE_LISTEN, LATTICE_NO_MDNS, LATTICE_RELAY, LATTICE_DNS, LATTICE_OFFLINE, LATTICE_HTTP,
-LATTICE_HTTP_HOST, LATTICE_HTTP_ORIGIN, LATTICE_HTTP_BEHIND_PROXY, LATTICE_TLS_CERT, LATTICE_TLS_KEY (as the flags of
-mount and serve), LATTICE_TIMEOUT, NO_COLOR. What they don't say, config.toml does (`lattice paths config_file`).";
+Environment: LATTICE_HOME, LATTICE_LOG (error, warn, info, debug, trace, or a filter), LATTICE_LOG_FORMAT \
+(text, json), LATTICE_LISTEN, LATTICE_NO_MDNS, LATTICE_RELAY, LATTICE_DNS, LATTICE_OFFLINE, LATTICE_HTTP, \
+LATTICE_HTTP_HOST, LATTICE_HTTP_ORIGIN, LATTICE_HTTP_BEHIND_PROXY, LATTICE_TLS_CERT, LATTICE_TLS_KEY (as \
+the flags of mount and serve), LATTICE_TIMEOUT, NO_COLOR. What they don't say, config.toml does (`lattice \
+paths config_file`).";
 
 /// Replicated stores as directories.
 #[derive(Debug, Parser)]

@@ -209,7 +209,7 @@ impl Inner {
                 continue;
             };
             self.pins.touch(id);
-            if !self.has(&id)? {
+            if !self.holds(&id)? {
                 out.ids.insert(id);
                 out.bytes += chunk.len;
             }

@@ -74,7 +74,7 @@ impl ContentStore {
         let _one = inner.reclaiming.lock();
         let mut report = GcReport::default();
         inner.sync()?;
-        inner.index_all(false)?;
+        inner.index_all()?;
         inner.condemn(live, &mut report)?;
         // A crash must not bring rows back whose bytes are destroyed next.
         inner.index.apply(&IndexBatch::default(), true).map_err(index_err("flush"))?;
@@ -86,10 +86,10 @@ impl ContentStore {
 
 impl Inner {
     /// Moves to the index what waits now; what is stored meanwhile may wait.
-    fn index_all(&self, durable: bool) -> Result<()> {
+    fn index_all(&self) -> Result<()> {
         let mut left = self.overlay.read().queue.len();
         while left > 0 {
-            match self.index_pending(left.min(MOVE), durable)? {
+            match self.index_pending(left.min(MOVE))? {
                 0 => break,
                 moved => left -= moved.min(left),
             }
@@ -309,7 +309,8 @@ impl Inner {
         }
         self.append(&buffer, &items, true)?;
         self.sync()?;
-        self.index_all(true)?;
+        // Removing the pack's mark, which comes after them, makes them durable.
+        self.index_all()?;
         self.remove_pack(pack)
     }
 

@@ -79,7 +79,8 @@ impl IndexBatch {
 pub trait ChunkIndex: Send + Sync + Debug {
     fn get(&self, id: &ChunkId) -> Result<Option<Location>, IndexError>;
     /// All or nothing. With `durable` it returns when this and everything applied before is on disk; without, a crash
-    /// may undo it, but never a part of it and never anything applied before without undoing this too.
+    /// may undo it, but never a part of it and never anything applied before without undoing this too. A durable one may
+    /// wait for a sync of this content and of a log: no lock is held for it that either of them takes.
     fn apply(&self, batch: &IndexBatch, durable: bool) -> Result<(), IndexError>;
     /// Every pack's mark.
     fn marks(&self) -> Result<Vec<(u64, u64)>, IndexError>;

@@ -117,6 +117,6 @@ impl ContentStore {
     /// Moves up to `max` locations to the index, in one batch; how many it moved. Only what a `sync` has covered moves,
     /// so a background thread calls `sync` first. The rest is found by scanning at the next open.
     pub fn index_pending(&self, max: usize) -> Result<usize> {
-        self.inner.index_pending(max, false)
+        self.inner.index_pending(max)
     }
 }

@@ -122,7 +122,7 @@ impl Inner {
         self.index.get(id).map_err(index_err("look a chunk up"))
     }
 
-    /// Whether a chunk need not be stored again. Touch it first.
+    /// Whether a chunk is stored and not known to be damaged. Touch it first.
     pub fn has(&self, id: &ChunkId) -> Result<bool> {
         if self.damaged.lock().contains(id) {
             return Ok(false);
@@ -202,17 +202,17 @@ impl Inner {
     }
 
     /// Moves up to `max` rows whose bytes are on disk to the index; how many it moved.
-    pub fn index_pending(&self, max: usize, durable: bool) -> Result<usize> {
+    pub fn index_pending(&self, max: usize) -> Result<usize> {
         let _one = self.index_lock.lock();
-        self.index_pending_locked(max, durable)
+        self.index_pending_locked(max)
     }
 
-    pub fn index_pending_locked(&self, max: usize, durable: bool) -> Result<usize> {
+    pub fn index_pending_locked(&self, max: usize) -> Result<usize> {
         let (batch, count) = self.pending(max);
         if count == 0 {
             return Ok(0);
         }
-        self.index.apply(&batch, durable).map_err(index_err("store rows"))?;
+        self.index.apply(&batch, false).map_err(index_err("store rows"))?;
         let overlay = &mut *self.overlay.write();
         overlay.queue.drain(..count);
         for (id, location) in &batch.inserts {

@@ -41,7 +41,7 @@ impl Batch {
     /// `id` is the hash of `plain`.
     pub fn add_named(&mut self, inner: &Inner, id: ChunkId, plain: &[u8]) -> Result<()> {
         inner.pins.touch(id);
-        if self.waiting.contains(&id) || inner.has(&id)? {
+        if self.waiting.contains(&id) || inner.holds(&id)? {
             return Ok(());
         }
         let zstd = inner.codec.compress(plain, &mut self.scratch);

@@ -46,6 +46,18 @@ pub trait Disk: Send + Sync + Debug {
     fn exists(&self, path: &Path) -> bool;
 }
 
+/// Writes a whole small file in place of what is there: after a crash it is the old one or the new one, with all its bytes.
+/// Durable when it returns.
+pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temp = path.with_extension("new");
+    let file = disk.open(&temp, Open::Create)?;
+    file.set_len(0)?;
+    file.write_all_at(bytes, 0)?;
+    file.sync_data()?;
+    disk.rename(&temp, path)?;
+    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
 /// An open file; every call may come from any thread.
 pub trait DiskFile: Send + Sync + Debug {
     fn len(&self) -> io::Result<u64>;

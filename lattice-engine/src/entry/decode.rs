@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use prost::Message;
 
+use crate::id::EntryId;
 use crate::identity::Signature;
 use crate::wire::{self, v1};
 
@@ -48,24 +49,12 @@ impl Entry {
         payload: Bytes,
         signature: Option<Signature>,
     ) -> Result<Decoded, EntryError> {
-        check::limit("header length", header.len(), MAX_HEADER)?;
         check::limit("payload length", payload.len(), MAX_PAYLOAD)?;
-        let message = v1::Header::decode(header.clone()).map_err(|e| EntryError::Header(e.into()))?;
-        match message.version {
-            0 => {
-                return Err(EntryError::Field { field: "version", why: "there is no version 0" });
-            }
-            VERSION if !wire::is_canonical(&message, &header) => {
-                return Err(EntryError::Header(wire::WireError::NotCanonical { len: header.len() }));
-            }
-            _ => {}
-        }
-        let fields = Header::from_wire(&message)?;
-        check::header(&fields)?;
+        let (version, fields) = read_header(&header)?;
         if fields.payload_len != payload.len() as u64 || fields.payload_hash != payload_hash(&payload) {
             return Err(EntryError::WrongPayload);
         }
-        let ops = match message.version {
+        let ops = match version {
             VERSION => decode_ops(&fields, payload.clone())?,
             later => Err(Unreadable::Version(later)),
         };
@@ -80,6 +69,30 @@ impl Entry {
             Some(why) => Decoded::Unknown { entry, why },
         })
     }
+}
+
+impl Header {
+    /// Reads a header alone, with the id of its entry, as [`Entry::decode`] does.
+    pub fn decode(bytes: &Bytes) -> Result<(EntryId, Self), EntryError> {
+        let (_, header) = read_header(bytes)?;
+        Ok((entry_id(bytes), header))
+    }
+}
+
+/// With its version: of a later one only what this one knows is looked at.
+fn read_header(bytes: &Bytes) -> Result<(u32, Header), EntryError> {
+    check::limit("header length", bytes.len(), MAX_HEADER)?;
+    let message = v1::Header::decode(bytes.clone()).map_err(|e| EntryError::Header(e.into()))?;
+    match message.version {
+        0 => return Err(EntryError::Field { field: "version", why: "there is no version 0" }),
+        VERSION if !wire::is_canonical(&message, bytes) => {
+            return Err(EntryError::Header(wire::WireError::NotCanonical { len: bytes.len() }));
+        }
+        _ => {}
+    }
+    let header = Header::from_wire(&message)?;
+    check::header(&header)?;
+    Ok((message.version, header))
 }
 
 /// The ops; the inner error is an op of an unknown kind in a payload that is otherwise well formed.

@@ -5,14 +5,12 @@
 //! chain.
 
 use bytes::Bytes;
-use prost::Message;
 
 use crate::id::{EntryId, NodeId, StoreId};
 use crate::identity::{self, Signature};
-use crate::wire::{self, v1};
+use crate::wire::v1;
 
-use super::check::{self, MAX_HEADER};
-use super::{EntryError, Header, Kind, VERSION, entry_id};
+use super::{EntryError, Header, Kind, entry_id};
 
 /// A header as it was signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +48,7 @@ pub enum NoFork {
 impl ForkProof {
     /// Checks what two headers prove; not their signatures: [`ForkProof::verify`] does.
     pub fn new(one: SignedHeader, two: SignedHeader) -> Result<Self, NoFork> {
-        let mut both = [(read(&one)?, one), (read(&two)?, two)];
+        let mut both = [(Header::decode(&one.header)?, one), (Header::decode(&two.header)?, two)];
         both.sort_by_key(|((id, header), _)| (header.seq, *id));
         let [((first, a), one), ((second, b), two)] = both;
         if a.author != b.author || a.store != b.store || a.kind == Kind::Genesis {
@@ -80,23 +78,6 @@ impl ForkProof {
     pub fn weight(&self) -> usize {
         self.headers.iter().map(|signed| signed.header.len() + signed.signature.len()).sum()
     }
-}
-
-fn read(signed: &SignedHeader) -> Result<(EntryId, Header), EntryError> {
-    let bytes = &signed.header;
-    check::limit("header length", bytes.len(), MAX_HEADER)?;
-    let message = v1::Header::decode(bytes.clone()).map_err(|e| EntryError::Header(e.into()))?;
-    match message.version {
-        0 => return Err(EntryError::Field { field: "version", why: "there is no version 0" }),
-        VERSION if !wire::is_canonical(&message, bytes) => {
-            return Err(EntryError::Header(wire::WireError::NotCanonical { len: bytes.len() }));
-        }
-        // Of a later version only what this one knows is looked at, as with an entry.
-        _ => {}
-    }
-    let header = Header::from_wire(&message)?;
-    check::header(&header)?;
-    Ok((entry_id(bytes), header))
 }
 
 impl From<&ForkProof> for v1::ForkProof {

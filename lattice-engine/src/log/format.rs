@@ -228,6 +228,12 @@ fn decode_entry(body: Bytes) -> Result<Record, &'static str> {
     })
 }
 
+/// How long an entry's header is, from the beginning of its record; `None`: it is no entry.
+pub(super) fn header_len(frame: &Frame, record: &[u8]) -> Option<usize> {
+    let len = u32::from_le_bytes(*record.get(RECORD_HEAD..)?.first_chunk()?) as usize;
+    (frame.kind == KIND_ENTRY && len <= (frame.body_len as usize).checked_sub(ENTRY_HEAD)?).then_some(len)
+}
+
 fn decode_signatures(body: &[u8]) -> Result<Record, &'static str> {
     let Some((author, list)) = body.split_first_chunk::<32>() else {
         return Err("a list of signatures has no author");

@@ -48,7 +48,7 @@ impl Position {
 }
 
 /// A place between two records: everything before it is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct End {
     /// Number of the segment, from 0.
     pub segment: u64,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use super::format::{Frame, MAX_BODY, RECORD_HEAD, Record, SEGMENT_HEAD, decode};
+use super::format::{Frame, MAX_BODY, PAYLOAD_AT, RECORD_HEAD, Record, SEGMENT_HEAD, decode, header_len};
 use super::segment::{Found, SegmentFile, Window};
 use super::{End, LogError, Position, Syncer};
 use crate::disk::{Disk, Open};
@@ -58,6 +58,21 @@ impl LogReader {
         }
     }
 
+    /// The header alone of the entry at such a position, which may have a megabyte behind it. Its bytes are not verified: the
+    /// caller knows their hash, the entry's id.
+    ///
+    /// # Errors
+    /// [`LogError::Corrupt`] if no entry begins there.
+    pub fn read_header(&self, position: Position) -> Result<Bytes, LogError> {
+        let segment = self.segment(position.segment)?;
+        let head = read_exact(&segment, position.offset, PAYLOAD_AT as usize)?;
+        let frame = Frame::parse(&head, segment.seed, position.offset);
+        let Some(len) = frame.and_then(|frame| header_len(&frame, &head)) else {
+            return Err(LogError::corrupt(&segment.path, position.offset, "no entry begins here"));
+        };
+        read_exact(&segment, position.offset + u64::from(PAYLOAD_AT), len)
+    }
+
     /// Bytes of a segment's file, unverified: a payload that was left in the log, whose own hash the caller checks.
     /// `len` is in bytes, at most [`MAX_BODY`].
     pub fn read_range(&self, segment: u64, offset: u64, len: u32) -> Result<Bytes, LogError> {
@@ -72,9 +87,18 @@ impl LogReader {
     /// The records after `after` (from the beginning without it) in order, up to what is appended when it is called.
     /// Kinds that this program doesn't know are left out. After an error there is nothing more.
     pub fn scan(&self, after: Option<Position>) -> Scan {
-        let from = after.map_or(End { segment: 0, offset: SEGMENT_HEAD }, |p| p.end());
+        self.scan_from(after.map_or(End { segment: 0, offset: SEGMENT_HEAD }, |p| p.end()))
+    }
+
+    /// As [`Self::scan`], from a place where a record begins.
+    pub fn scan_from(&self, from: End) -> Scan {
         let end = self.shared.syncer.end();
         Scan { reader: self.clone(), window: None, at: from, end, done: from >= end }
+    }
+
+    /// Bytes of a segment's file.
+    pub fn segment_len(&self, number: u64) -> Result<u64, LogError> {
+        self.segment(number)?.len()
     }
 
     fn segment(&self, number: u64) -> Result<Arc<SegmentFile>, LogError> {

@@ -6,7 +6,7 @@
 
 use super::format::{KIND_CLOSED, SEGMENT_HEAD, segment_head};
 use super::segment::{Found, SegmentFile};
-use super::{LogError, Position};
+use super::{End, LogError, Position};
 use crate::id::StoreId;
 
 /// What [`super::Log::open`] had to do.
@@ -14,6 +14,8 @@ use crate::id::StoreId;
 pub struct Recovery {
     /// The torn tail that was removed, if there was one. Nothing in it was ever reported as durable.
     pub cut: Option<Cut>,
+    /// Up to here, as the log itself says, a sync had returned before it was opened. More may have been synced.
+    pub vouched: End,
 }
 
 /// Bytes removed from the end of the last segment.
@@ -33,6 +35,7 @@ pub(super) struct Recovered {
     /// The last record closes the log, or there is none.
     pub closed: bool,
     pub cut: Option<Cut>,
+    pub vouched: u64,
 }
 
 /// Checks the last segment after `trusted`, and cuts and syncs it.
@@ -49,28 +52,38 @@ pub(super) fn recover(
         }
         return write_head(last, store, len);
     }
-    let (end, closed) = walk(last, len, trusted)?;
+    let Walked { end, closed, vouched } = walk(last, len, trusted)?;
     let cut = (end < len).then(|| Cut { segment: last.number, offset: end, bytes: len - end });
     if cut.is_some() {
         last.file.set_len(end).map_err(LogError::io("cut the torn tail of", &last.path))?;
     }
     // Also without a cut: after a kill, what was read may be in memory only.
     last.file.sync_data().map_err(LogError::io("sync", &last.path))?;
-    Ok(Recovered { end, closed, cut })
+    Ok(Recovered { end, closed, cut, vouched })
 }
 
-/// Where the good records end, and whether the last one closes the log. Modifies nothing.
-fn walk(last: &SegmentFile, len: u64, trusted: Option<Position>) -> Result<(u64, bool), LogError> {
+/// The good records.
+struct Walked {
+    end: u64,
+    /// The last one closes the log.
+    closed: bool,
+    /// How much was durable, as they say.
+    vouched: u64,
+}
+
+/// Where the good records end, and what they say. Modifies nothing.
+fn walk(last: &SegmentFile, len: u64, trusted: Option<Position>) -> Result<Walked, LogError> {
     let mut window = last.window(len);
     let trusted = trusted.filter(|t| t.segment == last.number);
     let mut at = trusted.map_or(SEGMENT_HEAD, |t| t.end().offset);
-    let mut closed = trusted.is_none();
+    let (mut closed, mut vouched) = (trusted.is_none(), at);
     loop {
         match window.record_at(at)? {
-            Found::End => return Ok((at, closed)),
+            Found::End => return Ok(Walked { end: at, closed, vouched }),
             Found::Good { frame, .. } => {
+                vouched = vouched.max(u64::from(frame.synced));
+                closed = frame.kind == KIND_CLOSED && u64::from(frame.synced) == at;
                 at += frame.record_len() as u64;
-                closed = frame.kind == KIND_CLOSED;
             }
             Found::Bad { why, resume } => {
                 if window.vouched(at, resume)? {
@@ -80,7 +93,7 @@ fn walk(last: &SegmentFile, len: u64, trusted: Option<Position>) -> Result<(u64,
                         format!("{why}, and records after it are whole"),
                     ));
                 }
-                return Ok((at, false));
+                return Ok(Walked { end: at, closed: false, vouched });
             }
         }
     }
@@ -98,5 +111,6 @@ fn write_head(last: &SegmentFile, store: &StoreId, len: u64) -> Result<Recovered
         end: SEGMENT_HEAD,
         closed: true,
         cut: Some(Cut { segment: last.number, offset: 0, bytes: len }),
+        vouched: SEGMENT_HEAD,
     })
 }

@@ -72,7 +72,8 @@ impl Log {
             Some(&last) => {
                 let segment = SegmentFile::open(&*disk, dir, &store, last, Open::Write)?;
                 let found = recover(&segment, &store, trusted)?;
-                (segment, found.end, found.closed, Recovery { cut: found.cut })
+                let vouched = End { segment: last, offset: found.vouched };
+                (segment, found.end, found.closed, Recovery { cut: found.cut, vouched })
             }
         };
         // After a kill the names, too, may be in memory only.
@@ -144,14 +145,23 @@ impl Log {
     /// Syncs, and ends the log with a record that vouches for all the others, so that damage found by the next `open` is
     /// told from a torn tail to the last record.
     pub fn close(mut self) -> Result<(), LogError> {
-        let end = self.end();
-        self.syncer.sync_to(end)?;
+        self.syncer.sync_to(self.end())?;
+        self.vouch()
+    }
+
+    /// Says in the log how much of it is durable by now, which every record says of those before it: for when nothing may
+    /// follow for long, or never.
+    pub fn vouch(&mut self) -> Result<(), LogError> {
+        let synced = self.syncer.begin()?;
         if self.closed {
             return Ok(());
         }
         self.buf.clear();
-        encode_closed(self.current.seed, end.offset, offset_u32(end.offset), &mut self.buf);
-        self.write_buffer()
+        encode_closed(self.current.seed, self.end, offset_u32(synced.offset), &mut self.buf);
+        let all = synced == self.end();
+        self.write_buffer()?;
+        self.closed = all;
+        Ok(())
     }
 
     /// Where the next record goes.
@@ -191,7 +201,8 @@ impl Log {
         }
     }
 
-    /// Goes on in a new segment. All before it is durable first, so only the last segment can have a torn tail.
+    /// Goes on in a new segment. All before it is durable first, and what it names, so only the last segment can have a
+    /// torn tail or lack anything.
     fn roll(&mut self) -> Result<(), LogError> {
         self.syncer.sync_to(self.end())?;
         let number = self.current.number + 1;
@@ -235,7 +246,9 @@ fn create(disk: &dyn Disk, dir: &Path, store: &StoreId, number: u64) -> Result<S
     Ok(segment)
 }
 
-/// The record that the caller trusts must be there: otherwise this log isn't the one it knew.
+/// The record that the caller trusts must be there: otherwise this log isn't the one it knew. The caller's state is made
+/// durable after the log only, so a log without the record has lost what was promised, or is an old copy: what it lacks
+/// may be known to others. To go on from there as if nothing were missing would be for nobody but its owner to decide.
 fn check_trusted(
     disk: &dyn Disk,
     dir: &Path,

@@ -4,7 +4,6 @@
 //! The node with the lower id opens all streams between two nodes, so no two are ever opened for one store. The root store
 //! goes first: it says who the members are, and so whose entries in the others count.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use tokio::task::JoinSet;
 
 use super::error::{NetError, Result};
 use super::link::Link;
+use super::reopen::Reopen;
 use super::stores::{Held, Local};
 use super::{Shared, chunks, frame, publish};
 use crate::id::{NodeId, StoreId};
@@ -23,11 +23,6 @@ use crate::sync::{Announced, Config, Frame, FrameError, Input, MAX_FRAME, Output
 use crate::wire::v1;
 use crate::wire::v1::stream_open::Kind as Open;
 
-/// A stream that ended is opened again after so long, and later each time that nothing came of it.
-const AGAIN: Duration = Duration::from_millis(500);
-const AGAIN_MAX: Duration = Duration::from_secs(30);
-/// One that lasted so long was well.
-const GOOD: Duration = Duration::from_secs(30);
 /// Frames read and not yet dealt with.
 const READ_AHEAD: usize = 4;
 
@@ -36,8 +31,7 @@ pub(super) async fn keep_open(shared: Arc<Shared>, link: Arc<Link>) {
     if shared.me > link.peer {
         return;
     }
-    let mut opener =
-        Opener { shared, link, running: JoinSet::new(), open: BTreeSet::new(), later: BTreeMap::new() };
+    let mut opener = Opener { shared, link, running: JoinSet::new(), streams: Reopen::default() };
     let stop = opener.link.stop.clone();
     tokio::select! {
         () = stop.cancelled() => {}
@@ -51,9 +45,7 @@ struct Opener {
     link: Arc<Link>,
     /// Gives the store, and how long its stream lasted.
     running: JoinSet<(StoreId, Duration)>,
-    open: BTreeSet<StoreId>,
-    /// When a stream that ended is opened again, and after how long the next time.
-    later: BTreeMap<StoreId, (Instant, Duration)>,
+    streams: Reopen,
 }
 
 impl Opener {
@@ -68,9 +60,8 @@ impl Opener {
                 let may = |l: &&Arc<Local>| theirs.contains(&l.handle.id()) && (l.is_root || root_done);
                 ours.borrow_and_update().values().filter(may).cloned().collect()
             };
-            both.into_iter().for_each(|local| self.open(local));
-            let next =
-                self.later.iter().filter(|(id, _)| !self.open.contains(id)).map(|(_, (at, _))| *at).min();
+            both.iter().for_each(|local| self.open(local));
+            let next = self.streams.next(both.iter().map(|local| local.handle.id()));
             tokio::select! {
                 _ = ours.changed() => {}
                 _ = theirs.changed() => {}
@@ -81,13 +72,12 @@ impl Opener {
         }
     }
 
-    fn open(&mut self, local: Arc<Local>) {
+    fn open(&mut self, local: &Arc<Local>) {
         let id = local.handle.id();
-        if self.open.contains(&id) || self.later.get(&id).is_some_and(|(at, _)| *at > Instant::now()) {
+        if !self.streams.begin(id, Instant::now()) {
             return;
         }
-        self.open.insert(id);
-        let (shared, link) = (self.shared.clone(), self.link.clone());
+        let (shared, link, local) = (self.shared.clone(), self.link.clone(), local.clone());
         self.running.spawn(async move {
             let began = Instant::now();
             if let Err(e) = open(&shared, &link, &local).await {
@@ -99,12 +89,7 @@ impl Opener {
 
     fn ended(&mut self, ended: std::result::Result<(StoreId, Duration), tokio::task::JoinError>) {
         match ended {
-            Ok((id, lasted)) => {
-                self.open.remove(&id);
-                let before = self.later.get(&id).map_or(AGAIN, |(_, pause)| (*pause * 2).min(AGAIN_MAX));
-                let pause = if lasted > GOOD { AGAIN } else { before };
-                self.later.insert(id, (Instant::now() + pause, pause));
-            }
+            Ok((id, lasted)) => self.streams.ended(id, lasted, Instant::now()),
             // Which store it was isn't told; the connection is made anew, and with it every stream.
             Err(e) => {
                 tracing::error!(peer = %self.link.peer.short(), "a store's stream broke: {e}");

@@ -16,26 +16,30 @@ use crate::id::NodeId;
 
 /// The active members other than this node. Cheap to clone; clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Gate(Arc<watch::Sender<BTreeSet<NodeId>>>, Arc<RwLock<Option<Arc<Membership>>>>);
+pub(super) struct Gate {
+    members: Arc<watch::Sender<BTreeSet<NodeId>>>,
+    /// Tells who was one.
+    membership: Arc<RwLock<Option<Arc<Membership>>>>,
+}
 
 impl Gate {
     pub fn admits(&self, node: &NodeId) -> bool {
-        self.0.borrow().contains(node)
+        self.members.borrow().contains(node)
     }
 
     fn has_revoked(&self, node: &NodeId) -> bool {
-        self.1.read().as_ref().is_some_and(|m| m.has_revoked(node))
+        self.membership.read().as_ref().is_some_and(|m| m.has_revoked(node))
     }
 
     pub fn members(&self) -> BTreeSet<NodeId> {
-        self.0.borrow().clone()
+        self.members.borrow().clone()
     }
 
-    /// Replaces them. `membership` tells who was one. Gives those who were members and are no longer.
+    /// Replaces them. Gives those who were members and are no longer.
     pub fn set(&self, members: BTreeSet<NodeId>, membership: Arc<Membership>) -> Vec<NodeId> {
-        *self.1.write() = Some(membership);
+        *self.membership.write() = Some(membership);
         let mut gone = Vec::new();
-        self.0.send_if_modified(|now| {
+        self.members.send_if_modified(|now| {
             gone.extend(now.difference(&members).copied());
             let changed = *now != members;
             *now = members;
@@ -46,7 +50,7 @@ impl Gate {
 
     /// Changes when they do.
     pub fn watch(&self) -> watch::Receiver<BTreeSet<NodeId>> {
-        self.0.subscribe()
+        self.members.subscribe()
     }
 }
 

@@ -42,6 +42,7 @@ pub(super) fn follow_stores(shared: &Arc<Shared>) {
 
 /// Takes over who the members are.
 pub(super) fn refresh(shared: &Arc<Shared>) {
+    let _one = shared.refreshing.lock();
     let membership = shared.node.membership();
     let mut members: BTreeSet<NodeId> = membership.active().copied().collect();
     if !members.remove(&shared.me) && !membership.has_revoked(&shared.me) {

@@ -40,6 +40,7 @@ mod members;
 mod peer;
 mod peers;
 mod publish;
+mod reopen;
 mod revoked;
 mod shared;
 mod status;

@@ -75,6 +75,12 @@ async fn admit(shared: &Arc<Shared>, conn: Connection, dialled: bool) -> Result<
     if !peer.admit(&shared.me, link) {
         return Err(NetError::lost(link.peer, "both sides had dialled; the other connection stays"));
     }
+    // Who was cut off since `get` found it: the gate is shut before links are looked for.
+    if !shared.gate.admits(&link.peer) {
+        peer.dismiss(link);
+        link.close(code::NOT_A_MEMBER, "not a member");
+        return Err(NetError::NotAMember(link.peer));
+    }
     Ok((greeted, peer))
 }
 

@@ -48,6 +48,8 @@ pub(super) struct Shared {
     pub book: Book,
     pub gate: Gate,
     pub peers: Peers,
+    /// Whoever takes over who the members are holds it from reading them on: else an older view could come last.
+    pub refreshing: Mutex<()>,
     pub revoked: Told,
     pub timing: Timing,
     pub hints: Hints,
@@ -86,6 +88,7 @@ impl Shared {
             dir,
             gate,
             peers: Peers::default(),
+            refreshing: Mutex::default(),
             revoked,
             timing: Timing::default(),
             instance: u64::from_le_bytes(instance),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-use crate::disk::{Disk, Open};
+use crate::disk::{self, Disk};
 use crate::id::StoreId;
 
 use super::error::{NodeError, Result};
@@ -35,17 +35,7 @@ pub(super) fn can_write(dirs: &[&Path]) -> bool {
 
 /// Writes a whole file: after a crash it is there with all its bytes, or not at all.
 pub(super) fn write_durably(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
-    let temp = path.with_extension("new");
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let write = || {
-        let file = disk.open(&temp, Open::Create)?;
-        file.set_len(0)?;
-        file.write_all_at(bytes, 0)?;
-        file.sync_data()?;
-        disk.rename(&temp, path)?;
-        disk.sync_dir(dir)
-    };
-    write().map_err(NodeError::io(format!("cannot write {}", path.display())))
+    disk::replace(disk, path, bytes).map_err(NodeError::io(format!("cannot write {}", path.display())))
 }
 
 /// Copies all of `input` to a file without a name in `dir`, to be read more than once. It goes when it is dropped.

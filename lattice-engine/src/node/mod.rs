@@ -18,6 +18,7 @@ mod follow;
 mod join;
 mod lock;
 mod members;
+mod remembered;
 mod stores;
 mod tokens;
 
@@ -82,6 +83,8 @@ struct Inner {
     /// One bundle at a time: what was checked still holds when it is taken in.
     importing: Mutex<()>,
     tokens: tokens::TokenCache,
+    /// Declarations, as they were read last.
+    declared: remembered::Remembered<Arc<BTreeMap<StoreId, declare::Declaration>>>,
     /// Dropped last.
     _lock: Lock,
 }
@@ -169,6 +172,7 @@ impl Node {
             naming: Mutex::default(),
             importing: Mutex::default(),
             tokens: Default::default(),
+            declared: Default::default(),
             _lock: lock,
         }));
         node.spread_members();
@@ -295,8 +299,14 @@ fn open_store(dir: &Path, id: StoreId, options: &OpenOptions, read_only: bool) -
     }
     let handle = store::open(dir, id, options)?;
     // Where nothing may be written (a node that was revoked), what is staged waits.
-    if handle.writable().is_ok() {
-        handle.recover_staged()?;
+    if handle.writable().is_ok()
+        && let Err(e) = handle.recover_staged()
+    {
+        // IMPORTANT: its thread holds it open, and with it its files, which the next opening must find closed.
+        if let Err(e) = handle.close() {
+            tracing::error!(store = %id, "did not close cleanly: {e}");
+        }
+        return Err(e);
     }
     Ok(handle)
 }

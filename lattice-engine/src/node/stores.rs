@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read};
+use std::sync::Arc;
 
 use crate::entry::Entry;
 use crate::id::{NodeId, StoreId};
@@ -28,12 +29,14 @@ pub struct StoreInfo {
 impl Node {
     /// Declared stores (not the root), by name.
     pub fn stores(&self) -> Result<Vec<StoreInfo>> {
+        let declared =
+            self.0.declared.get_or(&self.0.root, || declare::read_all(&self.0.root).map(Arc::new))?;
         let opened = self.0.stores.read();
-        let mut infos: Vec<StoreInfo> = declare::read_all(&self.0.root)?
-            .into_values()
+        let mut infos: Vec<StoreInfo> = declared
+            .values()
             .map(|d| StoreInfo {
                 id: d.id,
-                name: d.name,
+                name: d.name.clone(),
                 created_ms: d.created_ms,
                 broken: match opened.get(&d.id) {
                     Some(Opened::Broken(why)) => Some(why.clone()),
@@ -44,6 +47,11 @@ impl Node {
             .collect();
         infos.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         Ok(infos)
+    }
+
+    /// Whether what [`Node::stores`] and [`Node::find`] ask for is in memory: then they never wait for the disk.
+    pub fn remembers_stores(&self) -> bool {
+        self.0.declared.get(&self.0.root).is_some()
     }
 
     /// By name, UUID or unique UUID prefix (at least four digits).

@@ -1,4 +1,9 @@
-//! The chunk index on redb: `content`'s rows beside the records', in the same transactions.
+//! The chunk index on redb: `content`'s rows beside the records', in the same file.
+//!
+//! So what content makes durable takes along the records that were applied before. It goes through a [`Door`]: whoever
+//! applies records says how the state is made durable without getting ahead of their log.
+
+use std::sync::OnceLock;
 
 use redb::{Durability, ReadableDatabase, ReadableTable};
 
@@ -6,11 +11,31 @@ use crate::content::{ChunkIndex, IndexBatch, IndexError, Location};
 use crate::id::ChunkId;
 
 use super::db::State;
+use super::overlay::Snapshot;
 use super::tables::{CHUNKS, ChunkRow, PACKS};
 
 type Result<T> = std::result::Result<T, IndexError>;
 
+/// Makes durable what was applied.
+type MakeDurable = Box<dyn Fn() -> Result<()> + Send + Sync>;
+
+/// How a state is made durable; without a word of it, at once.
+#[derive(Default)]
+pub(super) struct Door(OnceLock<MakeDurable>);
+
+impl std::fmt::Debug for Door {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Door")
+    }
+}
+
 impl State {
+    /// From now on content makes this durable by `make_durable`, which ends in a durable [`State::apply`]. To be said once.
+    pub fn door(&self, make_durable: impl Fn() -> Result<()> + Send + Sync + 'static) {
+        // A second one would come from a second store over one file, which its lock rules out.
+        let _ = self.door.0.set(Box::new(make_durable));
+    }
+
     fn apply_chunks(
         txn: &redb::WriteTransaction,
         batch: &IndexBatch,
@@ -32,13 +57,9 @@ impl State {
         Ok(())
     }
 
-    fn commit_chunks(&self, batch: &IndexBatch, durable: bool) -> std::result::Result<(), redb::Error> {
+    fn commit_chunks(&self, batch: &IndexBatch) -> std::result::Result<(), redb::Error> {
         let mut txn = self.db.begin_write()?;
-        if durable {
-            txn.set_two_phase_commit(true);
-        } else {
-            txn.set_durability(Durability::None)?;
-        }
+        txn.set_durability(Durability::None)?;
         Self::apply_chunks(&txn, batch)?;
         txn.commit()?;
         self.committed();
@@ -56,7 +77,14 @@ impl ChunkIndex for State {
     }
 
     fn apply(&self, batch: &IndexBatch, durable: bool) -> Result<()> {
-        Ok(self.commit_chunks(batch, durable)?)
+        if !batch.is_empty() {
+            self.commit_chunks(batch)?;
+        }
+        match self.door.0.get() {
+            _ if !durable => Ok(()),
+            Some(make_durable) => make_durable(),
+            None => Ok(State::apply(self, &Snapshot::default(), true)?),
+        }
     }
 
     fn marks(&self) -> Result<Vec<(u64, u64)>> {

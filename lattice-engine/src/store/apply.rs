@@ -17,9 +17,9 @@ use crate::log::{PAYLOAD_AT, Position};
 use crate::merge::{EntryRef, Record};
 use crate::state::{Branch, Cut, Dormant, Overlay, RowKey, TipRow};
 
-use super::error::Result;
+use super::error::{Result, StoreError};
 use super::govern::{Governed, after_projecting, leave_out};
-use super::groups;
+use super::groups::{self, OpenGroup};
 use super::reader::to_wire;
 use super::view::View;
 use super::writer::Chains;
@@ -131,7 +131,8 @@ impl<'a> Applier<'a> {
         Ok(super::history::read(self.view, position)?.map(|entry| (entry, position)))
     }
 
-    fn at(&self, chain: &ChainId, seq: u64) -> Result<Option<(Position, EntryId)>> {
+    /// Where an entry of a chain stands, and its id.
+    pub fn at(&self, chain: &ChainId, seq: u64) -> Result<Option<(Position, EntryId)>> {
         let ours = self.entries.get(&(*chain, seq)).map(|(tip, position, _)| (*position, tip.id));
         Ok(match ours.or_else(|| self.overlay.entry(chain, seq)) {
             Some(found) => Some(found),
@@ -178,6 +179,14 @@ impl<'a> Applier<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Applies an entry that is in the log, and was looked at before.
+    fn again(&mut self, position: Position) -> Result<()> {
+        let entry = super::history::read(self.view, position)?.ok_or_else(|| {
+            StoreError::Refused("another record stands where an entry was: run `lattice fsck`".into())
+        })?;
+        self.entry(&entry, position)
     }
 
     /// The node as the record keeps it: longer inline bytes are left in the log. `searched`: the ops before took so much of
@@ -334,7 +343,7 @@ pub(super) fn unrouted(entry: &Entry) -> Option<String> {
 }
 
 /// Applies an entry of `chain` that is in the log: at once, or with the rest of its group. A group whose author goes on without
-/// ending it (a torn write) is void. One that doesn't count is left out.
+/// ending it (a torn write) is void, and so is one that is too large. One that doesn't count is left out.
 pub(super) fn project(
     applier: &mut Applier<'_>,
     chains: &mut Chains,
@@ -348,22 +357,23 @@ pub(super) fn project(
         return Ok(());
     }
     chains.tips.insert(chain, Tip::of(entry));
-    let mut group = chains.open_groups.remove(&chain).unwrap_or_default();
-    if header.group_first == 0 || header.group_first == header.seq {
-        group.clear();
-    }
+    let open = match chains.open_groups.remove(&chain) {
+        None => groups::begun_before(applier, &chain, header)?,
+        open => open,
+    };
+    let group = OpenGroup::with(open, header, entry.header_bytes.len(), position);
     applier.placed(chain, entry, position);
-    if header.group_more {
-        group.push((entry.clone(), position));
-        chains.open_groups.insert(chain, group);
-    } else {
-        for (entry, position) in &groups::due(applier, chain, header, group)? {
-            applier.entry(entry, *position)?;
+    match group {
+        None => tracing::debug!(entry = %entry.id, "its group is void"),
+        Some(group) if header.group_more => drop(chains.open_groups.insert(chain, group)),
+        Some(group) => {
+            let due = groups::due(applier, &chain, header, &group, position)?;
+            due.iter().try_for_each(|before| applier.again(*before))?;
+            applier.entry(entry, position)?;
         }
-        applier.entry(entry, position)?;
     }
     after_projecting(applier, chains, chain, entry)?;
-    applier.mark(chains.mark(position));
+    applier.mark(Some(position));
     Ok(())
 }
 

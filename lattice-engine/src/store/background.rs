@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::log::RecordRef;
+use crate::state::Snapshot;
 use crate::sync::Mark;
 
 use super::core::Store;
@@ -57,7 +58,7 @@ impl Store {
             self.sign_all()?;
         }
         if durable {
-            self.sync()?;
+            self.vouch()?;
         }
         self.apply_overlay(durable)
     }
@@ -87,8 +88,7 @@ impl Store {
         }
     }
 
-    /// Moves the overlay into redb. `durable` only after a sync of log and packs: what redb then holds on disk must not
-    /// be ahead of them.
+    /// Moves the overlay into redb. A `durable` one is best after a sync, which moves the places of chunks along.
     pub(super) fn apply_overlay(&self, durable: bool) -> Result<bool> {
         let closed = self.applying.lock();
         if *closed {
@@ -96,17 +96,37 @@ impl Store {
         }
         let snapshot = self.view.overlay.read().snapshot();
         self.content.index_pending(MAX_CHUNK_ROWS)?;
-        if !snapshot.fresh && !durable {
-            return Ok(false);
+        if snapshot.fresh {
+            self.view.state.apply(&snapshot, false)?;
+            let bytes = {
+                let mut overlay = self.view.overlay.write();
+                overlay.forget(&snapshot);
+                overlay.bytes()
+            };
+            self.work.applied(bytes);
         }
-        self.view.state.apply(&snapshot, durable)?;
-        let bytes = {
-            let mut overlay = self.view.overlay.write();
-            overlay.forget(&snapshot);
-            overlay.bytes()
-        };
-        self.work.applied(bytes);
-        Ok(true)
+        if durable {
+            self.fix()?;
+        }
+        Ok(snapshot.fresh || durable)
+    }
+
+    /// For content, which makes durable what it shares redb with: see [`crate::state::State::door`].
+    pub(super) fn make_durable(&self) -> Result<()> {
+        let closed = self.applying.lock();
+        if *closed {
+            // All of it was synced, and nothing is applied any more.
+            return Ok(self.view.state.apply(&Snapshot::default(), true)?);
+        }
+        self.fix()
+    }
+
+    /// IMPORTANT: under `applying`, and in this order: commits go on meanwhile, but none of them is applied between the
+    /// sync, which covers and has signed all that is in redb by now, and the commit that makes redb durable as it is. So what
+    /// redb holds on the disk is never ahead of the log there.
+    fn fix(&self) -> Result<()> {
+        self.sync()?;
+        Ok(self.view.state.apply(&Snapshot::default(), true)?)
     }
 
     /// Everything signed, synced, applied and durable: the next open has nothing to replay.
@@ -135,7 +155,7 @@ impl Store {
     }
 
     fn close_clean(&self) -> Result<()> {
-        self.sync()?;
+        self.vouch()?;
         self.apply_overlay(true)?;
         Ok(())
     }

@@ -87,6 +87,22 @@ impl Branches {
         }
         path
     }
+
+    /// The last number that the paths to the ends of two chains of an author share.
+    pub fn shared(&self, one: &ChainId, other: &ChainId) -> u64 {
+        let others: BTreeMap<ChainId, u64> = self.path(other, u64::MAX).into_iter().collect();
+        let both = |(chain, upto): (ChainId, u64)| others.get(&chain).map(|other| upto.min(*other));
+        self.path(one, u64::MAX).into_iter().filter_map(both).max().unwrap_or(0)
+    }
+
+    /// Which chain has the entry that is number `seq` on the path to `chain`'s end.
+    pub fn chain_at(&self, chain: &ChainId, seq: u64) -> ChainId {
+        let mut at = *chain;
+        while let Some(branch) = self.by_name.get(&at).filter(|branch| seq < branch.first) {
+            at = branch.parent;
+        }
+        at
+    }
 }
 
 impl Branches {
@@ -282,5 +298,7 @@ mod tests {
         assert_eq!(branches.path(&name(7), 9), [(name(7), 9)]);
         assert_eq!((branches.author(&name(3)), branches.author(&name(7))), (name(1), name(7)));
         assert_eq!(branches.chains(&name(1)), [name(1), name(2), name(3)]);
+        assert_eq!([1, 2, 3, 4, 5].map(|seq| branches.chain_at(&name(3), seq)), [1, 1, 2, 2, 3].map(name));
+        assert_eq!((branches.shared(&name(3), &name(1)), branches.shared(&name(2), &name(3))), (2, 4));
     }
 }

@@ -3,9 +3,7 @@
 //!
 //! On return a commit is in the log's file: it survives a kill of the process, and a power loss after `sync`.
 
-use std::sync::{Arc, OnceLock};
-
-use parking_lot::Mutex;
+use std::sync::Arc;
 
 use crate::entry::{Entry, Op};
 use crate::merge::EntryRef;
@@ -22,24 +20,36 @@ const MAX_ROUND: usize = 256;
 
 impl Store {
     pub(super) fn commit(&self, changes: Vec<Change>, origin: u64) -> Result<EntryRef> {
+        let ticket = Ticket::of(changes, origin);
+        self.commit_tickets(std::slice::from_ref(&ticket));
+        self.refold()?;
+        ticket.answer()
+    }
+
+    /// Commits that one caller has at once.
+    pub(super) fn commit_each(&self, commits: Vec<Vec<Change>>, origin: u64) -> Vec<Result<EntryRef>> {
+        let tickets: Vec<_> = commits.into_iter().map(|changes| Ticket::of(changes, origin)).collect();
+        self.commit_tickets(&tickets);
+        let refolded = self.refold().map_err(Arc::new);
+        let answer = |ticket: &Arc<Ticket>| match &refolded {
+            Ok(()) => ticket.answer(),
+            Err(e) => Err(StoreError::Shared(e.clone())),
+        };
+        tickets.iter().map(answer).collect()
+    }
+
+    fn commit_tickets(&self, tickets: &[Arc<Ticket>]) {
         self.wait_held();
-        let ticket = Arc::new(Ticket { changes: Mutex::new(changes), origin, done: OnceLock::new() });
-        self.queue.lock().push(ticket.clone());
+        self.queue.lock().extend_from_slice(tickets);
         {
             let mut writer = self.writer.lock();
-            if ticket.done.get().is_none() {
+            // Who had the lock before has taken the whole queue, so it has answered all of them or none.
+            if tickets.iter().any(|ticket| ticket.done.get().is_none()) {
                 let waiting = std::mem::take(&mut *self.queue.lock());
                 self.commit_all(&mut writer, waiting);
             }
         }
         self.back_pressure();
-        self.refold()?;
-        match ticket.done.get() {
-            Some(Ok(at)) => Ok(*at),
-            Some(Err(e)) => Err(StoreError::Shared(e.clone())),
-            // INVARIANT: the queue is emptied only under the writer's lock, and every ticket taken is answered.
-            None => unreachable!("a commit was taken from the queue and not answered"),
-        }
     }
 
     fn commit_all(&self, writer: &mut Writer, waiting: Vec<Arc<Ticket>>) {
@@ -48,7 +58,7 @@ impl Store {
             let Some(plan) = self.plan(&first) else { continue };
             let mut round = vec![first];
             let mut touched = plan;
-            let mut parts = split(std::mem::take(&mut touched.ops));
+            let mut parts = split(std::mem::take(&mut touched.ops), &touched.breaks);
             while parts.len() == 1 && round.len() < MAX_ROUND {
                 let Some(next) = waiting.peek() else { break };
                 if next.origin != round[0].origin {
@@ -118,9 +128,9 @@ impl Store {
             applier.entry(entry, *position).inspect_err(|e| self.freeze_unapplied(e))?;
             applier.placed(entry.header.author, entry, *position);
         }
-        if let Some(last) = positions.last() {
-            applier.mark(writer.chains.mark(*last));
-        }
+        applier.mark(positions.last().copied());
+        // One that a crash had torn off is given up.
+        writer.chains.open_groups.remove(&writer.author);
         let bytes = applier.finish();
         self.announce(entries.iter().zip(&positions), origin, bytes);
         // `build` makes an entry of every part, and there was one.
@@ -128,12 +138,12 @@ impl Store {
     }
 }
 
-/// Operations cut into what fits an entry each.
-fn split(ops: Vec<(Op, Vec<EntryRef>)>) -> Vec<Part> {
+/// Operations cut into what fits an entry each, and where another one must begin.
+fn split(ops: Vec<(Op, Vec<EntryRef>)>, breaks: &[usize]) -> Vec<Part> {
     let mut parts = Vec::with_capacity(1);
     let mut part = Part::default();
-    for (op, parents) in ops {
-        if !part.fits(&op) {
+    for (i, (op, parents)) in ops.into_iter().enumerate() {
+        if !part.fits(&op) || breaks.contains(&i) {
             parts.push(std::mem::take(&mut part));
         }
         part.push(op, parents);

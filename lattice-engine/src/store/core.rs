@@ -31,6 +31,7 @@ use super::hold::Hold;
 use super::network::Network;
 use super::policy::Policies;
 use super::signatures::Signatures;
+use super::unsynced::Unsynced;
 use super::view::View;
 use super::work::{MAX_OVERLAY, Work};
 use super::writer::Writer;
@@ -60,6 +61,8 @@ pub(super) struct Store {
     pub thread: Mutex<Option<JoinHandle<()>>>,
     pub watchers: AtomicUsize,
     pub arrived: (Mutex<u64>, Condvar),
+    /// Told when a staged file has become an entry, or is not wanted any more.
+    pub finished: (Mutex<()>, Condvar),
     /// Counts the times that the state was made anew from the log.
     pub made_anew: AtomicU64,
     /// Counts what was applied.
@@ -85,6 +88,8 @@ pub(super) struct Store {
     pub hold: Hold,
     /// Made by this process, and not by an earlier one or another node.
     pub made_here: bool,
+    /// What the log's intents name, to be synced before it.
+    pub unsynced: Arc<Unsynced>,
     /// Told when the membership has changed.
     pub members_changed: TellOnChange,
     /// What came too early.
@@ -123,6 +128,22 @@ pub(super) struct Ticket {
     pub changes: Mutex<Vec<Change>>,
     pub origin: u64,
     pub done: OnceLock<std::result::Result<EntryRef, Arc<StoreError>>>,
+}
+
+impl Ticket {
+    pub fn of(changes: Vec<Change>, origin: u64) -> Arc<Self> {
+        Arc::new(Self { changes: Mutex::new(changes), origin, done: OnceLock::new() })
+    }
+
+    /// What came of it, once it was committed.
+    pub fn answer(&self) -> Result<EntryRef> {
+        match self.done.get() {
+            Some(Ok(at)) => Ok(*at),
+            Some(Err(e)) => Err(StoreError::Shared(e.clone())),
+            // INVARIANT: the queue is emptied only under the writer's lock, and every ticket taken is answered.
+            None => unreachable!("a commit was taken from the queue and not answered"),
+        }
+    }
 }
 
 impl Store {

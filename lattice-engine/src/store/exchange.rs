@@ -93,7 +93,10 @@ impl Handle {
     /// Whether `author` has begun a group of entries that isn't whole here, and so not applied. All else that the log
     /// shows by now is applied when this returns.
     pub fn group_is_open(&self, author: &NodeId) -> bool {
-        self.store.writer.lock().chains.open_groups.get(author).is_some_and(|group| !group.is_empty())
+        // In this order everywhere: the writer's lock, then this one.
+        let groups = &self.store.writer.lock().chains.open_groups;
+        let chains = self.store.view.branches.read().chains(author);
+        chains.iter().any(|chain| groups.contains_key(chain))
     }
 
     /// The projection, from which it is read what entries amount to, stands still before one that it can't apply.

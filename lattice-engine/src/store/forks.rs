@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use prost::Message;
 
-use crate::disk::{Disk, Open};
+use crate::disk::{self, Disk, Open};
 use crate::entry::{Entry, ForkProof, SignedHeader};
 use crate::id::{NodeId, StoreId};
 use crate::sync::{MAX_FORKS, SharedForks};
@@ -120,13 +120,7 @@ fn write(disk: &dyn Disk, path: &Path, proofs: &SharedForks) -> std::io::Result<
         .iter()
         .flat_map(|proof| v1::ForkProof::from(&**proof).encode_length_delimited_to_vec())
         .collect();
-    let temp = path.with_extension("new");
-    let file = disk.open(&temp, Open::Create)?;
-    file.set_len(0)?;
-    file.write_all_at(&bytes, 0)?;
-    file.sync_data()?;
-    disk.rename(&temp, path)?;
-    disk.sync_dir(path.parent().unwrap_or(Path::new(".")))
+    disk::replace(disk, path, &bytes)
 }
 
 impl Handle {

@@ -147,7 +147,7 @@ impl Store {
             view.overlay.write().forget(&snapshot);
             Ok(())
         };
-        let hooks = Hooks { flush: &flush, lacks: &|_| Ok(false) };
+        let hooks = Hooks { flush: &flush };
         replay(&view, &mut Chains::default(), &self.identity.node_id(), None, &hooks)?;
         flush()?;
         let differences = compare(&self.view.state, &view.state)?;

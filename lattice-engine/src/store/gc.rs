@@ -41,7 +41,9 @@ impl Handle {
     pub fn gc(&self, keep: KeepHistory) -> Result<GcReport> {
         let store = &self.store;
         store.writable()?;
-        // What it names must be durable before what nothing names is destroyed.
+        // What it names must be durable before what nothing names is destroyed; and that it was, so that nobody takes what
+        // is collected for lost in a crash.
+        store.vouch()?;
         store.sync()?;
         let token = store.content.begin_gc()?;
         let live = store.live_chunks(keep)?;

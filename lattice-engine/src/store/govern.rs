@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::access::{Act, Acts, Cutoff, Limit, Members, Membership, Verdict};
 use crate::chain::{ChainId, Tip};
-use crate::entry::{Decoded, Entry, EntryRef, Header, Op};
+use crate::entry::{Decoded, Entry, EntryRef, Op};
 use crate::id::{EntryId, NodeId, StoreId};
 use crate::log::{LogReader, Position, Record as LogRecord};
 use crate::state::Cut;
@@ -147,8 +147,8 @@ impl Governed {
     }
 
     /// Whether no later entry of its chain counts.
-    fn is_last(&self, chain: &ChainId, entry: &Entry) -> bool {
-        let Header { author, seq, .. } = &entry.header;
+    pub fn is_last(&self, chain: &ChainId, at: &EntryRef) -> bool {
+        let EntryRef { author, seq, .. } = at;
         match (self.current.read().limit(&self.store, author), self.limits.read().get(author)) {
             (Limit::UpTo(_), Some(chains)) => chains.get(chain).is_none_or(|upto| upto <= seq),
             (Limit::UpTo(cutoffs), None) => cutoffs.last() <= *seq,
@@ -318,7 +318,7 @@ pub(super) fn leave_out(
     let cut = *chains.cuts.entry(chain).or_insert(Cut { upto: before, needed: before });
     applier.cut(chain, cut);
     applier.placed(chain, entry, position);
-    applier.mark(chains.mark(position));
+    applier.mark(Some(position));
 }
 
 /// After an entry that counts was projected: entries that don't count and that it builds on are needed by whoever is to
@@ -329,7 +329,7 @@ pub(super) fn after_projecting(
     chain: ChainId,
     entry: &Entry,
 ) -> Result<()> {
-    if entry.header.group_more && applier.members().is_last(&chain, entry) {
+    if entry.header.group_more && applier.members().is_last(&chain, &entry.entry_ref()) {
         chains.open_groups.remove(&chain);
     }
     if chains.cuts.is_empty() {

@@ -64,6 +64,12 @@ impl Handle {
         self.store.view.get(key)
     }
 
+    /// As [`Handle::get`], for a thread that others wait for, such as one that serves many clients: a look-up in memory, nearly
+    /// always, and else a read of the disk or a few. `None`: it would wait for a large commit.
+    pub fn get_now(&self, key: &Key) -> Result<Option<Option<Arc<Record>>>> {
+        self.store.view.get_now(key)
+    }
+
     /// A number that grows with each change, before the call that made the change returns: what was read after it was
     /// asked is good for as long as it is the same.
     pub fn generation(&self) -> u64 {
@@ -93,6 +99,11 @@ impl Handle {
     /// [`Handle::sync`]. Gives the entry that holds it (the last one of a large commit; the tip when nothing changed).
     pub fn commit(&self, changes: Vec<Change>) -> Result<EntryRef> {
         self.store.commit(changes, self.origin)
+    }
+
+    /// What as many calls of [`Handle::commit`] would do, in this order: each of them is all or nothing by itself.
+    pub fn commit_each(&self, commits: Vec<Vec<Change>>) -> Vec<Result<EntryRef>> {
+        self.store.commit_each(commits, self.origin)
     }
 
     /// All that was committed before survives a power loss when it returns.

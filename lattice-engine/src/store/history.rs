@@ -3,7 +3,8 @@
 use std::collections::{BinaryHeap, HashSet};
 
 use crate::chain::ChainId;
-use crate::entry::{Decoded, Entry, Node, Op};
+use crate::entry::{Decoded, Entry, Header, Node, Op};
+use crate::hlc::Hlc;
 use crate::id::EntryId;
 use crate::key::Key;
 use crate::log::{Position, Record as LogRecord};
@@ -138,4 +139,17 @@ pub(super) fn read(view: &View, position: Position) -> Result<Option<Entry>> {
         },
         _ => Ok(None),
     }
+}
+
+/// The header of the entry `id` that stands at `position`, and how long it is. What the entry did is not read: thousands may
+/// build on one of a megabyte.
+pub(super) fn header(view: &View, position: Position, id: &EntryId) -> Result<Option<(Header, usize)>> {
+    let bytes = view.log.read_header(position).map_err(StoreError::Log)?;
+    let (found, header) = Header::decode(&bytes)?;
+    Ok((found == *id).then_some((header, bytes.len())))
+}
+
+/// The time of the entry `id` that stands at `position`.
+pub(super) fn time_of(view: &View, position: Position, id: &EntryId) -> Result<Option<Hlc>> {
+    Ok(header(view, position, id)?.map(|(header, _)| header.hlc))
 }

@@ -19,6 +19,10 @@ impl Hold {
         self.over.notify_all();
     }
 
+    fn is_set(&self) -> bool {
+        *self.held.lock()
+    }
+
     /// Until commits don't wait.
     fn wait(&self) {
         let mut held = self.held.lock();
@@ -48,6 +52,16 @@ impl Handle {
         }
         self.store.hold.set(true);
         Some(Held(self.clone()))
+    }
+
+    /// Whether commits wait.
+    pub fn are_writes_held(&self) -> bool {
+        self.store.hold.is_set()
+    }
+
+    /// Until they don't: for who is going to commit with locks of its own taken.
+    pub fn wait_writes(&self) {
+        self.store.wait_held();
     }
 }
 

@@ -2,7 +2,9 @@
 //! waiting. An intent in the log says what it is to become, so that a kill loses nothing; promoting it adopts the file as
 //! content and commits the entry.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message;
@@ -55,7 +57,9 @@ impl Handle {
         let intent = Intent { id: writer.chains.next_intent, file, key, node, cites, size };
         let body: Bytes = encode(&intent).into();
         let record = RecordRef::Intent { body: &body };
+        store.unsynced.add(&intent);
         let positions = writer.log.append(&[record]).map_err(|e| {
+            store.unsynced.forget(intent.id);
             let e = writer.log_error(e);
             store.freeze_on(&e);
             e
@@ -63,7 +67,7 @@ impl Handle {
         writer.chains.next_intent += 1;
         let mut overlay = store.view.overlay.write();
         overlay.put_intent(intent.id, Some(body));
-        overlay.publish(writer.chains.mark(positions[0]));
+        overlay.publish(Some(positions[0]));
         let bytes = overlay.bytes();
         drop(overlay);
         drop(writer);
@@ -114,17 +118,46 @@ impl Handle {
 
     /// The intents that are not done, oldest first: what a kill has left.
     pub fn intents(&self) -> Result<Vec<Intent>> {
+        Ok(self.open_intents()?.0)
+    }
+
+    /// And how many there are that can't be read.
+    fn open_intents(&self) -> Result<(Vec<Intent>, usize)> {
         let store = &self.store;
-        let mut open: std::collections::BTreeMap<u64, Bytes> =
-            store.view.state.read()?.intents()?.into_iter().collect();
-        for (id, body) in store.view.overlay.read().intents() {
-            match body {
-                Some(body) => drop(open.insert(*id, body.clone())),
-                None => drop(open.remove(id)),
+        let mut open: BTreeMap<u64, Bytes>;
+        {
+            // IMPORTANT: one lock around both, so that what the applier moves meanwhile is in the one or in the other. Of an
+            // intent that was missed here an opening would remove the file.
+            let overlay = store.view.overlay.read();
+            open = store.view.state.read()?.intents()?.into_iter().collect();
+            for (id, body) in overlay.intents() {
+                match body {
+                    Some(body) => drop(open.insert(*id, body.clone())),
+                    None => drop(open.remove(id)),
+                }
             }
         }
         let dir = store.dir.join(STAGING);
-        open.values().map(|body| decode(body, &dir)).collect()
+        let intents: Vec<_> = open.values().filter_map(|body| decode(body, &dir)).collect();
+        let unreadable = open.len() - intents.len();
+        Ok((intents, unreadable))
+    }
+
+    /// Waits until the files that were closed before are entries, `at_most` so long. False: some aren't. Blocks.
+    pub fn wait_promoted(&self, at_most: Duration) -> Result<bool> {
+        let deadline = Instant::now().checked_add(at_most);
+        let Some(last) = self.intents()?.iter().map(|intent| intent.id).max() else { return Ok(true) };
+        let (lock, finished) = &self.store.finished;
+        let mut held = lock.lock();
+        // IMPORTANT: looked at under the lock that `finish` takes afterwards, so that none is missed.
+        while self.intents()?.iter().any(|intent| intent.id <= last) {
+            match deadline {
+                None => finished.wait(&mut held),
+                Some(deadline) if finished.wait_until(&mut held, deadline).timed_out() => return Ok(false),
+                Some(_) => {}
+            }
+        }
+        Ok(true)
     }
 
     fn finish(&self, intent: &Intent) -> Result<()> {
@@ -135,9 +168,12 @@ impl Handle {
             let positions = writer.log.append(&[record]).map_err(|e| writer.log_error(e))?;
             let mut overlay = store.view.overlay.write();
             overlay.put_intent(intent.id, None);
-            overlay.publish(writer.chains.mark(positions[0]));
+            store.unsynced.forget(intent.id);
+            overlay.publish(Some(positions[0]).filter(|_| store.stalled.read().is_none()));
         }
         store.work.dirty(0);
+        drop(store.finished.0.lock());
+        store.finished.1.notify_all();
         // The name in `staging/`: an adopted file has another one among the packs.
         match store.disk.remove(&intent.file) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
@@ -147,29 +183,55 @@ impl Handle {
         }
     }
 
-    /// Promotes what a kill has left, and removes staged files that no intent names. For a store just opened.
-    pub fn recover_staged(&self) -> Result<u64> {
-        let intents = self.intents()?;
+    /// Promotes what a kill has left, and removes staged files that no intent names. For a store just opened. What can't be
+    /// promoted now (the disk is full, the file can't be read) keeps nothing else: it stays staged until the next opening.
+    pub fn recover_staged(&self) -> Result<()> {
+        let (intents, unreadable) = self.open_intents()?;
+        intents.iter().for_each(|intent| self.store.unsynced.add(intent));
+        if let Err(e) = self.store.unsynced.sync(&*self.store.disk) {
+            tracing::warn!(store = %self.store.id, "what was closed last may not survive a power loss: {e}");
+        }
+        let mut left = BTreeSet::new();
         for (i, intent) in intents.iter().enumerate() {
-            if intents[i + 1..].iter().any(|later| later.replaces(intent)) {
-                // The same file at an earlier close: before it is cut or looked at, because both names lead to the
-                // same bytes, and those are the later one's.
-                self.finish(intent)?;
-            } else if intent.size == 0 && self.is_outdated(intent)? {
-                self.finish(intent)?;
-            } else if self.is_whole(intent)? {
-                self.promote(intent)?;
-            } else {
-                tracing::warn!(key = %intent.key, "a staged file did not survive a power loss; it was not fsynced");
-                self.finish(intent)?;
+            if let Err(e) = self.recover(intent, &intents[i + 1..]) {
+                tracing::error!(
+                    store = %self.store.id, key = %intent.key, file = %intent.file.display(),
+                    "what was closed last can't be stored ({e}): it stays there, and is tried again when the store is opened"
+                );
+                left.insert(intent.file.clone());
             }
         }
         let dir = self.store.dir.join(STAGING);
-        for file in self.store.disk.list(&dir).unwrap_or_default() {
-            // Nothing has been closed into it: its writer died first.
-            let _ = self.store.disk.remove(&dir.join(file));
+        if unreadable > 0 {
+            tracing::error!(
+                store = %self.store.id,
+                "{unreadable} records of staged files can't be read: nothing is removed from {}", dir.display()
+            );
+            return Ok(());
         }
-        Ok(intents.len() as u64)
+        let files = self.store.disk.list(&dir).unwrap_or_default();
+        for file in files.into_iter().map(|name| dir.join(name)).filter(|file| !left.contains(file)) {
+            // Nothing has been closed into it: its writer died first.
+            let _ = self.store.disk.remove(&file);
+        }
+        Ok(())
+    }
+
+    /// Does what an intent says, given those that were logged after it.
+    fn recover(&self, intent: &Intent, later: &[Intent]) -> Result<()> {
+        if later.iter().any(|later| later.replaces(intent)) {
+            // The same file at an earlier close: before it is cut or looked at, because both names lead to the same
+            // bytes, and those are the later one's.
+            return self.finish(intent);
+        }
+        if intent.size == 0 && self.is_outdated(intent)? {
+            return self.finish(intent);
+        }
+        if self.is_whole(intent)? {
+            return self.promote(intent).map(drop);
+        }
+        tracing::warn!(key = %intent.key, "a staged file did not survive a power loss; it was not fsynced");
+        self.finish(intent)
     }
 
     /// Whether a file that was logged while empty has been written since, and the kill came before the record that this
@@ -185,8 +247,10 @@ impl Handle {
     }
 
     /// Whether the staged file has all that was closed into it. A kill leaves at least that: what was written after the
-    /// close, and never closed, is cut off. A power loss before an fsync may leave less, and then what was there before
-    /// stays: nothing was promised of it.
+    /// close, and never closed, is cut off. So does a power loss after a sync of the log, which [`Unsynced`] makes wait for
+    /// the file; before one it may leave less, and then what was there before stays: nothing was promised of it.
+    ///
+    /// [`Unsynced`]: super::unsynced::Unsynced
     fn is_whole(&self, intent: &Intent) -> Result<bool> {
         if intent.size == 0 {
             return Ok(true);
@@ -235,20 +299,19 @@ pub(super) fn id_of(body: &Bytes) -> u64 {
     v1::IntentRow::decode(body.clone()).map_or(0, |row| row.id)
 }
 
-fn decode(body: &Bytes, dir: &Path) -> Result<Intent> {
-    let bad = || StoreError::Refused("an intent in the log can't be read: run `lattice fsck`".into());
-    let row = v1::IntentRow::decode(body.clone()).map_err(|_| bad())?;
+/// `None`: it can't be read.
+fn decode(body: &Bytes, dir: &Path) -> Option<Intent> {
+    let row = v1::IntentRow::decode(body.clone()).ok()?;
     let cites = if row.cites_all {
         Cites::All
     } else {
-        let ids = row.cites.iter().map(|id| EntryId::from_slice(id)).collect::<Option<_>>();
-        Cites::Heads(ids.ok_or_else(bad)?)
+        Cites::Heads(row.cites.iter().map(|id| EntryId::from_slice(id)).collect::<Option<_>>()?)
     };
-    Ok(Intent {
+    Some(Intent {
         id: row.id,
         file: dir.join(&row.file),
-        key: Key::from_wire(row.key).map_err(|_| bad())?,
-        node: row.node.ok_or_else(bad)?.try_into().map_err(|_| bad())?,
+        key: Key::from_wire(row.key).ok()?,
+        node: row.node?.try_into().ok()?,
         cites,
         size: row.size,
     })

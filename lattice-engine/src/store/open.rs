@@ -10,8 +10,8 @@ use parking_lot::{Mutex, RwLock};
 use crate::chain::Tip;
 use crate::clock::Clock;
 use crate::content::ContentStore;
-use crate::disk::{Disk, Open};
-use crate::entry::{self, Content, Decoded, Entry, Node, Op, Value};
+use crate::disk::Disk;
+use crate::entry::{self, Decoded, Entry};
 use crate::hlc::{Hlc, HlcClock};
 use crate::id::{EntryId, NodeId, StoreId};
 use crate::identity::Identity;
@@ -26,9 +26,12 @@ use super::core::Store;
 use super::error::{Result, StoreError};
 use super::forks::{Forks, forked_by};
 use super::govern::{Authority, Governed};
+use super::groups;
 use super::handle::Handle;
 use super::intent;
+use super::lost;
 use super::policy::Policies;
+use super::unsynced::Unsynced;
 use super::view::View;
 use super::work::Work;
 use super::writer::{Chains, Writer};
@@ -94,22 +97,28 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
     }
     let state = State::open(disk, &dir.join("state.redb"))?;
     let applied = state.read()?.applied()?.to;
-    let (log, recovery) = Log::open(disk.clone(), &dir.join("log"), id, LogOptions::default(), applied)
+    let (mut log, recovery) = Log::open(disk.clone(), &dir.join("log"), id, LogOptions::default(), applied)
         .map_err(StoreError::Log)?;
     if let Some(cut) = recovery.cut {
         tracing::warn!(store = %id, segment = cut.segment, bytes = cut.bytes, "cut the log's torn tail");
     }
+    let promised = recovery.vouched.max(applied.map_or(recovery.vouched, |at| at.end()));
     let state = Arc::new(state);
     let (content, recovery) = ContentStore::open(disk.clone(), dir, state.clone())?;
     for finding in &recovery.findings {
         tracing::warn!(store = %id, "{finding}");
     }
+    let author = options.identity.node_id();
+    lost::cut(&mut log, &content, &author, promised, &**disk, dir)?;
+    // What has survived a kill is to survive a power loss before anything is appended or told of.
+    let unsynced = Arc::new(Unsynced::default());
+    lost::sync_named_first(&log, disk, &content, &unsynced);
+    content.sync()?;
     let genesis = read_genesis(&log.reader(), id)?;
     let members = Governed::new(&options.authority, genesis.entry_ref(), &log.reader())?;
     let branches = Branches::new(state.branches()?);
     let view = View::new(state, log.reader(), members, branches);
     let (chains, applied) = resume(&view)?;
-    let author = options.identity.node_id();
     let syncer = log.syncer();
     let mut writer = Writer {
         log,
@@ -119,12 +128,8 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
         clock: HlcClock::default(),
         chains: Chains { signed: signed(&chains.tips, &author), ..chains },
     };
-    let hooks = Hooks { flush: &|| flush(&view), lacks: &|entry| lacks(&content, &view, entry) };
-    let replayed = replay_all(&view, &mut writer.chains, &author, applied, &hooks)?;
-    if let Some(at) = replayed.cut {
-        cut(&view, &mut writer, disk, dir, at)?;
-    }
-    let stalled = replayed.stalled;
+    let hooks = Hooks { flush: &|| flush(&view) };
+    let stalled = replay_all(&view, &mut writer.chains, &author, applied, &hooks)?.stalled;
     // The high-water mark of our clock is our chain's tip: nothing of ours is later.
     writer.clock = HlcClock::starting_at(writer.tip().hlc);
     let forks = Forks::load(&**disk, dir, id);
@@ -150,6 +155,7 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
         arrived: Default::default(),
         made_anew: Default::default(),
         generation: Default::default(),
+        finished: Default::default(),
         live: Mutex::default(),
         network: RwLock::default(),
         policy: Policies::load(&**disk, dir)?,
@@ -163,6 +169,7 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
         published: Default::default(),
         hold: Default::default(),
         made_here,
+        unsynced,
         members_changed: Default::default(),
         orphans: Mutex::default(),
     });
@@ -171,6 +178,11 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
         store.view.members.forked();
         store.refold()?;
     }
+    let weak = Arc::downgrade(&store);
+    store.view.state.door(move || {
+        let store = weak.upgrade().ok_or("the store is closed")?;
+        Ok(store.make_durable()?)
+    });
     store.publish_opened()?;
     if options.background {
         let worker = store.clone();
@@ -202,7 +214,11 @@ fn resume(view: &View) -> Result<(Chains, Option<Position>)> {
     view.members.set(membership, Arc::new(limits));
     let cuts = view.state.cuts()?;
     if due.into_iter().eq(cuts.iter().map(|(author, cut)| (*author, cut.upto))) {
-        return Ok((Chains { tips, cuts, next_intent, ..Chains::default() }, applied));
+        let mut open_groups = HashMap::new();
+        for (chain, tip) in tips.iter().filter(|(_, tip)| tip.seq > 0) {
+            open_groups.extend(groups::reopen(view, chain, tip)?.map(|group| (*chain, group)));
+        }
+        return Ok((Chains { tips, cuts, next_intent, open_groups, ..Chains::default() }, applied));
     }
     tracing::info!("members have changed since the state was made: it is made anew from the log");
     view.state.clear()?;
@@ -268,8 +284,6 @@ const REPLAY_BYTES: usize = 8 << 20;
 pub(super) struct Hooks<'a> {
     /// Called when the overlay has grown large.
     pub flush: &'a dyn Fn() -> Result<()>,
-    /// Whether content that an entry names was never stored.
-    pub lacks: &'a dyn Fn(&Entry) -> Result<bool>,
 }
 
 /// How a replay ended.
@@ -277,54 +291,6 @@ pub(super) struct Hooks<'a> {
 pub(super) struct Replayed {
     /// Why the projection stands still, if it does: the chains have gone on, the records haven't.
     pub stalled: Option<String>,
-    /// The record before which it stopped, because a power loss has kept it and not what it names.
-    pub cut: Option<Position>,
-}
-
-/// Whether the content of an entry was never stored: neither indexed nor in a pack's tail. What is damaged was. What a key
-/// that the entry changes held before (a rename of a peer's file, of which nothing has come) wasn't the entry's to store.
-fn lacks(content: &ContentStore, view: &View, entry: &Entry) -> Result<bool> {
-    for op in &entry.ops {
-        if let Op::Put { node: Node { value: Value::File(c), .. }, .. } = op
-            && matches!(c, Content::Chunks(_) | Content::Manifest { .. })
-            && !content.missing(c)?.is_empty()
-            && !held_before(view, entry, c)?
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-fn held_before(view: &View, entry: &Entry, content: &Content) -> Result<bool> {
-    for op in &entry.ops {
-        if let Op::Put { key, .. } | Op::Delete { key, .. } = op
-            && let Some(record) = view.get(key)?
-            && record.heads.iter().any(|h| h.node.as_ref().and_then(|n| n.content()) == Some(content))
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Ends the log before `at`. Entries are appended before their content is synced, so a power loss may keep the one and
-/// lose the other; only what `sync` had covered was promised, and content goes first there. What is cut is kept aside.
-fn cut(view: &View, writer: &mut Writer, disk: &Arc<dyn Disk>, dir: &Path, at: Position) -> Result<()> {
-    let aside = dir.join(format!("cut-{:x}-{:x}", at.segment, at.offset));
-    let failed = || StoreError::io(format!("cannot write {}", aside.display()));
-    let file = disk.open(&aside, Open::Create).map_err(failed())?;
-    let end = writer.log.end();
-    if end.segment == at.segment {
-        let len = (end.offset - at.offset) as u32;
-        let bytes = view.log.read_range(at.segment, at.offset, len).map_err(StoreError::Log)?;
-        file.write_all_at(&bytes, 0).map_err(failed())?;
-    }
-    tracing::warn!(
-        store = %writer.store, kept = %aside.display(),
-        "a power loss has kept entries and lost their content, none of it fsynced: the log ends before them now"
-    );
-    writer.log.cut(at).map_err(StoreError::Log)
 }
 
 /// Applies what the log has after `after`.
@@ -348,14 +314,6 @@ pub(super) fn replay(
                     }
                     Decoded::Unknown { entry, why } => (entry, Some(why.to_string())),
                 };
-                // Only what was appended here and not yet signed can have lost its content to a power loss: a sync signs, and
-                // flushes content before the log. What a peer sent names content that may never have been here.
-                if unsigned && entry.header.author == *ours && (hooks.lacks)(&entry)? {
-                    let group = chains.open_groups.remove(&entry.header.author).unwrap_or_default();
-                    let first = group.first().filter(|_| entry.header.group_first != entry.header.seq);
-                    let cut = Some(first.map_or(position, |(_, at)| *at));
-                    return Ok(Replayed { stalled, cut });
-                }
                 if unsigned && entry.header.author == *ours {
                     chains.unsigned.push_back((entry.header.seq, entry.id));
                 }
@@ -391,12 +349,12 @@ pub(super) fn replay(
                 chains.next_intent = chains.next_intent.max(id + 1);
                 let mut overlay = view.overlay.write();
                 overlay.put_intent(id, Some(body));
-                overlay.publish(chains.mark(position).filter(|_| stalled.is_none()));
+                overlay.publish(Some(position).filter(|_| stalled.is_none()));
             }
             LogRecord::IntentDone { id } => {
                 let mut overlay = view.overlay.write();
                 overlay.put_intent(id, None);
-                overlay.publish(chains.mark(position).filter(|_| stalled.is_none()));
+                overlay.publish(Some(position).filter(|_| stalled.is_none()));
             }
             LogRecord::Signatures { .. } | LogRecord::Unknown { .. } => {}
         }
@@ -404,7 +362,7 @@ pub(super) fn replay(
             (hooks.flush)()?;
         }
     }
-    Ok(Replayed { stalled, cut: None })
+    Ok(Replayed { stalled })
 }
 
 pub(super) fn flush(view: &View) -> Result<()> {

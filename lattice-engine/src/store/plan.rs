@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::entry::{Attrs, EntryError, Node, Op, Value};
 use crate::id::EntryId;
 use crate::key::Key;
-use crate::merge::{EntryRef, FileAttrs, Head, Record};
+use crate::merge::{EntryRef, FileAttrs, Head, HeadNode, Record};
 use crate::state::RowKey;
 
 use super::apply::Known;
@@ -21,13 +21,15 @@ use super::view::View;
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub ops: Vec<(Op, Vec<EntryRef>)>,
+    /// Where in `ops` another entry must begin: an entry has one version of a key.
+    pub breaks: Vec<usize>,
     /// Keys whose record an op changes, and the directories those stand in: what another commit in the same entry
     /// may not touch.
     pub keys: BTreeSet<Key>,
     pub dirs: BTreeSet<Key>,
     /// The records that were looked at, as they stand.
     pub known: Known,
-    /// Moves a subtree: shares an entry with nobody.
+    /// Moves a subtree, or needs several entries: shares them with nobody.
     pub alone: bool,
     /// Comes after everything that is here.
     pub cite_all: bool,
@@ -209,18 +211,21 @@ impl Plan {
         }
     }
 
-    /// One op per key: a key that something moves to is put, a key that is only left is deleted.
+    /// A key that something moves to is put, a key that is only left is deleted. Nothing that lives there ends: versions
+    /// in conflict move along, and are in conflict there.
     fn place(&mut self, view: &View, moved: Vec<Move>) -> Result<()> {
+        self.carry(view, &moved)?;
         let mut left: BTreeMap<Key, Arc<Record>> =
             moved.iter().map(|m| (m.from.clone(), m.record.clone())).collect();
         for Move { to, record: source, .. } in moved {
             // A directory that no entry names moves with what is below it.
-            let Some(node) = whole_node(view, &source)? else { continue };
-            let target = match left.remove(&to) {
-                Some(target) => target,
-                None => self.record(view, &to)?,
+            let Some(shown) = source.winner().and_then(|h| h.node.as_ref()) else { continue };
+            let node = whole_node(view, &source, shown)?;
+            let parents = match left.remove(&to) {
+                // It moves away itself, with all of its versions.
+                Some(target) => target.heads.iter().map(|h| h.entry).collect(),
+                None => seen(&*self.record(view, &to)?),
             };
-            let parents = seen(&target);
             // A rename shows in the times of both directories, even when it replaces a name.
             self.put(to, node, true, parents);
         }
@@ -232,6 +237,39 @@ impl Plan {
         }
         Ok(())
     }
+
+    /// Puts the versions in conflict with those that move. They come in entries before: the last one wins.
+    fn carry(&mut self, view: &View, moved: &[Move]) -> Result<()> {
+        let mut entries: Vec<Vec<(Key, Node)>> = Vec::new();
+        for Move { to, record, .. } in moved {
+            for (i, sibling) in siblings(record).into_iter().enumerate() {
+                if entries.len() == i {
+                    entries.push(Vec::new());
+                }
+                entries[i].push((to.clone(), whole_node(view, record, sibling)?));
+            }
+        }
+        for entry in entries {
+            for (to, node) in entry {
+                self.put(to, node, true, Vec::new());
+            }
+            self.breaks.push(self.ops.len());
+            self.alone = true;
+        }
+        Ok(())
+    }
+}
+
+/// The versions that differ from the one that wins, each once.
+fn siblings(record: &Record) -> Vec<&HeadNode> {
+    let Some(shown) = record.winner().and_then(|h| h.node.as_ref()) else { return Vec::new() };
+    let mut siblings: Vec<&HeadNode> = Vec::new();
+    for node in record.live_heads().filter_map(|h| h.node.as_ref()) {
+        if node.value != shown.value && siblings.iter().all(|s| s.value != node.value) {
+            siblings.push(node);
+        }
+    }
+    siblings
 }
 
 /// The heads that who renames over a name has seen: what it shows, and what that outweighs without a conflict. Any other
@@ -292,13 +330,12 @@ fn cited(view: &View, key: &Key, record: &Record, cites: Cites) -> Result<Vec<En
     }
 }
 
-/// The node that a move puts: the winner, with all of its attributes, and its bytes where the record left them in the
-/// log.
-fn whole_node(view: &View, record: &Record) -> Result<Option<Node>> {
-    let Some(node) = record.winner().and_then(|h| h.node.as_ref()) else { return Ok(None) };
-    let attrs = record.attrs_of(node.file_id).map(whole_attrs).unwrap_or_default();
-    let value = super::reader::to_wire(view, &node.value)?;
-    Ok(Some(Node { file_id: node.file_id, value, attrs }))
+/// The node that a move puts: one of the versions, with all of its attributes, and its bytes where the record left them in
+/// the log.
+fn whole_node(view: &View, record: &Record, version: &HeadNode) -> Result<Node> {
+    let attrs = record.attrs_of(version.file_id).map(whole_attrs).unwrap_or_default();
+    let value = super::reader::to_wire(view, &version.value)?;
+    Ok(Node { file_id: version.file_id, value, attrs })
 }
 
 fn whole_attrs(registers: &FileAttrs) -> Attrs {

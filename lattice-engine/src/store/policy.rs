@@ -16,7 +16,7 @@ use std::sync::Arc;
 use data_encoding::HEXLOWER;
 use parking_lot::{Mutex, RwLock};
 
-use crate::disk::{Disk, Open};
+use crate::disk::{self, Disk, Open};
 use crate::entry::Content;
 use crate::key::Key;
 
@@ -146,16 +146,8 @@ impl Store {
             return Ok(false);
         }
         let path = self.dir.join(FILE);
-        let new = self.dir.join("policy.new");
-        let write = || {
-            let file = self.disk.open(&new, Open::Create)?;
-            file.set_len(0)?;
-            file.write_all_at(policy.encode().as_bytes(), 0)?;
-            file.sync_data()?;
-            self.disk.rename(&new, &path)?;
-            self.disk.sync_dir(&self.dir)
-        };
-        write().map_err(StoreError::io(format!("cannot write {}", path.display())))?;
+        disk::replace(&*self.disk, &path, policy.encode().as_bytes())
+            .map_err(StoreError::io(format!("cannot write {}", path.display())))?;
         *self.policy.current.write() = Arc::new(policy);
         Ok(true)
     }

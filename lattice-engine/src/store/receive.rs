@@ -20,6 +20,7 @@ use super::branches::{Branches, MAX_BRANCHES, Place, back, place};
 use super::core::Store;
 use super::error::Result;
 use super::handle::Handle;
+use super::history;
 use super::writer::Writer;
 
 /// Signatures checked before it is worth while to do it on two threads.
@@ -201,7 +202,7 @@ impl Store {
         let in_batch = batch.accepted.iter().map(|a| a.decoded.entry()).find(|e| e.id == *beside);
         let held = match in_batch {
             Some(held) => Some(held.clone()),
-            None => super::history::held(&self.view, chain, seq).ok().flatten(),
+            None => history::held(&self.view, chain, seq).ok().flatten(),
         };
         if let Some(held) = held {
             self.forked(&held, other);
@@ -347,9 +348,8 @@ impl Store {
                 return Some(tip.hlc);
             }
         }
-        let at = crate::merge::EntryRef { hlc: Hlc::ZERO, author: *author, id: *id, seq };
-        let entry = super::history::load(&self.view, &at).ok().flatten()?;
-        (entry.id == *id).then_some(entry.header.hlc)
+        let (_, position) = self.view.find(author, seq, id).ok().flatten()?;
+        history::time_of(&self.view, position, id).ok().flatten()
     }
 
     /// True: what counts of a forked author who was revoked is to be looked at again.

@@ -138,7 +138,7 @@ impl Store {
         let members = self.view.members.fixed(membership.clone(), limits.clone());
         let view = View::new(state, self.view.log.clone(), members, Branches::default());
         let mut chains = Chains::default();
-        let hooks = Hooks { flush: &|| flush(&view), lacks: &|_| Ok(false) };
+        let hooks = Hooks { flush: &|| flush(&view) };
         let replayed = replay(&view, &mut chains, &self.identity.node_id(), None, &hooks)?;
         flush(&view)?;
         {

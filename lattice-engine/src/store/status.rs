@@ -7,7 +7,7 @@ use crate::id::{NodeId, StoreId};
 use super::error::Result;
 use super::event::Cursor;
 use super::handle::Handle;
-use super::policy::{Fetch, Here, Policy};
+use super::policy::Policy;
 
 /// Figures of one store; bytes are bytes on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,9 +35,8 @@ pub struct StoreStatus {
     pub forked: Vec<NodeId>,
     /// The log's end.
     pub cursor: Cursor,
-    /// What is fetched unasked, and, where that isn't everything, how much is here.
+    /// What is fetched unasked. How much is here [`Handle::here`] counts, which takes its time.
     pub policy: Arc<Policy>,
-    pub here: Option<Here>,
 }
 
 impl Handle {
@@ -52,7 +51,6 @@ impl Handle {
             let writer = store.writer.lock();
             (writer.chains.tips.len() as u64, writer.chains.unsigned.len() as u64, writer.log.end().into())
         };
-        let policy = self.policy();
         let log_dir = store.dir.join("log");
         let log_bytes = store
             .disk
@@ -84,8 +82,7 @@ impl Handle {
                 .filter(|id| !store.view.members.current().has_revoked(id))
                 .collect(),
             cursor,
-            here: (policy.fetch == Fetch::OnDemand).then(|| self.here()).transpose()?,
-            policy,
+            policy: self.policy(),
         })
     }
 }

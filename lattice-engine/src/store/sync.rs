@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::log::End;
+use crate::log::{End, LogError};
 
 use super::core::Store;
 use super::error::{Result, StoreError};
@@ -18,6 +18,25 @@ impl Store {
         self.sign_all()?;
         let end = self.writer.lock().log.end();
         self.flush_to(end)
+    }
+
+    /// As [`Self::sync`], and the log says so from then on: whatever becomes of the state, an opening knows that this much
+    /// was promised, and asks no more whether a crash has taken its content. The record itself isn't synced.
+    pub(super) fn vouch(&self) -> Result<()> {
+        self.sync()?;
+        if self.reading_only.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let vouched = self.writer.lock().log.vouch();
+        match vouched {
+            // A full disk keeps nobody from closing, or from collecting what can go.
+            Ok(()) | Err(LogError::NotWritten { .. }) => Ok(()),
+            Err(e) => {
+                let e = StoreError::Log(e);
+                self.freeze_on(&e);
+                Err(e)
+            }
+        }
     }
 
     /// The log up to `end` is on disk when it returns, and what it names before it: content first. Callers that wait

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -29,6 +30,9 @@ pub(super) struct View {
     pub branches: RwLock<Branches>,
 }
 
+/// An ordinary commit has the overlay for less.
+const PATIENCE: Duration = Duration::from_micros(200);
+
 /// Children fetched at a time by [`View::walk`].
 const PAGE: usize = 1024;
 
@@ -41,6 +45,17 @@ impl View {
 
     pub fn get(&self, key: &Key) -> Result<Option<Arc<Record>>> {
         self.row(&RowKey::of(key))
+    }
+
+    /// As [`View::get`], for a thread that must not wait for others. `None`: somebody has the overlay, and a commit of many
+    /// changes has it for long.
+    pub fn get_now(&self, key: &Key) -> Result<Option<Option<Arc<Record>>>> {
+        let row = RowKey::of(key);
+        match self.overlay.try_read_for(PATIENCE).map(|overlay| overlay.record(&row).cloned()) {
+            None => Ok(None),
+            Some(Some(record)) => Ok(Some(Some(record))),
+            Some(None) => Ok(Some(self.state.read()?.record(&row)?.map(Arc::new))),
+        }
     }
 
     pub fn row(&self, row: &RowKey) -> Result<Option<Arc<Record>>> {

@@ -13,6 +13,7 @@ use crate::sync::Mark;
 
 use super::branches::Branches;
 use super::error::{Result, StoreError};
+use super::groups::{self, OpenGroup};
 
 /// The writing end of a store.
 #[derive(Debug)]
@@ -33,19 +34,11 @@ pub(super) struct Chains {
     pub unsigned: VecDeque<(u64, EntryId)>,
     /// The last own entry before those.
     pub signed: Option<Mark>,
-    /// Entries of groups whose last one has not come yet, with where they stand: applied together or never.
-    pub open_groups: HashMap<ChainId, Vec<(Entry, Position)>>,
+    /// Groups whose last entry has not come yet: applied together or never.
+    pub open_groups: HashMap<ChainId, OpenGroup>,
     /// Chains that are not projected whole, because what follows doesn't count.
     pub cuts: BTreeMap<ChainId, Cut>,
     pub next_intent: u64,
-}
-
-impl Chains {
-    /// Up to where the log counts as applied when all up to `last` was looked at. While a group is open, a replay must
-    /// begin before it.
-    pub fn mark(&self, last: Position) -> Option<Position> {
-        self.open_groups.is_empty().then_some(last)
-    }
 }
 
 /// What an entry may carry; below the format's limits, so that headers and framing fit as well.
@@ -122,6 +115,13 @@ impl Writer {
 
     /// Builds the entries of one commit, linked and unsigned. Several parts are one group: all or nothing.
     pub fn build(&mut self, parts: Vec<Part>, now_ms: u64) -> Result<Vec<Entry>> {
+        if parts.len() > groups::MAX_ENTRIES {
+            return Err(StoreError::Refused(format!(
+                "a change of {} entries is over the limit of {}: make it in several",
+                parts.len(),
+                groups::MAX_ENTRIES
+            )));
+        }
         let (mut tip, clock) = (*self.tip(), self.clock);
         let group_first = if parts.len() > 1 { tip.seq + 1 } else { 0 };
         let last = parts.len().saturating_sub(1);

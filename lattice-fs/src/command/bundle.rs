@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::context::Context;
 use super::error::{Error, Result};
-use super::output::bytes;
+use super::output::{bytes, count};
 use super::progress;
 use super::target::{Target, store_route};
 use crate::client::{Client, ClientError, Response};
@@ -175,12 +175,12 @@ pub async fn import(ctx: &Context, args: ImportArgs) -> Result<()> {
         return ctx.out.doc(&doc);
     }
     let line = format!(
-        "store {} ({}): {} entries, {} of them new, {} chunks, {}",
+        "store {} ({}): {}, {} of them new, {}, {}",
         doc.name,
         doc.store,
-        doc.entries,
+        count(doc.entries, "entries"),
         doc.new_entries,
-        doc.chunks,
+        count(doc.chunks, "chunks"),
         bytes(doc.bytes)
     );
     ctx.out.line(line)?;

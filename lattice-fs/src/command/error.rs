@@ -44,7 +44,7 @@ pub enum Error {
     #[error("{0}")]
     Partly(String),
     /// `conflicts --exit-code` found some; they have been printed.
-    #[error("{0} keys in conflict: `lattice resolve` settles them")]
+    #[error("{0} in conflict: `lattice resolve` settles it")]
     Conflicts(usize),
     #[error("{0}")]
     TimedOut(String),

@@ -14,7 +14,7 @@ use super::context::Context;
 use super::error::{Error, Result, exit, problem_exit_code};
 use super::http_args::HttpArgs;
 use super::net_args::NetArgs;
-use super::output::{safe, short};
+use super::output::{count, safe, short};
 use super::{progress, serve};
 use crate::client::Client;
 use crate::http::model::{StatusDoc, StoreDoc, StoreList};
@@ -109,16 +109,16 @@ async fn may_join(ctx: &Context, ticket: &Ticket) -> Result<()> {
     };
     let status: StatusDoc = client.get("/status").send().await?.json().await?;
     let others = status.peers.iter().filter(|p| !matches!(p.state.as_str(), "this" | "revoked")).count();
+    let mesh = others > 0;
+    let others = count(others as u64, "others");
     let another = "use another data directory (lattice --home DIR join TICKET)";
     let why = if let Some(revoked) = status.revoked {
         revoked
     } else if status.root_store == ticket.root().to_string() {
+        format!("this node is a member of that mesh already, with {others}: `lattice peer list` shows them")
+    } else if mesh {
         format!(
-            "this node is a member of that mesh already, with {others} others: `lattice peer list` shows them"
-        )
-    } else if others > 0 {
-        format!(
-            "this node is a member of a mesh already, with {others} others (`lattice peer list`), and a node is of one \
+            "this node is a member of a mesh already, with {others} (`lattice peer list`), and a node is of one \
              mesh. To join another, {another}"
         )
     } else if client.is_daemon() {

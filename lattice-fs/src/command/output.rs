@@ -150,6 +150,15 @@ pub fn bytes(n: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// How many there are of what is named in the plural: `1 store`, `2 stores`, `1 entry`.
+pub fn count(n: u64, plural: &str) -> String {
+    let one = || match plural.strip_suffix("ies") {
+        Some(stem) => format!("1 {stem}y"),
+        None => format!("1 {}", plural.strip_suffix('s').unwrap_or(plural)),
+    };
+    if n == 1 { one() } else { format!("{n} {plural}") }
+}
+
 /// The first digits of an id: for people.
 pub fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
@@ -185,6 +194,13 @@ mod tests {
         ] {
             assert_eq!(bytes(n), text);
         }
+    }
+
+    #[test]
+    fn one_of_something_is_not_many() {
+        let said =
+            [(0, "stores"), (1, "stores"), (1, "entries"), (7, "entries")].map(|(n, what)| count(n, what));
+        assert_eq!(said, ["0 stores", "1 store", "1 entry", "7 entries"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::context::Context;
 use super::error::{Error, Result};
-use super::output::{Paint, Table, safe, short};
+use super::output::{Paint, Table, count, safe, short};
 use crate::http::model::NameDoc;
 use crate::http::net_model::{PeerDoc, PeerList, PingDoc, PingList};
 
@@ -138,7 +138,7 @@ async fn show(ctx: &Context, peer: &str) -> Result<()> {
     for s in &doc.stores {
         let state = match (s.behind_here, s.behind_there) {
             (0, 0) => "level".into(),
-            (here, there) => format!("this node lacks {here} entries, the peer {there}"),
+            (here, there) => format!("this node lacks {}, the peer {there}", count(here, "entries")),
         };
         row("store", &format!("{}  {state}{}", safe(&s.name), if s.live { "" } else { "  (catching up)" }))?;
     }
@@ -198,13 +198,14 @@ fn pinged(ctx: &Context, ping: &PingDoc) -> String {
     let tips: u64 = p.stores.iter().map(|s| s.tips).sum();
     let behind = match (p.behind_here, p.behind_there) {
         (Some(0), Some(0)) => "level".into(),
-        (Some(here), Some(there)) => format!("this node lacks {here} entries, it lacks {there}"),
+        (Some(here), Some(there)) => format!("this node lacks {}, it lacks {there}", count(here, "entries")),
         _ => "not exchanging".into(),
     };
     let path = p.path.as_deref().unwrap_or("?");
     format!(
-        "{who}  {}  {path}  {tips} tips in {} stores  {behind}",
+        "{who}  {}  {path}  {} in {}  {behind}",
         ping.rtt_ms.map_or("?".into(), ms),
-        p.stores.len()
+        count(tips, "tips"),
+        count(p.stores.len() as u64, "stores")
     )
 }

@@ -23,7 +23,8 @@ pub struct PutArgs {
     key: OsString,
     /// The value itself; - is stdin, @FILE a file's bytes.
     value: OsString,
-    /// Only if this is still the key's tag (`lattice ls --json`, `lattice conflicts`): a head's id.
+    /// Only if this is still the key's tag, all of it: its `entry` in `lattice --json ls`, or the `etag` in
+    /// `lattice --json conflicts` where it is in conflict.
     #[arg(long, value_name = "TAG", conflicts_with = "if_absent")]
     if_match: Option<String>,
     /// Only if there is no such key yet.

@@ -113,7 +113,8 @@ fn forked(nodes: &[String]) -> String {
 }
 
 async fn one(ctx: &Context, store: &str, again: bool) -> Result<()> {
-    let doc: StoreStatusDoc = ctx.client().await?.get(store_route(store, "")).send().await?.json().await?;
+    let doc: StoreStatusDoc =
+        ctx.client().await?.get(store_route(store, "")).query("here", "true").send().await?.json().await?;
     if ctx.out.json {
         return if again { ctx.out.doc(&Line { r#type: "status", doc: &doc }) } else { ctx.out.doc(&doc) };
     }

@@ -112,7 +112,8 @@ pub async fn list(ctx: &Context, _: ListArgs) -> Result<()> {
 
 async fn show(ctx: &Context, args: OneArgs) -> Result<()> {
     let store = Target::store(&args.store)?;
-    let doc: StoreStatusDoc = ctx.client().await?.get(store_route(&store, "")).send().await?.json().await?;
+    let doc: StoreStatusDoc =
+        ctx.client().await?.get(store_route(&store, "")).query("here", "true").send().await?.json().await?;
     if ctx.out.json { ctx.out.doc(&doc) } else { print_store(ctx, &doc) }
 }
 
@@ -128,7 +129,7 @@ async fn policy(ctx: &Context, args: PolicyArgs) -> Result<()> {
     let store = Target::store(&args.store)?;
     let client = ctx.client().await?;
     let answer = match args.policy {
-        None => client.get(store_route(&store, "")).send().await?,
+        None => client.get(store_route(&store, "")).query("here", "true").send().await?,
         Some(policy) => client.put(store_route(&store, "policy")).json(&PolicyDoc { policy })?.send().await?,
     };
     let doc: StoreStatusDoc = answer.json().await?;

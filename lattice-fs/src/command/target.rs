@@ -30,7 +30,10 @@ impl Target {
     /// Itself, if it is a key; `arg` is what named it.
     pub fn with_key(self, arg: &OsStr) -> Result<Self> {
         if self.key.is_empty() {
-            let detail = format!("{} names a store and no key in it", arg.display());
+            let detail = format!(
+                "{} names a store and no key in it: a key is STORE:KEY, or a path that begins with ./ or /",
+                arg.display()
+            );
             return Err(Error::Usage(detail));
         }
         Ok(self)

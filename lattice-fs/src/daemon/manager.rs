@@ -38,7 +38,8 @@ async fn alive(node: Node, every: Duration) {
     loop {
         tick.tick().await;
         let node = node.clone();
-        match blocking(move || Ok(node.stores().map(drop)?)).await {
+        // Not the list of stores, which is remembered.
+        match blocking(move || Ok(node.name().map(drop)?)).await {
             Ok(()) => tell(&[NotifyState::Watchdog]),
             Err(e) => tracing::error!("the watchdog is not told that all is well: {e}"),
         }

@@ -22,7 +22,7 @@ use super::reply::{
 use super::slow::{self, Slow};
 use super::through::{Through, backing};
 use super::waiter::Waiter;
-use crate::ops::errno::NOT_HERE;
+use crate::ops::errno::{FROZEN, NOT_HERE};
 use crate::ops::{self, Caller, DirEntry, Errno, Fs, Looked, SetAttr, SetHow};
 
 /// Bytes of one write or read request.
@@ -69,6 +69,23 @@ fn caller(req: &Request) -> Caller {
     Caller { uid: req.uid(), gid: req.gid() }
 }
 
+impl Adapter {
+    /// For what changes something in the store of `ino`: here, or on another thread where it may take long.
+    fn change(&self, ino: INodeNo, may_wait: bool, answer: impl FnOnce(&Arc<Fs>) + Send + 'static) {
+        let fs = self.fs.clone();
+        if fs.commits_wait(ino.0) {
+            slow::alone(move || {
+                fs.wait_for_commits(ino.0);
+                answer(&fs);
+            });
+        } else if may_wait {
+            self.slow.run(move || answer(&fs));
+        } else {
+            answer(&fs);
+        }
+    }
+}
+
 impl Filesystem for Adapter {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
         for flag in WANTED {
@@ -91,7 +108,9 @@ impl Filesystem for Adapter {
                 reply.entry(ttl(inode.is_cacheable()), &file_attr(&attr), GENERATION);
             }
             // An entry of inode 0 is "not there", remembered.
-            Ok(Looked::Absent) => reply.entry(&LONG, &super::reply::absent(), GENERATION),
+            Ok(Looked::Absent { cache }) => {
+                reply.entry(ttl(cache), &super::reply::absent(), GENERATION);
+            }
             Err(e) => reply.error(errno(e)),
         }
     }
@@ -134,11 +153,7 @@ impl Filesystem for Adapter {
                 Err(e) => reply.error(errno(e)),
             });
         };
-        if self.fs.settle_waits(ino.0) {
-            let fs = self.fs.clone();
-            return self.slow.run(move || apply(&fs, reply));
-        }
-        apply(&self.fs, reply);
+        self.change(ino, self.fs.settle_waits(ino.0), move |fs| apply(fs, reply));
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
@@ -158,32 +173,35 @@ impl Filesystem for Adapter {
         _rdev: u32,
         reply: ReplyEntry,
     ) {
-        entry(self.fs.mknod(caller(req), parent.0, name.as_bytes(), mode), reply);
+        let (caller, name) = (caller(req), name.to_owned());
+        self.change(parent, false, move |fs| entry(fs.mknod(caller, parent.0, name.as_bytes(), mode), reply));
     }
 
     fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
-        entry(self.fs.mkdir(caller(req), parent.0, name.as_bytes(), mode), reply);
+        let (caller, name) = (caller(req), name.to_owned());
+        self.change(parent, false, move |fs| entry(fs.mkdir(caller, parent.0, name.as_bytes(), mode), reply));
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let waits = self.fs.name_waits(parent.0, name.as_bytes());
+        let name = name.to_owned();
         if self.fs.is_control(parent.0) {
-            let (fs, name) = (self.fs.clone(), name.to_owned());
+            let fs = self.fs.clone();
             return slow::alone(move || done(fs.unlink(parent.0, name.as_bytes()), reply));
         }
-        if self.fs.name_waits(parent.0, name.as_bytes()) {
-            let (fs, name) = (self.fs.clone(), name.to_owned());
-            return self.slow.run(move || done(fs.unlink(parent.0, name.as_bytes()), reply));
-        }
-        done(self.fs.unlink(parent.0, name.as_bytes()), reply);
+        self.change(parent, waits, move |fs| done(fs.unlink(parent.0, name.as_bytes()), reply));
     }
 
     fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        done(self.fs.rmdir(parent.0, name.as_bytes()), reply);
+        let name = name.to_owned();
+        self.change(parent, false, move |fs| done(fs.rmdir(parent.0, name.as_bytes()), reply));
     }
 
     fn symlink(&self, req: &Request, parent: INodeNo, link_name: &OsStr, target: &Path, reply: ReplyEntry) {
-        let target = target.as_os_str().as_bytes();
-        entry(self.fs.symlink(caller(req), parent.0, link_name.as_bytes(), target), reply);
+        let (caller, name, target) = (caller(req), link_name.to_owned(), target.as_os_str().to_owned());
+        self.change(parent, false, move |fs| {
+            entry(fs.symlink(caller, parent.0, name.as_bytes(), target.as_bytes()), reply);
+        });
     }
 
     fn rename(
@@ -203,13 +221,11 @@ impl Filesystem for Adapter {
             no_replace: flags.contains(RenameFlags::RENAME_NOREPLACE),
             exchange: flags.contains(RenameFlags::RENAME_EXCHANGE),
         };
-        let (name, newname) = (name.as_bytes(), newname.as_bytes());
-        if self.fs.name_waits(parent.0, name) || self.fs.name_waits(newparent.0, newname) {
-            let (fs, name, newname) = (self.fs.clone(), name.to_vec(), newname.to_vec());
-            self.slow.run(move || done(fs.rename(parent.0, &name, newparent.0, &newname, how), reply));
-        } else {
-            done(self.fs.rename(parent.0, name, newparent.0, newname, how), reply);
-        }
+        let (name, newname) = (name.as_bytes().to_vec(), newname.as_bytes().to_vec());
+        let waits = self.fs.name_waits(parent.0, &name) || self.fs.name_waits(newparent.0, &newname);
+        self.change(parent, waits, move |fs| {
+            done(fs.rename(parent.0, &name, newparent.0, &newname, how), reply);
+        });
     }
 
     /// A key is a path: a second name for the same file can't be told to another replica.
@@ -329,7 +345,7 @@ impl Filesystem for Adapter {
             return slow::alone(move || written(fs.write(ino.0, offset, &data, kill), data.len(), reply));
         }
         match self.fs.write(ino.0, offset, data, kill) {
-            Err(NOT_HERE) => {
+            Err(NOT_HERE | FROZEN) => {
                 let (len, data, waiter) = (data.len(), data.to_vec(), Waiter::of(req));
                 let write = move |fs: &Fs| fs.write(ino.0, offset, &data, kill);
                 slow::patiently(&self.fs, waiter, [(ino.0, REWRITTEN)], write, move |done| {
@@ -357,12 +373,7 @@ impl Filesystem for Adapter {
                 |saved| done(saved, reply),
             );
         };
-        if self.fs.save_waits(ino.0) {
-            let fs = self.fs.clone();
-            self.slow.run(move || flush(&fs));
-        } else {
-            flush(&self.fs);
-        }
+        self.change(ino, self.fs.save_waits(ino.0), flush);
     }
 
     fn release(
@@ -375,12 +386,7 @@ impl Filesystem for Adapter {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        if self.fs.save_waits(ino.0) {
-            let fs = self.fs.clone();
-            self.slow.run(move || done(fs.release(ino.0, fh.0, flags.0), reply));
-        } else {
-            done(self.fs.release(ino.0, fh.0, flags.0), reply);
-        }
+        self.change(ino, self.fs.save_waits(ino.0), move |fs| done(fs.release(ino.0, fh.0, flags.0), reply));
     }
 
     fn fsync(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
@@ -483,11 +489,14 @@ impl Filesystem for Adapter {
             libc::XATTR_REPLACE => SetHow::Replace,
             _ => SetHow::Either,
         };
+        let (name, value) = (name.to_owned(), value.to_vec());
         if Fs::is_command(name.as_bytes()) {
-            let (fs, name, value) = (self.fs.clone(), name.to_owned(), value.to_vec());
+            let fs = self.fs.clone();
             return slow::alone(move || done(fs.setxattr(ino.0, name.as_bytes(), &value, how), reply));
         }
-        done(self.fs.setxattr(ino.0, name.as_bytes(), value, how), reply);
+        self.change(ino, self.fs.settle_waits(ino.0), move |fs| {
+            done(fs.setxattr(ino.0, name.as_bytes(), &value, how), reply);
+        });
     }
 
     fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
@@ -509,11 +518,14 @@ impl Filesystem for Adapter {
     }
 
     fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let name = name.to_owned();
         if Fs::is_command(name.as_bytes()) {
-            let (fs, name) = (self.fs.clone(), name.to_owned());
+            let fs = self.fs.clone();
             return slow::alone(move || done(fs.removexattr(ino.0, name.as_bytes()), reply));
         }
-        done(self.fs.removexattr(ino.0, name.as_bytes()), reply);
+        self.change(ino, self.fs.settle_waits(ino.0), move |fs| {
+            done(fs.removexattr(ino.0, name.as_bytes()), reply);
+        });
     }
 
     fn fallocate(

@@ -6,13 +6,14 @@ use lattice_engine::id::StoreId;
 use lattice_engine::net::Net;
 use lattice_engine::node::{Node, StoreInfo};
 use lattice_engine::store::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::bells::Bells;
 use super::metrics::Meters;
 use super::problem::{Code, Problem, Result};
 use super::sessions::Sessions;
+use super::writes::Writes;
 use crate::mounts::Mounts;
 use crate::view::Defaults;
 
@@ -25,6 +26,9 @@ pub struct App {
 
 /// Event streams over TCP at once: each has a connection.
 pub const MAX_STREAMS: usize = 2048;
+
+/// Threads that may wait at once for a client, or for what takes long: there are only so many.
+pub const MAX_LONG_WAITS: usize = 64;
 
 /// What is served over TCP.
 #[derive(Debug)]
@@ -45,7 +49,10 @@ pub struct Control {
     pub web: Option<Web>,
     /// One for each event stream over TCP.
     pub streams: Arc<Semaphore>,
+    /// One for each thread that waits long.
+    pub long_waits: Arc<Semaphore>,
     pub bells: Bells,
+    pub writes: Writes,
     pub meters: Meters,
     /// Cancelled when the process is to flush and end; streams end with it.
     pub stop: CancellationToken,
@@ -61,7 +68,9 @@ impl App {
                 net: Err("no daemon runs: `lattice serve` or `lattice mount DIR` starts one".into()),
                 web: None,
                 streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+                long_waits: Arc::new(Semaphore::new(MAX_LONG_WAITS)),
                 bells: Bells::default(),
+                writes: Writes::default(),
                 meters: Meters::default(),
                 stop: CancellationToken::new(),
             }),
@@ -82,11 +91,22 @@ impl App {
                 net,
                 web,
                 streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+                long_waits: Arc::new(Semaphore::new(MAX_LONG_WAITS)),
                 bells: Bells::default(),
+                writes: Writes::default(),
                 meters: Meters::default(),
                 stop,
             }),
         }
+    }
+
+    /// A place for a thread that waits for a client, or for long; refused where all are taken.
+    pub fn long_wait(&self) -> Result<OwnedSemaphorePermit> {
+        self.control.long_waits.clone().try_acquire_owned().map_err(|_| {
+            let detail =
+                "too many exports and long waits are under way: wait for one to end, or try again later";
+            Problem::new(Code::Busy, detail)
+        })
     }
 
     /// The network, or why there is none.

@@ -1,11 +1,13 @@
 //! `POST …/batch`: changes that happen together or not at all.
 
 use axum::Json;
+use axum::extract::State;
 use data_encoding::BASE64;
 use lattice_engine::entry::Value;
 use lattice_engine::key::Key;
 use lattice_engine::store::{Change, Cites, Expect, Handle, RenameHow};
 
+use super::app::App;
 use super::caller::Caller;
 use super::etag::Condition;
 use super::extract::{self, InStore, Query};
@@ -13,12 +15,14 @@ use super::key_text::KeyText;
 use super::model::{Batch, BatchOp, Written};
 use super::problem::{Code, Problem, Result, blocking};
 use super::value::WriteQuery;
+use super::writes::Write;
 use super::{describe, upload, version};
 
 /// Operations in one batch: it is one transaction.
 const MAX_OPS: usize = 8192;
 
 pub async fn post(
+    State(app): State<App>,
     caller: Caller,
     InStore(store): InStore,
     Query(q): Query<WriteQuery>,
@@ -27,18 +31,13 @@ pub async fn post(
     if batch.ops.is_empty() || batch.ops.len() > MAX_OPS {
         return Err(Problem::new(Code::BadRequest, format!("a batch has 1 to {MAX_OPS} operations")));
     }
-    blocking(move || {
+    let planned = blocking(move || {
         // A restored version's content must outlive its history until the commit names it.
-        let _pin = store.content().pin();
-        let changes =
-            batch.ops.into_iter().map(|op| change(&store, &caller, op)).collect::<Result<Vec<_>>>()?;
-        let entry = upload::commit(&store, changes)?;
-        if q.durable() {
-            store.sync()?;
-        }
-        Ok(Json(describe::written(&entry)))
-    })
-    .await
+        let pin = Some(store.content().pin());
+        let changes = batch.ops.into_iter().map(|op| change(&store, &caller, op)).collect::<Result<_>>()?;
+        Ok(Write { store, changes, pin, durable: q.durable() })
+    });
+    Ok(Json(describe::written(&app.control.writes.make(planned.await?).await?)))
 }
 
 fn change(store: &Handle, caller: &Caller, op: BatchOp) -> Result<Change> {
@@ -51,14 +50,17 @@ fn change(store: &Handle, caller: &Caller, op: BatchOp) -> Result<Change> {
             };
             let value = Value::File(store.put_content(&bytes)?);
             let condition = Condition::of_tag(if_match.as_deref(), if_absent);
-            upload::put_change(store, parse_key(caller, key, key_base64)?, value, &condition)
+            let key = parse_key(caller, key, key_base64)?;
+            upload::put_change(store.get(&key)?.as_deref(), key, value, &condition)
         }
         BatchOp::Delete { key, key_base64, if_match } => {
             let condition = Condition::of_tag(if_match.as_deref(), false);
-            upload::delete_change(store, parse_key(caller, key, key_base64)?, &condition)
+            let key = parse_key(caller, key, key_base64)?;
+            upload::delete_change(store.get(&key)?.as_deref(), key, &condition)
         }
         BatchOp::Mkdir { key, key_base64 } => {
-            upload::put_change(store, parse_key(caller, key, key_base64)?, Value::Dir, &Condition::Absent)
+            let key = parse_key(caller, key, key_base64)?;
+            upload::put_change(store.get(&key)?.as_deref(), key, Value::Dir, &Condition::Absent)
         }
         BatchOp::Rename { key, key_base64, to, to_base64, no_replace } => Ok(Change::Rename {
             from: parse_key(caller, key, key_base64)?,

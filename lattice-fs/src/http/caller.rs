@@ -10,6 +10,7 @@ use lattice_engine::id::StoreId;
 use lattice_engine::key::Key;
 
 use super::problem::{Code, Problem, Result};
+use super::sessions::SessionId;
 
 /// Whoever a request comes from, with what it was granted.
 #[derive(Debug, Clone)]
@@ -28,7 +29,7 @@ pub enum Who {
     Local,
     Token(TokenId),
     /// By the cookie that the web page got.
-    Session,
+    Session(SessionId),
 }
 
 fn everything() -> Grant {
@@ -42,8 +43,8 @@ impl Caller {
     }
 
     /// What the web page may: everything but local control.
-    pub fn session() -> Self {
-        Self(Arc::new(Inner { who: Who::Session, grant: everything() }))
+    pub fn session(id: SessionId) -> Self {
+        Self(Arc::new(Inner { who: Who::Session(id), grant: everything() }))
     }
 
     pub fn token(id: TokenId, grant: Grant) -> Self {

@@ -5,7 +5,7 @@ use lattice_engine::hlc::Hlc;
 use lattice_engine::key::Key;
 use lattice_engine::merge::{EntryRef, Head, HeadNode, Record};
 use lattice_engine::node::StoreInfo;
-use lattice_engine::store::{Event, Here, StoreStatus, Version};
+use lattice_engine::store::{Event, Fetch, Handle, Here, StoreError, StoreStatus, Version};
 
 use super::caller::Caller;
 use super::etag::etag;
@@ -59,8 +59,17 @@ pub fn open(s: &StoreStatus) -> OpenDoc {
         cursor: s.cursor.to_string(),
         policy: s.policy.fetch.to_string(),
         pins: s.policy.pins.iter().map(KeyText::from).collect(),
-        here: s.here.map(|Here { files, whole, bytes, here }| HereDoc { files, whole, bytes, here }),
+        here: None,
     }
+}
+
+/// How much of an on-demand store is here; another one has all. Looks at every file.
+pub fn here(store: &Handle) -> Result<Option<HereDoc>, StoreError> {
+    if store.policy().fetch == Fetch::Eager {
+        return Ok(None);
+    }
+    let Here { files, whole, bytes, here } = store.here()?;
+    Ok(Some(HereDoc { files, whole, bytes, here }))
 }
 
 /// A key as it is shown; `None` where nothing stands there.

@@ -2,10 +2,10 @@
 //! with `Last-Event-ID` (or `?since=`) misses nothing. Where that can't be kept, a `gap` event says so.
 //!
 //! A stream costs a task and no thread: each reads the log for itself, a page at a time, when its store's [`Bell`] rings. A
-//! slow reader holds back nobody but itself, and a stream ends when the token that it was opened with does.
+//! slow reader holds back nobody but itself, and a stream ends when the token or the session that it was opened with does.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
@@ -114,6 +114,8 @@ impl Feed {
             }
             let rang = tokio::select! {
                 rang = bell.rung() => rang,
+                // Nothing new; but who listens may not be let in any more.
+                () = tokio::time::sleep(HEARTBEAT) => true,
                 () = self.tx.closed() => false,
                 () = stop.cancelled() => false,
             };
@@ -130,7 +132,7 @@ impl Feed {
                 (self.app.clone(), self.store.clone(), self.caller.clone(), self.at);
             let page = blocking(move || {
                 if !holds(&app, &caller)? {
-                    return Err(Problem::new(Code::Unauthenticated, "the token has ended"));
+                    return Err(Problem::new(Code::Unauthenticated, "the token or the session has ended"));
                 }
                 Ok(store.entries(at, PAGE)?)
             });
@@ -174,6 +176,9 @@ impl Feed {
 fn holds(app: &App, caller: &Caller) -> Result<bool> {
     match caller.who() {
         Who::Token(id) => Ok(app.node.token_holds(id)?),
-        Who::Local | Who::Session => Ok(true),
+        Who::Session(id) => {
+            Ok(app.control.web.as_ref().is_some_and(|web| web.sessions.holds(id, Instant::now())))
+        }
+        Who::Local => Ok(true),
     }
 }

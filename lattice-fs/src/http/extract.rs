@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::app::App;
 use super::caller::Caller;
 use super::key_text::decode;
-use super::problem::{Code, Problem, blocking};
+use super::problem::{Code, Problem, blocking_unless};
 
 /// The parts of `[/v1]/stores/{store}/{resource}/{key…}`, still encoded.
 fn store_path(path: &str) -> Option<(&str, &str)> {
@@ -35,7 +35,7 @@ impl FromRequestParts<App> for InStore {
         if let Some(store) = spec.parse().ok().and_then(|id| app.node.store(id)) {
             return if caller.sees_store(store.id()) { Ok(Self(store)) } else { Err(no_such_store(&spec)) };
         }
-        blocking(move || {
+        blocking_unless(app.node.remembers_stores(), move || {
             find(&app, &caller, &spec)?;
             Ok(Self(app.node.find(&spec)?))
         })
@@ -52,7 +52,7 @@ impl FromRequestParts<App> for Named {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let (app, spec) = (app.clone(), store_spec(parts)?);
         let caller = Caller::from_request_parts(parts, &app).await?;
-        blocking(move || Ok(Self(find(&app, &caller, &spec)?))).await
+        blocking_unless(app.node.remembers_stores(), move || Ok(Self(find(&app, &caller, &spec)?))).await
     }
 }
 

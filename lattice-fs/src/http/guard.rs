@@ -1,5 +1,5 @@
 //! What stands before the router where anybody may knock: a request is for us ([`origin`](super::origin)), says who asks
-//! ([`credentials`](super::credentials)), isn't one guess too many ([`failures`](super::failures)), and asks for no more than it is
+//! ([`credentials`](super::credentials); [`failures`](super::failures) slows down who guesses), and asks for no more than it is
 //! allowed ([`routes`](mod@super::routes)). In that order, and a route that isn't in the table is refused.
 
 use std::net::{IpAddr, SocketAddr};
@@ -18,7 +18,7 @@ use super::caller::Caller;
 use super::credentials::{Shown, shown};
 use super::failures::Failures;
 use super::origin::{Origins, Page};
-use super::problem::{Code, Problem, Result, blocking};
+use super::problem::{Code, Problem, Result, blocking_unless};
 use super::routes::{self, Need};
 use super::sessions::check_own_page;
 
@@ -116,8 +116,7 @@ impl Guard {
         match shown(headers) {
             Shown::Nothing => self.session(method, headers),
             Shown::Unreadable => {
-                self.failures.may_try(from, None, Instant::now()).map_err(too_many)?;
-                self.failures.note(from, None, Instant::now());
+                self.failures.may_fail(from, None, Instant::now()).map_err(too_many)?;
                 Err(Problem::new(
                     Code::Unauthenticated,
                     "the Authorization header holds no token: Bearer ID:SECRET",
@@ -130,35 +129,30 @@ impl Guard {
     /// A browser that has signed in.
     fn session(&self, method: &Method, headers: &HeaderMap) -> Result<Caller> {
         let web = self.app.control.web.as_ref();
-        let Some(csrf) = web.and_then(|web| web.sessions.of(headers, Instant::now())) else {
+        let Some((id, csrf)) = web.and_then(|web| web.sessions.of(headers, Instant::now())) else {
             let detail = "this needs a token: `lattice token create` makes one, to be sent as Authorization: Bearer ID:SECRET";
             return Err(Problem::new(Code::Unauthenticated, detail));
         };
         check_own_page(headers, method.is_safe(), &csrf)?;
-        Ok(Caller::session())
+        Ok(Caller::session(id))
     }
 
     /// What is in memory is judged here, so that a request costs no change of threads for it.
     async fn token(self: &Arc<Self>, id: TokenId, secret: TokenSecret, from: IpAddr) -> Result<Caller> {
-        if self.app.node.remembers_token(&id) {
-            return self.judge(id, &secret, from);
-        }
         let guard = self.clone();
-        blocking(move || guard.judge(id, &secret, from)).await
+        blocking_unless(self.app.node.remembers_token(&id), move || guard.judge(id, &secret, from)).await
     }
 
     fn judge(&self, id: TokenId, secret: &TokenSecret, from: IpAddr) -> Result<Caller> {
         let node = &self.app.node;
+        let why = match node.check_token(&id, secret)? {
+            Ok(info) => return Ok(Caller::token(id, info.record.grant.clone())),
+            Err(why) => why,
+        };
         let about = node.knows_token(&id)?.then_some(id);
-        self.failures.may_try(from, about, Instant::now()).map_err(too_many)?;
-        match node.check_token(&id, secret)? {
-            Ok(info) => Ok(Caller::token(id, info.record.grant.clone())),
-            Err(why) => {
-                self.failures.note(from, about, Instant::now());
-                tracing::info!(%from, token = about.map(|id| id.to_string()), "a token was refused");
-                Err(Problem::new(Code::Unauthenticated, why.to_string()))
-            }
-        }
+        self.failures.may_fail(from, about, Instant::now()).map_err(too_many)?;
+        tracing::info!(%from, token = about.map(|id| id.to_string()), "a token was refused");
+        Err(Problem::new(Code::Unauthenticated, why.to_string()))
     }
 }
 

@@ -16,7 +16,7 @@ use super::app::App;
 use super::body::{self, BodyWriter};
 use super::describe;
 use super::extract::{InStore, Named, Query};
-use super::model::{FsckDoc, StatsDoc, TaskLine};
+use super::model::{FsckDoc, OpenDoc, StatsDoc, TaskLine};
 use super::problem::{Code, Problem, Result, blocking};
 use crate::view::Kind;
 use crate::view::effective::shown;
@@ -130,7 +130,7 @@ pub async fn stats(State(app): State<App>, InStore(store): InStore) -> Result<Js
             others: 0,
             file_bytes: 0,
             largest_file: 0,
-            open: describe::open(&store.status()?),
+            open: OpenDoc { here: describe::here(&store)?, ..describe::open(&store.status()?) },
         };
         store.walk(&Key::ROOT, &mut |key, record| {
             match shown(key, record, &defaults) {

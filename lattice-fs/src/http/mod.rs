@@ -5,6 +5,7 @@
 //! beside it: they may do everything. [`guarded`] is for a listener that anybody can reach: it asks for a token, and serves the
 //! web page, too.
 
+mod answers;
 pub mod app;
 pub mod body;
 pub mod guard;
@@ -44,11 +45,13 @@ mod session;
 mod sessions;
 mod stores;
 mod syncing;
+mod together;
 pub mod token_model;
 mod tokens;
 mod upload;
 mod value;
 mod version;
+mod writes;
 
 use std::sync::Arc;
 
@@ -69,6 +72,8 @@ pub use sessions::Sessions;
 
 /// JSON bodies; values and bundles are streamed and have no limit here.
 const MAX_JSON: usize = 64 << 20;
+/// Of who isn't known yet: a sign-in. Strangers get no memory of ours to fill.
+const MAX_OPEN: usize = 1 << 10;
 
 /// For whoever is an administrator by where they come from.
 pub fn local(app: App) -> Router {
@@ -109,7 +114,13 @@ fn routes() -> Router<App> {
         .route("/invites", post(invites::create))
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{token}", delete(tokens::revoke))
-        .route("/session", get(session::show).post(session::sign_in).delete(session::sign_out))
+        .route(
+            "/session",
+            get(session::show)
+                .post(session::sign_in)
+                .layer(DefaultBodyLimit::max(MAX_OPEN))
+                .delete(session::sign_out),
+        )
         .route("/session/links", post(session::link))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))

@@ -1,19 +1,20 @@
 //! `/openapi.json`: the API as a document, made from the table of routes. What the table doesn't say, which queries and bodies a
 //! route takes and what it gives, stands in [`DETAILS`]; a test holds the two against each other.
 //!
-//! Kept by hand and not derived from the types: what a client needs to call the API are the requests, and those are few. Of answers it
-//! says the media type; their fields are those of `--json` on the command line.
+//! Kept by hand and not derived from the types: what a client needs to call the API are the requests, and those are few. What answers
+//! hold is said in [`answers`](super::answers); their fields are those of `--json` on the command line.
 
 use axum::Json;
 use serde_json::{Map, Value, json};
 
+use super::answers;
 use super::routes::{Need, ROUTES, Route};
 
 /// What a body is.
 #[derive(Debug, Clone, Copy)]
 enum Body {
     None,
-    /// A document: of a request, by the name of its schema; of an answer, any.
+    /// A document, by the name of its schema.
     Json(&'static str),
     Bytes(&'static str),
 }
@@ -41,50 +42,65 @@ const fn detail(
     Detail { method, path, query, takes, status, gives }
 }
 
-const DOC: Body = Body::Json("");
 const PREFIX: (&str, &str, &str) =
     ("prefix", "string", "Only keys that begin with these bytes, percent-encoded");
 const DURABLE: (&str, &str, &str) = ("durable", "boolean", "Answer once it survives a power loss");
 const LINES: Body = Body::Bytes("application/x-ndjson");
 
-/// Routes that take or give something else than no body and a document.
+/// What each route takes and gives; one that isn't here takes nothing and gives what [`PLAIN`] says.
 #[rustfmt::skip]
 const DETAILS: &[Detail] = &[
-    detail("POST", "/mounts", &[], Body::Json("MountRequest"), 201, DOC),
-    detail("DELETE", "/mounts", &[("dir", "string", "Which; all without it"), ("force", "boolean", "Detach one that is in use")], Body::None, 200, DOC),
+    detail("GET", "/status", &[], Body::None, 200, Body::Json("Status")),
+    detail("GET", "/mounts", &[], Body::None, 200, Body::Json("MountList")),
+    detail("POST", "/mounts", &[], Body::Json("MountRequest"), 201, Body::Json("Mount")),
+    detail("DELETE", "/mounts", &[("dir", "string", "Which; all without it"), ("force", "boolean", "Detach one that is in use")], Body::None, 200, Body::Json("MountList")),
+    detail("POST", "/stay", &[], Body::None, 200, Body::Json("Status")),
     detail("POST", "/shutdown", &[], Body::None, 202, Body::None),
-    detail("PATCH", "/peers/{peer}", &[], Body::Json("Name"), 200, DOC),
+    detail("GET", "/peers", &[], Body::None, 200, Body::Json("PeerList")),
+    detail("POST", "/peers/ping", &[], Body::None, 200, Body::Json("PingList")),
+    detail("GET", "/peers/{peer}", &[], Body::None, 200, Body::Json("Peer")),
+    detail("POST", "/peers/{peer}/ping", &[], Body::None, 200, Body::Json("PingList")),
+    detail("PATCH", "/peers/{peer}", &[], Body::Json("Name"), 200, Body::Json("Peer")),
     detail("DELETE", "/peers/{peer}", &[], Body::None, 204, Body::None),
-    detail("POST", "/invites", &[], Body::Json("InviteRequest"), 201, DOC),
-    detail("POST", "/tokens", &[], Body::Json("TokenRequest"), 201, DOC),
+    detail("POST", "/invites", &[], Body::Json("InviteRequest"), 201, Body::Json("Invite")),
+    detail("GET", "/tokens", &[], Body::None, 200, Body::Json("TokenList")),
+    detail("POST", "/tokens", &[], Body::Json("TokenRequest"), 201, Body::Json("MadeToken")),
     detail("DELETE", "/tokens/{token}", &[], Body::None, 204, Body::None),
-    detail("POST", "/session", &[], Body::Json("SessionRequest"), 200, DOC),
+    detail("GET", "/session", &[], Body::None, 200, Body::Json("Session")),
+    detail("POST", "/session", &[], Body::Json("SessionRequest"), 200, Body::Json("Session")),
     detail("DELETE", "/session", &[], Body::None, 204, Body::None),
-    detail("POST", "/session/links", &[], Body::None, 201, DOC),
+    detail("POST", "/session/links", &[], Body::None, 201, Body::Json("WebLink")),
+    detail("GET", "/health/live", &[], Body::None, 200, Body::Json("Health")),
+    detail("GET", "/health/ready", &[], Body::None, 200, Body::Json("Health")),
     detail("GET", "/metrics", &[], Body::None, 200, Body::Bytes("text/plain")),
-    detail("POST", "/import", &[], Body::Bytes("application/vnd.lattice.bundle"), 200, DOC),
+    detail("POST", "/import", &[], Body::Bytes("application/vnd.lattice.bundle"), 200, Body::Json("Import")),
     detail("POST", "/gc", &[], Body::None, 200, LINES),
-    detail("POST", "/stores", &[], Body::Json("Name"), 201, DOC),
-    detail("PATCH", "/stores/{store}", &[], Body::Json("Name"), 200, DOC),
+    detail("GET", "/stores", &[], Body::None, 200, Body::Json("StoreList")),
+    detail("POST", "/stores", &[], Body::Json("Name"), 201, Body::Json("Store")),
+    detail("GET", "/stores/{store}", &[("here", "boolean", "Count how much of an on-demand store is here, too")], Body::None, 200, Body::Json("StoreStatus")),
+    detail("PATCH", "/stores/{store}", &[], Body::Json("Name"), 200, Body::Json("Store")),
     detail("DELETE", "/stores/{store}", &[], Body::None, 204, Body::None),
-    detail("PUT", "/stores/{store}/policy", &[], Body::Json("Policy"), 200, DOC),
-    detail("GET", "/stores/{store}/keys", &[PREFIX, ("delimiter", "string", "/: one level only"), ("limit", "integer", "Keys in a page"), ("cursor", "string", "Of the page before")], Body::None, 200, DOC),
+    detail("PUT", "/stores/{store}/policy", &[], Body::Json("Policy"), 200, Body::Json("StoreStatus")),
+    detail("GET", "/stores/{store}/keys", &[PREFIX, ("delimiter", "string", "/: one level only"), ("limit", "integer", "Keys in a page"), ("cursor", "string", "Of the page before")], Body::None, 200, Body::Json("KeyList")),
     detail("GET", "/stores/{store}/keys/{*key}", &[("version", "string", "Another version: its entry id or a unique prefix")], Body::None, 200, Body::Bytes("*/*")),
-    detail("PUT", "/stores/{store}/keys/{*key}", &[DURABLE], Body::Bytes("application/octet-stream"), 201, DOC),
-    detail("DELETE", "/stores/{store}/keys/{*key}", &[("recursive", "boolean", "A directory with all below it"), DURABLE], Body::None, 200, DOC),
-    detail("POST", "/stores/{store}/batch", &[DURABLE], Body::Json("Batch"), 200, DOC),
-    detail("GET", "/stores/{store}/history/{*key}", &[("limit", "integer", "Versions at most")], Body::None, 200, DOC),
-    detail("GET", "/stores/{store}/entries", &[PREFIX, ("since", "string", "After this cursor"), ("limit", "integer", "Entries in a page"), ("newest", "boolean", "The last ones, newest first")], Body::None, 200, DOC),
-    detail("GET", "/stores/{store}/conflicts", &[("below", "string", "At a key and below it")], Body::None, 200, DOC),
-    detail("POST", "/stores/{store}/conflicts/{*key}", &[], Body::Json("Resolve"), 200, DOC),
+    detail("PUT", "/stores/{store}/keys/{*key}", &[DURABLE], Body::Bytes("application/octet-stream"), 201, Body::Json("Written")),
+    detail("DELETE", "/stores/{store}/keys/{*key}", &[("recursive", "boolean", "A directory with all below it"), DURABLE], Body::None, 200, Body::Json("Written")),
+    detail("POST", "/stores/{store}/batch", &[DURABLE], Body::Json("Batch"), 200, Body::Json("Written")),
+    detail("GET", "/stores/{store}/history/{*key}", &[("limit", "integer", "Versions at most")], Body::None, 200, Body::Json("History")),
+    detail("GET", "/stores/{store}/entries", &[PREFIX, ("since", "string", "After this cursor"), ("limit", "integer", "Entries in a page"), ("newest", "boolean", "The last ones, newest first")], Body::None, 200, Body::Json("EntryList")),
+    detail("GET", "/stores/{store}/conflicts", &[("below", "string", "At a key and below it")], Body::None, 200, Body::Json("ConflictList")),
+    detail("GET", "/stores/{store}/conflicts/{*key}", &[], Body::None, 200, Body::Json("Conflict")),
+    detail("POST", "/stores/{store}/conflicts/{*key}", &[], Body::Json("Resolve"), 200, Body::Json("Written")),
     detail("GET", "/stores/{store}/events", &[PREFIX, ("since", "string", "After this cursor; 0.0 is the beginning")], Body::None, 200, Body::Bytes("text/event-stream")),
     detail("GET", "/stores/{store}/export", &[], Body::None, 200, Body::Bytes("application/vnd.lattice.bundle")),
-    detail("POST", "/stores/{store}/sync", &[], Body::Json("SyncRequest"), 200, DOC),
+    detail("GET", "/stores/{store}/stats", &[], Body::None, 200, Body::Json("Stats")),
+    detail("POST", "/stores/{store}/sync", &[], Body::Json("SyncRequest"), 200, Body::Json("Sync")),
     detail("POST", "/stores/{store}/gc", &[("keep", "string", "all, none, or seconds")], Body::None, 200, LINES),
     detail("POST", "/stores/{store}/fsck", &[("rebuild", "boolean", "Make the state anew from the log and compare")], Body::None, 200, LINES),
 ];
 
-const PLAIN: Detail = detail("", "", &[], Body::None, 200, DOC);
+/// Any document.
+const PLAIN: Detail = detail("", "", &[], Body::None, 200, Body::Json("Any"));
 
 pub async fn show() -> Json<Value> {
     Json(document())
@@ -174,19 +190,29 @@ fn path_parameters(path: &str) -> Vec<Value> {
 fn answer(body: Body) -> Value {
     match body {
         Body::None => json!({ "description": "Done" }),
-        Body::Json(_) => {
-            json!({ "description": "Done", "content": { "application/json": { "schema": { "type": "object" } } } })
+        Body::Json(schema) => {
+            let schema = json!({ "schema": { "$ref": format!("#/components/schemas/{schema}") } });
+            json!({ "description": "Done", "content": { "application/json": schema } })
         }
         Body::Bytes(kind) => json!({ "description": "Done", "content": { kind: {} } }),
     }
 }
 
-fn schemas() -> Value {
+fn schemas() -> Map<String, Value> {
+    let mut all = answers::schemas();
+    if let Value::Object(requests) = requests() {
+        all.extend(requests);
+    }
+    all
+}
+
+fn requests() -> Value {
     let text = json!({ "type": "string" });
     let flag = json!({ "type": "boolean" });
     let count = json!({ "type": "integer", "minimum": 0 });
     let object = |required: &[&str], properties: Value| json!({ "type": "object", "required": required, "properties": properties, "additionalProperties": false });
     json!({
+        "Any": { "type": "object" },
         "Problem": {
             "type": "object",
             "required": ["type", "title", "status", "detail", "code"],

@@ -209,10 +209,28 @@ impl From<NodeError> for Problem {
 
 /// Runs blocking store work off the async workers.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(_) => Err(Problem::new(Code::Internal, "the request's work panicked: the log says where")),
+    begin(work).await
+}
+
+/// The same, begun at once and not when it is waited for.
+pub fn begin<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> impl Future<Output = Result<T>> + Send {
+    let work = tokio::task::spawn_blocking(work);
+    async move {
+        match work.await {
+            Ok(result) => result,
+            Err(_) => Err(Problem::new(Code::Internal, "the request's work panicked: the log says where")),
+        }
     }
+}
+
+/// The same, but for work that is known to need nothing that isn't in memory: a change of threads costs more than it.
+pub async fn blocking_unless<T: Send + 'static>(
+    in_memory: bool,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    if in_memory { work() } else { blocking(work).await }
 }
 
 #[cfg(test)]

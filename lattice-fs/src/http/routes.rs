@@ -147,7 +147,10 @@ pub fn of(method: &Method, matched: &str) -> Option<&'static Route> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::http::sessions::{SessionId, Sessions};
     use lattice_engine::access::{Grant, TokenId};
     use lattice_engine::id::StoreId;
     use lattice_engine::key::Key;
@@ -155,6 +158,12 @@ mod tests {
     fn caller(scope: Scope, store: Option<StoreId>, prefix: Key) -> Caller {
         let grant = Grant { name: String::new(), scope, store, prefix, expires_ms: None };
         Caller::token(TokenId([1; 8]), grant)
+    }
+
+    fn signed_in() -> SessionId {
+        let (sessions, now) = (Sessions::new(1, false), Instant::now());
+        let link = sessions.link(now).expect("a link");
+        sessions.sign_in(&link, now).expect("signed in").id
     }
 
     #[test]
@@ -168,7 +177,7 @@ mod tests {
             caller(Scope::Admin, one, Key::ROOT),
             caller(Scope::Read, None, Key::ROOT),
             caller(Scope::Admin, None, Key::ROOT),
-            Caller::session(),
+            Caller::session(signed_in()),
             Caller::local(),
         ];
         for (need, met) in [

@@ -30,14 +30,14 @@ pub async fn sign_in(
 ) -> Result<([(HeaderName, HeaderValue); 1], Json<SessionDoc>)> {
     let (_, sessions) = web(&app)?;
     let signed_in = sessions.sign_in(&request.code, Instant::now())?;
-    let doc = doc(&app, &Caller::session(), Some(signed_in.csrf.clone())).await?;
+    let doc = doc(&app, &Caller::session(signed_in.id), Some(signed_in.csrf.clone())).await?;
     Ok((set(&signed_in.cookie)?, Json(doc)))
 }
 
 /// Who asks; with a session, the CSRF token of it.
 pub async fn show(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Result<Json<SessionDoc>> {
     let csrf = match caller.who() {
-        Who::Session => web(&app)?.1.of(&headers, Instant::now()),
+        Who::Session(_) => web(&app)?.1.of(&headers, Instant::now()).map(|(_, csrf)| csrf),
         Who::Local | Who::Token(_) => None,
     };
     Ok(Json(doc(&app, &caller, csrf).await?))
@@ -57,7 +57,7 @@ fn web(app: &App) -> Result<(&str, &Sessions)> {
     web.map(|web| (web.url.as_str(), &web.sessions)).ok_or_else(|| {
         Problem::new(
             Code::NoHttp,
-            "no HTTP is served: start the daemon with `lattice serve --http 127.0.0.1`",
+            "no HTTP is served: `lattice serve --stop` where a daemon runs, then `lattice serve --http 127.0.0.1`",
         )
     })
 }
@@ -80,7 +80,7 @@ async fn doc(app: &App, caller: &Caller, csrf: Option<String>) -> Result<Session
         prefix: String::from_utf8_lossy(grant.prefix.as_bytes()).into_owned(),
         token: match caller.who() {
             Who::Token(id) => Some(id.to_string()),
-            Who::Local | Who::Session => None,
+            Who::Local | Who::Session(_) => None,
         },
         csrf,
     })

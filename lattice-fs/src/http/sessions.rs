@@ -28,6 +28,10 @@ pub const CSRF_HEADER: &str = "x-lattice-csrf";
 /// What only its holder knows, kept as its hash.
 type Hash = [u8; 32];
 
+/// Which session; no secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionId(Hash);
+
 /// The links and sessions of one daemon.
 #[derive(Debug)]
 pub struct Sessions {
@@ -54,6 +58,7 @@ struct Session {
 /// A browser that has signed in.
 #[derive(Debug)]
 pub struct SignedIn {
+    pub id: SessionId,
     /// The `Set-Cookie` header's value.
     pub cookie: String,
     pub csrf: String,
@@ -104,16 +109,22 @@ impl Sessions {
         if all.sessions.len() >= MAX_SESSIONS {
             all.sessions.remove(0);
         }
-        all.sessions.push(Session { hash: hash(&secret), csrf: csrf.clone(), ends: now + SESSION_LASTS });
-        Ok(SignedIn { cookie: self.set_cookie(&secret, SESSION_LASTS.as_secs()), csrf })
+        let id = SessionId(hash(&secret));
+        all.sessions.push(Session { hash: id.0, csrf: csrf.clone(), ends: now + SESSION_LASTS });
+        Ok(SignedIn { id, cookie: self.set_cookie(&secret, SESSION_LASTS.as_secs()), csrf })
     }
 
-    /// Whether there is a session that these headers show; gives its CSRF token.
-    pub fn of(&self, headers: &HeaderMap, now: Instant) -> Option<String> {
+    /// The session that these headers show, if there is one, and its CSRF token.
+    pub fn of(&self, headers: &HeaderMap, now: Instant) -> Option<(SessionId, String)> {
         let secret = hash(self.shown(headers)?);
         let all = self.all.lock();
         let session = all.sessions.iter().find(|s| same(&s.hash, &secret) && s.ends > now)?;
-        Some(session.csrf.clone())
+        Some((SessionId(session.hash), session.csrf.clone()))
+    }
+
+    /// Whether a session that let somebody in still would.
+    pub fn holds(&self, id: &SessionId, now: Instant) -> bool {
+        self.all.lock().sessions.iter().any(|s| s.hash == id.0 && s.ends > now)
     }
 
     /// Ends a session. Gives the `Set-Cookie` header's value that makes a browser forget it.
@@ -169,12 +180,14 @@ mod tests {
         let code = sessions.link(now).expect("a link");
         let in_time = now + LINK_LASTS - Duration::from_secs(1);
         let browser = sessions.sign_in(&code, in_time).expect("signed in");
-        assert_eq!(sessions.of(&cookie(&browser), in_time), Some(browser.csrf.clone()));
+        assert_eq!(sessions.of(&cookie(&browser), in_time), Some((browser.id, browser.csrf.clone())));
+        assert!(sessions.holds(&browser.id, in_time));
         assert_eq!(sessions.sign_in(&code, in_time).expect_err("used").code, Code::Unauthenticated);
         let late = sessions.link(now).expect("a link");
         sessions.sign_in(&late, now + LINK_LASTS).expect_err("too old");
         sessions.sign_in("", now).expect_err("no code");
         assert_eq!(sessions.of(&cookie(&browser), now + SESSION_LASTS * 2), None, "it ends");
+        assert!(!sessions.holds(&browser.id, now + SESSION_LASTS * 2), "for what is open, too");
         assert_eq!(sessions.of(&HeaderMap::new(), now), None);
     }
 
@@ -189,6 +202,7 @@ mod tests {
         let forget = sessions.sign_out(&cookie(&browser));
         assert!(forget.contains("Max-Age=0"), "{forget}");
         assert_eq!(sessions.of(&cookie(&browser), now), None);
+        assert!(!sessions.holds(&browser.id, now));
     }
 
     #[test]

@@ -4,11 +4,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use lattice_engine::node::{NodeError, StoreInfo};
+use serde::Deserialize;
 
 use super::app::App;
 use super::caller::Caller;
 use super::describe;
-use super::extract::{self, Named};
+use super::extract::{self, Named, Query};
 use super::model::{NameDoc, PolicyDoc, StoreDoc, StoreList, StoreStatusDoc};
 use super::problem::{Code, Problem, Result, blocking};
 
@@ -37,14 +38,23 @@ pub async fn create(
     .await
 }
 
+#[derive(Debug, Deserialize)]
+pub struct ShowQuery {
+    /// Count how much of an on-demand store is here, too.
+    #[serde(default)]
+    here: bool,
+}
+
 /// How many keys there are, and what else is about the whole store, is for who sees all of it.
 pub async fn show(
     State(app): State<App>,
     caller: Caller,
     Named(store): Named,
+    Query(q): Query<ShowQuery>,
 ) -> Result<Json<StoreStatusDoc>> {
     blocking(move || {
-        let doc = status(&app, &store)?;
+        let counted = q.here && caller.sees_whole_stores();
+        let doc = if counted { counted_status(&app, &store) } else { status(&app, &store) }?;
         Ok(Json(StoreStatusDoc { open: doc.open.filter(|_| caller.sees_whole_stores()), ..doc }))
     })
     .await
@@ -72,7 +82,7 @@ pub async fn set_policy(
         let fetch = doc.policy.parse().map_err(|e: String| Problem::new(Code::BadRequest, e))?;
         let open = app.node.store(store.id).ok_or_else(|| NodeError::NoSuchStore(store.id.to_string()))?;
         open.set_fetch(fetch)?;
-        Ok(Json(status(&app, &store)?))
+        Ok(Json(counted_status(&app, &store)?))
     })
     .await
 }
@@ -89,4 +99,13 @@ pub async fn delete(State(app): State<App>, Named(store): Named) -> Result<Statu
 pub fn status(app: &App, info: &StoreInfo) -> Result<StoreStatusDoc> {
     let open = app.node.store(info.id).map(|s| s.status()).transpose()?;
     Ok(StoreStatusDoc { store: describe::store(info), open: open.as_ref().map(describe::open) })
+}
+
+/// The same, with how much of an on-demand store is here.
+fn counted_status(app: &App, info: &StoreInfo) -> Result<StoreStatusDoc> {
+    let mut doc = status(app, info)?;
+    if let (Some(open), Some(store)) = (&mut doc.open, app.node.store(info.id)) {
+        open.here = describe::here(&store)?;
+    }
+    Ok(doc)
 }

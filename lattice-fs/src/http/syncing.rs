@@ -1,6 +1,6 @@
 //! `…/sync`: exchange now, and wait until the peers have it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -15,25 +15,21 @@ use super::problem::{Code, Problem, Result, blocking};
 /// A day: nobody waits longer, and no arithmetic overflows.
 const LONGEST: f64 = 86_400.0;
 
-/// How often it is looked whether large files have become entries.
-const POLL: Duration = Duration::from_millis(10);
-
 /// Large files that were closed before become entries: they are cut into chunks after their close has returned.
-async fn closed_files(store: &Handle, timeout: Duration) -> Result<()> {
-    let before = store.clone();
-    let closed = blocking(move || Ok(before.intents()?)).await?.iter().map(|i| i.id).max();
-    let started = Instant::now();
-    while let Some(last) = closed {
-        let now = store.clone();
-        if blocking(move || Ok(now.intents()?)).await?.iter().all(|i| i.id > last) {
-            break;
-        }
-        if started.elapsed() > timeout {
-            return Err(Problem::new(Code::TimedOut, "files that were closed are still being stored"));
-        }
-        tokio::time::sleep(POLL).await;
+async fn closed_files(app: &App, store: &Handle, timeout: Duration) -> Result<()> {
+    let now = store.clone();
+    if blocking(move || Ok(now.intents()?)).await?.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let (store, place) = (store.clone(), app.long_wait()?);
+    let promoted = blocking(move || {
+        let _place = place;
+        Ok(store.wait_promoted(timeout)?)
+    });
+    match promoted.await? {
+        true => Ok(()),
+        false => Err(Problem::new(Code::TimedOut, "files that were closed are still being stored")),
+    }
 }
 
 pub async fn sync(
@@ -58,7 +54,7 @@ pub async fn sync(
         );
         return Err(Problem::new(Code::Refused, why));
     }
-    closed_files(&store, timeout).await?;
+    closed_files(&app, &store, timeout).await?;
     let publisher = net.clone();
     let tips = blocking(move || Ok(publisher.publish(id)?)).await?;
     net.dial_now();
@@ -95,6 +91,7 @@ mod tests {
     use lattice_engine::store::Cites;
 
     use super::*;
+    use crate::http::app::MAX_LONG_WAITS;
 
     #[tokio::test]
     async fn a_file_that_was_closed_is_waited_for_until_it_is_an_entry() {
@@ -103,7 +100,8 @@ mod tests {
         Node::init(&data).expect("initialised");
         let node = Node::open(&data).expect("opened");
         let store = node.create_store("home").expect("a store");
-        closed_files(&store, Duration::ZERO).await.expect("nothing to wait for");
+        let app = App::in_process(node);
+        closed_files(&app, &store, Duration::ZERO).await.expect("nothing to wait for");
         let staged = store.staging_path().expect("a place");
         std::fs::write(&staged, "large").expect("staged");
         let file = FileNode {
@@ -113,11 +111,15 @@ mod tests {
         };
         let key = Key::parse(b"f").expect("a key");
         let closed = store.stage(staged, key, file, Cites::All, 5).expect("closed");
-        let late = closed_files(&store, Duration::from_millis(20)).await.expect_err("it is not an entry yet");
-        assert_eq!(late.code, Code::TimedOut);
-        let task = store.clone();
-        let waiting = tokio::spawn(async move { closed_files(&task, Duration::from_secs(20)).await });
+        let late = closed_files(&app, &store, Duration::from_millis(20)).await;
+        assert_eq!(late.expect_err("it is not an entry yet").code, Code::TimedOut);
+        let task = (app.clone(), store.clone());
+        let waiting =
+            tokio::spawn(async move { closed_files(&task.0, &task.1, Duration::from_secs(20)).await });
         store.promote(&closed).expect("an entry");
         waiting.await.expect("no panic").expect("in time");
+        let all: Vec<_> = std::iter::from_fn(|| app.long_wait().ok()).collect();
+        assert_eq!(all.len(), MAX_LONG_WAITS);
+        closed_files(&app, &store, Duration::ZERO).await.expect("a place is for who has to wait");
     }
 }

@@ -1,11 +1,14 @@
 //! Bytes of any length into content, and content into a key.
 
+use std::sync::Arc;
+
 use axum::body::{Body, BodyDataStream};
 use futures::StreamExt;
-use lattice_engine::entry::{Attrs, Content, Node, Value};
+use lattice_engine::content::Pin;
+use lattice_engine::entry::{Attrs, Content, MAX_INLINE, Node, Value};
 use lattice_engine::id::FileId;
 use lattice_engine::key::Key;
-use lattice_engine::merge::{EntryRef, HeadNode, Record};
+use lattice_engine::merge::{HeadNode, Record};
 use lattice_engine::store::{Change, Expect, Handle, StoreError};
 
 use super::body::{self, BUFFER};
@@ -38,12 +41,17 @@ impl Source {
         Ok(block)
     }
 
-    /// Stores all of it. Memory: two blocks.
-    pub async fn store(mut self, store: &Handle) -> Result<Content> {
+    /// Stores all of it, and keeps it from being collected. Memory: two blocks.
+    pub async fn store(mut self, store: &Handle) -> Result<(Content, Option<Pin>)> {
         let mut block = self.next().await?;
         let to = store.clone();
+        if self.over && block.len() <= MAX_INLINE {
+            return Ok((to.put_content(&block)?, None));
+        }
+        // From here until the commit names them, gc must not take the chunks.
+        let pin = Some(store.content().pin());
         if self.over {
-            return blocking(move || Ok(to.put_content(&block)?)).await;
+            return Ok((blocking(move || Ok(to.put_content(&block)?)).await?, pin));
         }
         let mut writer = blocking(move || {
             to.writable()?;
@@ -60,7 +68,7 @@ impl Source {
             let (written, next) = tokio::join!(written, self.next());
             (writer, block) = (written?, next?);
         }
-        blocking(move || writer.finish().map_err(stored)).await
+        Ok((blocking(move || writer.finish().map_err(stored)).await?, pin))
     }
 }
 
@@ -91,38 +99,32 @@ pub fn fresh_file_id() -> Result<FileId> {
     Ok(FileId(id))
 }
 
-/// The change that makes `value` the value of `key`, under a condition.
-pub fn put_change(store: &Handle, key: Key, value: Value, condition: &Condition) -> Result<Change> {
-    let record = store.get(&key)?;
+/// What is known of a key, for a request. It is in memory, nearly always, so no thread is changed for it; unless somebody
+/// who commits much has the store's records meanwhile.
+pub async fn record(store: &Handle, key: &Key) -> Result<Option<Arc<Record>>> {
+    match store.get_now(key)? {
+        Some(record) => Ok(record),
+        None => {
+            let (store, key) = (store.clone(), key.clone());
+            blocking(move || Ok(store.get(&key)?)).await
+        }
+    }
+}
+
+/// The change that makes `value` the value of `key`, of which `record` is known, under a condition.
+pub fn put_change(record: Option<&Record>, key: Key, value: Value, condition: &Condition) -> Result<Change> {
     // An empty directory too: a value that replaces it would surprise whoever is about to write in it.
-    if value != Value::Dir && record.as_deref().is_some_and(|r| r.exists() && is_dir(&key, r)) {
+    if value != Value::Dir && record.is_some_and(|r| r.exists() && is_dir(&key, r)) {
         return Err(is_a_directory(&key));
     }
-    let (cites, expect) = condition.judge(&key, record.as_deref())?;
-    let node = node(record.as_deref(), value)?;
+    let (cites, expect) = condition.judge(&key, record)?;
+    let node = node(record, value)?;
     Ok(Change::Put { key, node, cites, expect })
 }
 
 /// The change that removes `key` itself.
-pub fn delete_change(store: &Handle, key: Key, condition: &Condition) -> Result<Change> {
-    let (cites, expect) = condition.judge(&key, store.get(&key)?.as_deref())?;
+pub fn delete_change(record: Option<&Record>, key: Key, condition: &Condition) -> Result<Change> {
+    let (cites, expect) = condition.judge(&key, record)?;
     let expect = if let Expect::Anything = expect { Expect::Exists } else { expect };
     Ok(Change::Delete { key, cites, expect })
-}
-
-/// Commits; a key that appeared after the condition was judged is a failed precondition like one that stood before.
-pub fn commit(store: &Handle, changes: Vec<Change>) -> Result<EntryRef> {
-    let conditional: Vec<Key> = changes
-        .iter()
-        .filter_map(|c| match c {
-            Change::Put { key, expect: Expect::Absent, .. } => Some(key.clone()),
-            _ => None,
-        })
-        .collect();
-    store.commit(changes).map_err(|e| match e {
-        StoreError::Exists(key) if conditional.contains(&key) => {
-            Problem::new(Code::Precondition, format!("{key} exists already"))
-        }
-        e => e.into(),
-    })
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
@@ -9,7 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt, stream};
-use lattice_engine::entry::{MAX_INLINE, Value};
+use lattice_engine::entry::{Content, Value};
 use lattice_engine::id::EntryId;
 use lattice_engine::key::Key;
 use lattice_engine::merge::{FileAttrs, Record};
@@ -20,12 +21,15 @@ use tokio_util::sync::CancellationToken;
 use super::body::BUFFER;
 use super::etag::{Condition, etag, not_modified};
 use super::extract::{AtKey, InStore, Query};
-use super::problem::{Code, Problem, Result, blocking};
+use super::problem::{Code, Problem, Result, begin, blocking};
 use super::range::{Asked, parse};
+use super::writes::Write;
 use super::{app::App, describe, mime, model::Written, upload, version};
 use crate::view::Kind;
 use crate::view::effective::{differing, is_dir, ranked_heads};
 
+/// Headers that an answer may have: room for them is made at once.
+const MOST_HEADERS: usize = 16;
 /// Keys that one recursive delete may remove: it is one transaction.
 const MAX_REMOVED: usize = 50_000;
 
@@ -35,28 +39,28 @@ pub struct GetQuery {
     version: Option<String>,
 }
 
-/// What is to be sent, before any byte of it is read.
+/// What is to be sent.
 #[derive(Debug)]
 struct Found {
-    entry: EntryId,
     tag: String,
-    kind: Kind,
     bytes: Source,
+    /// Those of the value, whatever part of it is sent.
     headers: HeaderMap,
 }
 
 #[derive(Debug)]
 enum Source {
-    File(Reader),
     /// The bytes of a small file, or where a symlink leads.
     Small(Bytes),
+    /// To be opened: it may have to come from a peer.
+    Large(Content),
 }
 
 impl Source {
     fn size(&self) -> u64 {
         match self {
-            Self::File(reader) => reader.size(),
             Self::Small(bytes) => bytes.len() as u64,
+            Self::Large(content) => content.size(),
         }
     }
 }
@@ -69,14 +73,15 @@ pub async fn get(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let (stop, name) = (app.control.stop.clone(), key.clone());
-    let found = blocking(move || match q.version {
-        None => shown(&store, &key),
-        Some(id) => at_version(&store, &key, &id),
-    })
-    .await?;
+    let found = match q.version {
+        None => shown(&store, &key, upload::record(&store, &key).await?)?,
+        Some(id) => {
+            let (store, key) = (store.clone(), key.clone());
+            blocking(move || at_version(&store, &key, &id)).await?
+        }
+    };
     if not_modified(&headers, &found.tag) {
-        return Ok((StatusCode::NOT_MODIFIED, common(&found)).into_response());
+        return Ok((StatusCode::NOT_MODIFIED, found.headers).into_response());
     }
     let size = found.bytes.size();
     let asked = headers
@@ -93,22 +98,25 @@ pub async fn get(
             return Ok(response);
         }
     };
-    let mut out = common(&found);
-    insert(&mut out, header::CONTENT_LENGTH, &(range.end - range.start).to_string());
+    let mut out = found.headers;
+    out.insert(header::CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
     if status == StatusCode::PARTIAL_CONTENT {
         insert(&mut out, header::CONTENT_RANGE, &format!("bytes {}-{}/{size}", range.start, range.end - 1));
     }
-    let body =
-        if method == Method::HEAD { Body::empty() } else { send(found.bytes, range, name, stop).await? };
+    let body = match found.bytes {
+        _ if method == Method::HEAD => Body::empty(),
+        Source::Small(bytes) => Body::from(bytes.slice(range.start as usize..range.end as usize)),
+        Source::Large(content) => send(store, content, range, key, app.control.stop.clone()).await?,
+    };
     Ok((status, out, body).into_response())
 }
 
-fn shown(store: &Handle, key: &Key) -> Result<Found> {
-    let record = store.get(key)?;
+fn shown(store: &Handle, key: &Key, record: Option<Arc<Record>>) -> Result<Found> {
     let (entry, node) = version::current(key, record.as_deref())?;
     let record = record.unwrap_or_default();
     let mut found = found(store, key, entry, &node.value, record.attrs.get(&node.file_id))?;
     found.tag = etag(&record).unwrap_or_default();
+    insert(&mut found.headers, header::ETAG, &found.tag);
     conflict_headers(&mut found.headers, &record);
     Ok(found)
 }
@@ -131,14 +139,15 @@ fn found(
     let kind = Kind::of(value);
     let (bytes, mime) = match value {
         Value::File(content) => {
-            let reader = store.read_waiting(content).map_err(|e| named(key, e.into()))?;
-            let mime = mime::of(key, attrs);
-            // What stands in an entry is here, and read while we are at it.
-            let bytes = match content.size() <= MAX_INLINE as u64 {
-                true => Source::Small(reader.read_all().map_err(|e| named(key, e.into()))?),
-                false => Source::File(reader),
+            let bytes = match content {
+                // What stands in an entry is here, and read while we are at it.
+                Content::Inline(_) | Content::InLog(_) => {
+                    let all = store.read(content).and_then(|reader| reader.read_all());
+                    Source::Small(all.map_err(|e| named(key, e.into()))?)
+                }
+                Content::Chunks(_) | Content::Manifest { .. } => Source::Large(content.clone()),
             };
-            (bytes, mime)
+            (bytes, mime::of(key, attrs))
         }
         Value::Symlink(target) => (Source::Small(target.clone()), "inode/symlink".into()),
         Value::Dir => return Err(version::is_a_directory(key)),
@@ -149,9 +158,22 @@ fn found(
             ));
         }
     };
-    let mut headers = HeaderMap::new();
+    let id = entry.to_string();
+    let tag = format!("\"{id}\"");
+    let mut headers = HeaderMap::with_capacity(MOST_HEADERS);
     insert(&mut headers, header::CONTENT_TYPE, &mime);
-    Ok(Found { entry, tag: format!("\"{entry}\""), kind, bytes, headers })
+    insert(&mut headers, header::ETAG, &tag);
+    insert(&mut headers, header::HeaderName::from_static("lattice-entry"), &id);
+    for (name, value) in [
+        (header::ACCEPT_RANGES, "bytes"),
+        // A value is somebody's bytes: a browser must not run them here.
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"),
+        (header::HeaderName::from_static("lattice-kind"), kind.word()),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    Ok(Found { tag, bytes, headers })
 }
 
 /// All heads, the one that is shown first, and how many live ones differ.
@@ -159,18 +181,6 @@ fn conflict_headers(headers: &mut HeaderMap, record: &Record) {
     let heads: Vec<String> = ranked_heads(record).iter().map(|h| h.entry.id.to_string()).collect();
     insert(headers, header::HeaderName::from_static("lattice-heads"), &heads.join(", "));
     insert(headers, header::HeaderName::from_static("lattice-conflict"), &differing(record).to_string());
-}
-
-/// Headers of the value, whatever part of it is sent. A value is somebody's bytes: a browser must not run them here.
-fn common(found: &Found) -> HeaderMap {
-    let mut headers = found.headers.clone();
-    insert(&mut headers, header::ETAG, &found.tag);
-    insert(&mut headers, header::ACCEPT_RANGES, "bytes");
-    insert(&mut headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    insert(&mut headers, header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'");
-    insert(&mut headers, header::HeaderName::from_static("lattice-kind"), found.kind.word());
-    insert(&mut headers, header::HeaderName::from_static("lattice-entry"), &found.entry.to_string());
-    headers
 }
 
 /// What can't stand in a header is left out.
@@ -187,14 +197,15 @@ fn if_range_holds(headers: &HeaderMap, tag: &str) -> bool {
 
 /// What is missing, and whether the first block can be read, is found out before anything is answered: then it is an
 /// error and no broken body. Where damage further on breaks a body off, a request for the rest begins with that block.
-async fn send(source: Source, range: Range<u64>, key: Key, stop: CancellationToken) -> Result<Body> {
-    let reader = match source {
-        Source::Small(target) => {
-            return Ok(Body::from(target.slice(range.start as usize..range.end as usize)));
-        }
-        Source::File(reader) => reader,
-    };
+async fn send(
+    store: Handle,
+    content: Content,
+    range: Range<u64>,
+    key: Key,
+    stop: CancellationToken,
+) -> Result<Body> {
     let (part, first) = blocking(move || {
+        let reader = store.read_waiting(&content).map_err(|e| named(&key, e.into()))?;
         let mut part = Part { reader, range, key };
         part.reader.check(part.range.clone()).map_err(|e| part.broken(e.into()))?;
         let first = part.next()?;
@@ -208,21 +219,17 @@ async fn send(source: Source, range: Range<u64>, key: Key, stop: CancellationTok
     Ok(Body::from_stream(first.chain(rest(part, stop))))
 }
 
-/// The blocks that follow, each read when the one before has gone: who reads slowly holds up no thread.
+/// The blocks that follow. One is read while the one before is sent, and no further: who reads slowly holds up no thread.
 fn rest(part: Part, stop: CancellationToken) -> impl Stream<Item = io::Result<Bytes>> {
-    stream::unfold(Some(part), move |part| {
+    stream::unfold(part.ahead(), move |ahead| {
         let stop = stop.clone();
         async move {
-            let mut part = part.filter(|part| !part.range.is_empty())?;
+            let read = ahead?;
             if stop.is_cancelled() {
                 return Some((Err(io::Error::other("the daemon stops")), None));
             }
-            let read = blocking(move || {
-                let block = part.next()?;
-                Ok((block, part))
-            });
             match read.await {
-                Ok((block, part)) => Some((Ok(Bytes::from(block)), Some(part))),
+                Ok((block, part)) => Some((Ok(Bytes::from(block)), part.ahead())),
                 Err(e) => {
                     tracing::warn!("a value broke off: {e}");
                     Some((Err(io::Error::other(e.to_string())), None))
@@ -247,6 +254,17 @@ fn named(key: &Key, p: Problem) -> Problem {
 impl Part {
     fn broken(&self, p: Problem) -> Problem {
         named(&self.key, p)
+    }
+
+    /// Begins to read the next block, if there is one.
+    fn ahead(mut self) -> Option<impl Future<Output = Result<(Vec<u8>, Self)>>> {
+        if self.range.is_empty() {
+            return None;
+        }
+        Some(begin(move || {
+            let block = self.next()?;
+            Ok((block, self))
+        }))
     }
 
     /// The next block; the range says what is left after it.
@@ -277,6 +295,7 @@ impl WriteQuery {
 }
 
 pub async fn put(
+    State(app): State<App>,
     InStore(store): InStore,
     AtKey(key): AtKey,
     Query(q): Query<WriteQuery>,
@@ -286,27 +305,19 @@ pub async fn put(
     let condition = Condition::of_headers(&headers)?;
     if axum::body::HttpBody::size_hint(&body).lower() > BUFFER as u64 {
         // Judged before the bytes are read, so that a gigabyte isn't sent for nothing, and again when it commits.
-        let (store, key, condition) = (store.clone(), key.clone(), condition.clone());
-        let empty = Value::File(lattice_engine::entry::Content::EMPTY);
-        blocking(move || upload::put_change(&store, key, empty, &condition)).await?;
+        let record = upload::record(&store, &key).await?;
+        upload::put_change(record.as_deref(), key.clone(), Value::File(Content::EMPTY), &condition)?;
     }
-    // From here until the commit names them, gc must not take the chunks.
-    let pin = store.content().pin();
-    let content = upload::Source::new(body).store(&store).await?;
-    blocking(move || {
-        let _pin = pin;
-        let existed = store.get(&key)?.is_some_and(|r| r.exists());
-        let change = upload::put_change(&store, key, Value::File(content), &condition)?;
-        let entry = upload::commit(&store, vec![change])?;
-        if q.durable() {
-            store.sync()?;
-        }
-        let mut out = HeaderMap::new();
-        insert(&mut out, header::ETAG, &format!("\"{}\"", entry.id));
-        let status = if existed { StatusCode::OK } else { StatusCode::CREATED };
-        Ok((status, out, Json(describe::written(&entry))))
-    })
-    .await
+    let (content, pin) = upload::Source::new(body).store(&store).await?;
+    let record = upload::record(&store, &key).await?;
+    let existed = record.as_ref().is_some_and(|r| r.exists());
+    let change = upload::put_change(record.as_deref(), key, Value::File(content), &condition)?;
+    let write = Write { store, changes: vec![change], pin, durable: q.durable() };
+    let entry = app.control.writes.make(write).await?;
+    let mut out = HeaderMap::new();
+    insert(&mut out, header::ETAG, &format!("\"{}\"", entry.id));
+    let status = if existed { StatusCode::OK } else { StatusCode::CREATED };
+    Ok((status, out, Json(describe::written(&entry))))
 }
 
 #[derive(Debug, Deserialize)]
@@ -319,31 +330,30 @@ pub struct DeleteQuery {
 }
 
 pub async fn delete(
+    State(app): State<App>,
     InStore(store): InStore,
     AtKey(key): AtKey,
     Query(q): Query<DeleteQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Written>> {
     let condition = Condition::of_headers(&headers)?;
-    blocking(move || {
-        let record = store.get(&key)?.filter(|r| r.exists());
-        let record = record.ok_or_else(|| Problem::new(Code::NotFound, format!("{key}: no such key")))?;
-        let changes = match is_dir(&key, &record) {
-            true if q.recursive => delete_below(&store, &key, &record)?,
-            true => {
-                let detail = format!("{key} is a directory: ?recursive=true removes it with all below it");
-                return Err(Problem::new(Code::IsADirectory, detail));
-            }
-            false => vec![upload::delete_change(&store, key, &condition)?],
-        };
-        let removed = changes.len() as u64;
-        let entry = upload::commit(&store, changes)?;
-        if q.write.durable() {
-            store.sync()?;
+    let record = upload::record(&store, &key).await?.filter(|r| r.exists());
+    let record = record.ok_or_else(|| Problem::new(Code::NotFound, format!("{key}: no such key")))?;
+    let changes = match is_dir(&key, &record) {
+        true if q.recursive => {
+            let store = store.clone();
+            blocking(move || delete_below(&store, &key, &record)).await?
         }
-        Ok(Json(Written { removed: Some(removed), ..describe::written(&entry) }))
-    })
-    .await
+        true => {
+            let detail = format!("{key} is a directory: ?recursive=true removes it with all below it");
+            return Err(Problem::new(Code::IsADirectory, detail));
+        }
+        false => vec![upload::delete_change(Some(&record), key, &condition)?],
+    };
+    let removed = changes.len() as u64;
+    let write = Write { store, changes, pin: None, durable: q.write.durable() };
+    let entry = app.control.writes.make(write).await?;
+    Ok(Json(Written { removed: Some(removed), ..describe::written(&entry) }))
 }
 
 /// Deletions of `key` and all below it, the deepest first.

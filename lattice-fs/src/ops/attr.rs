@@ -82,7 +82,8 @@ impl Fs {
                 return Ok(Attr { ino, kind: Kind::Dir, size: DIR_SIZE, blocks: 0, nlink: 0, meta });
             }
         }
-        let _tree = volume.tree.read();
+        // A listing that meets a directory holds it already: behind a rename that waits, an ordinary second one never comes.
+        let _tree = volume.tree.read_recursive();
         let key = self.table.key(volume, inode.ino, None)?;
         let record = self.record(volume, "stat", &key)?;
         // A store's root stands before anything is known of it.

@@ -105,6 +105,11 @@ impl Fs {
         let Some(inode) = inode.upgrade() else {
             return false;
         };
+        if let Place::Store(volume) = &inode.place
+            && let Err(errno) = self.write_back(volume, &inode)
+        {
+            tracing::warn!(path = self.path_of(&inode), %errno, "what was written through a mapping waits");
+        }
         let due = {
             let mut state = inode.state.lock();
             let lingers = self.tend_lent(&inode, &mut state);
@@ -120,17 +125,20 @@ impl Fs {
                     due
                 }
                 _ if lingers => false,
-                Some(staged) => {
-                    staged.listed = false;
+                staged => {
+                    if let Some(staged) = staged {
+                        staged.listed = false;
+                    }
+                    self.let_go(&inode, &mut state);
                     return false;
                 }
-                None => return false,
             }
         };
-        if let (true, Place::Store(volume)) = (due, &inode.place)
-            && let Err(errno) = self.save(volume, &inode).and_then(|()| self.settle_intent(volume, &inode))
-        {
-            tracing::warn!(path = self.path_of(&inode), %errno, "a file that is still open could not be saved yet");
+        if let (true, Place::Store(volume)) = (due, &inode.place) {
+            volume.handle.wait_writes();
+            if let Err(errno) = self.save(volume, &inode).and_then(|()| self.settle_intent(volume, &inode)) {
+                tracing::warn!(path = self.path_of(&inode), %errno, "a file that is still open could not be saved yet");
+            }
         }
         true
     }

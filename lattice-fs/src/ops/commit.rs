@@ -1,6 +1,7 @@
 //! From staged bytes to an entry: the one place where a file's content is committed.
 //!
-//! Locks are taken in this order: an intent's `gate`, the volume's `tree`, an inode's state, the table.
+//! Locks are taken in this order: a [`Gate`], the volume's `tree`, an inode's state, the table. Only a gate is closed for
+//! long: see there.
 
 use std::sync::Arc;
 
@@ -14,23 +15,19 @@ use super::Fs;
 use super::errno::{self, Errno, Result};
 use super::inode::{Inode, State, cites};
 use super::staged::{Body, StageError, Staged};
-use super::underway::Underway;
+use super::underway::{Gate, Underway};
 use super::volume::Volume;
-use crate::view::effective::shown_head;
+use super::watch::shows_opened;
 
 impl Fs {
     /// Commits what is staged, if anything new is.
     pub(super) fn save(&self, volume: &Volume, inode: &Arc<Inode>) -> Result<()> {
-        if !self.has_news(volume, inode)? {
-            return Ok(());
-        }
-        let _tree = volume.tree.read();
-        let mut state = inode.state.lock();
-        self.save_locked(volume, inode, &mut state)
+        self.save_unless(volume, inode, |_| false)
     }
 
     /// Whether anything waits to be committed, what was written through a mapping included.
     fn has_news(&self, volume: &Volume, inode: &Arc<Inode>) -> Result<bool> {
+        self.write_back(volume, inode)?;
         let mut state = inode.state.lock();
         self.see_mapped(volume, inode, &mut state)?;
         Ok(state.is_dirty())
@@ -39,15 +36,63 @@ impl Fs {
     /// The same at a close, which need not be the last: a shell that redirects into a file closes a copy of the descriptor
     /// before anything is written, and that emptiness is no version of its own. It is logged, and so survives a kill.
     pub(super) fn save_at_close(&self, volume: &Volume, inode: &Arc<Inode>) -> Result<()> {
-        if !self.has_news(volume, inode)? {
-            return Ok(());
+        self.save_unless(volume, inode, |state| {
+            let fresh = state.staged.as_ref().is_some_and(Staged::is_fresh);
+            // Somebody's release is still to come.
+            fresh && state.writers > 0 && state.intent.is_none()
+        })
+    }
+
+    fn save_unless(&self, volume: &Volume, inode: &Arc<Inode>, later: impl Fn(&State) -> bool) -> Result<()> {
+        loop {
+            if !self.has_news(volume, inode)? {
+                return Ok(());
+            }
+            // With no lock held.
+            volume.handle.wait_writes();
+            let tree = volume.tree.read();
+            let mut state = inode.state.lock();
+            if let Some(gate) = state.frozen.clone() {
+                // Somebody saves it.
+                drop((state, tree));
+                drop(gate.lock());
+                continue;
+            }
+            let parts = state.staged.as_ref().filter(|s| s.is_dirty()).map(Staged::twin).transpose();
+            let parts = parts.map_err(|e| self.stage_failed(volume, "write", inode, &e.into()))?;
+            if let (Some(parts), Some(base), false) =
+                (parts.flatten(), state.content().cloned(), state.unlinked)
+            {
+                let gate = Gate::default();
+                let _closed = gate.lock();
+                state.frozen = Some(gate.clone());
+                drop((state, tree));
+                return self.save_parts(volume, inode, &base, &parts);
+            }
+            let later = later(&state);
+            return self.save_as(volume, inode, &mut state, later);
         }
+    }
+
+    /// What changed in the middle of a large file may take long to store: with no lock held. Where it goes is known after
+    /// that, for it may have been renamed or removed meanwhile.
+    fn save_parts(&self, volume: &Volume, inode: &Arc<Inode>, base: &Content, parts: &Staged) -> Result<()> {
+        let _pin = volume.handle.content().pin();
+        let content = volume.writable().map(|()| update(volume, base, parts));
         let _tree = volume.tree.read();
         let mut state = inode.state.lock();
-        let fresh = state.staged.as_ref().is_some_and(Staged::is_fresh);
-        // Somebody's release is still to come.
-        let waits = fresh && state.writers > 0 && state.intent.is_none();
-        self.save_as(volume, inode, &mut state, waits)
+        state.frozen = None;
+        let content = content?;
+        let attrs = state.staged.as_ref().map(|s| s.attrs.clone());
+        let Some(attrs) = attrs.filter(|_| !state.unlinked) else {
+            return Ok(());
+        };
+        let attrs = Attrs { mtime: Some(state.meta.mtime), ..attrs };
+        let key = self.table.key(volume, inode.ino, None)?;
+        let content = content.map_err(|e| volume.failed("write", &key, &e))?;
+        self.refresh_cites(volume, &key, &mut state)?;
+        self.put(volume, inode, &key, &mut state, content, attrs)?;
+        self.rebase(volume, &key, &mut state)
     }
 
     /// [`Fs::save`] with `tree` (shared) and the state held.
@@ -78,16 +123,8 @@ impl Fs {
                     volume.handle.put_content(bytes).map_err(|e| volume.failed("write", &key, &e))?;
                 self.put(volume, inode, &key, state, content, attrs)?;
             }
-            Body::Overlay { .. } => {
-                let _pin = volume.handle.content().pin();
-                let base = match &state.value {
-                    Value::File(content) => content,
-                    _ => return Err(Errno::INVAL),
-                };
-                let content = update(volume, base, staged).map_err(|e| volume.failed("write", &key, &e))?;
-                self.put(volume, inode, &key, state, content, attrs)?;
-                self.rebase(volume, &key, state)?;
-            }
+            // Only a file is written over, and only what the store knows: see `save_parts`.
+            Body::Overlay { .. } => return Err(Errno::INVAL),
         }
         Ok(())
     }
@@ -153,24 +190,20 @@ impl Fs {
         over.file.set_len(0).map_err(|e| errno::of_staging("write", &key.to_string(), &e))
     }
 
-    /// A directory above was renamed since: the same version has other heads now.
+    /// A directory was renamed since: if it stood above, the same version has other heads now. Another version, which came
+    /// meanwhile, was not seen: it stays beside what is saved.
     fn refresh_cites(&self, volume: &Volume, key: &Key, state: &mut State) -> Result<()> {
         let epoch = volume.epoch();
         if state.epoch == epoch {
             return Ok(());
         }
+        if state.committed
+            && let Some(record) = self.record(volume, "write", key)?
+            && shows_opened(volume, &record, state)
+        {
+            state.cites = cites(&record);
+        }
         state.epoch = epoch;
-        if !state.committed {
-            return Ok(());
-        }
-        let record = self.record(volume, "write", key)?;
-        if let Some(record) = record {
-            let same =
-                shown_head(&record).and_then(|h| h.node.as_ref()).is_some_and(|n| n.file_id == state.file_id);
-            if same {
-                state.cites = cites(&record);
-            }
-        }
         Ok(())
     }
 
@@ -222,13 +255,24 @@ impl Fs {
         }
     }
 
-    /// Puts a file on the list of those that are committed when they stay quiet.
+    /// Puts a file on the list of those that are committed when they stay quiet. As long as it is there the kernel may
+    /// forget it, and it stays.
     pub(super) fn note_dirty(&self, inode: &Arc<Inode>, state: &mut State) {
-        if let Some(staged) = &mut state.staged
-            && staged.is_dirty()
-            && !std::mem::replace(&mut staged.listed, true)
-        {
+        let Some(staged) = state.staged.as_mut().filter(|s| s.is_dirty()) else {
+            return;
+        };
+        if !std::mem::replace(&mut staged.listed, true) {
             self.queue.quiet(inode);
+        }
+        if !std::mem::replace(&mut state.kept, true) {
+            self.table.pin(inode.ino);
+        }
+    }
+
+    /// It is on that list no more.
+    pub(super) fn let_go(&self, inode: &Inode, state: &mut State) {
+        if std::mem::take(&mut state.kept) {
+            self.table.unpin(inode.ino);
         }
     }
 
@@ -267,7 +311,8 @@ impl Fs {
             .handle
             .stage(path, key.clone(), node, cites, size)
             .map_err(|e| volume.failed("write", key, &e))?;
-        let before = state.intent.replace(Arc::new(Underway::new(intent)));
+        let gate = state.intent.as_ref().map(|before| before.gate.clone()).unwrap_or_default();
+        let before = state.intent.replace(Arc::new(Underway::new(intent, gate)));
         match before {
             None => self.table.pin(inode.ino),
             // The same file, as it was at an earlier close.
@@ -288,6 +333,7 @@ impl Fs {
         };
         let _gate = underway.gate.lock();
         let current = |state: &State| state.intent.as_ref().is_some_and(|c| Arc::ptr_eq(c, &underway));
+        let mut latest = underway.clone();
         {
             let _tree = volume.tree.read();
             let mut state = inode.state.lock();
@@ -295,20 +341,26 @@ impl Fs {
                 return Ok(());
             }
             if state.writers > 0 || underway.intent.size == 0 {
-                // Adopted bytes must not change: whoever writes the file waits, and goes on over its new content. An
-                // empty one takes no time.
                 self.save_locked(volume, inode, &mut state)?;
-                let Some(latest) = state.intent.clone() else {
-                    return Ok(());
-                };
-                let entry = self.promote_file(volume, &latest)?;
-                return self.arrived(volume, inode, &mut state, &latest, entry);
+                match state.intent.clone() {
+                    Some(intent) => latest = intent,
+                    None => return Ok(()),
+                }
+                if latest.intent.size == 0 {
+                    // It takes no time.
+                    let entry = self.promote_file(volume, &latest)?;
+                    return self.arrived(volume, inode, &mut state, &latest, entry);
+                }
+                // Adopted bytes must not change: who writes the file waits at the gate, which is the same, and goes on
+                // over its new content.
+                state.frozen = Some(latest.gate.clone());
             }
         }
-        // Nobody writes it, and whoever opens it for writing waits at the gate.
-        let entry = self.promote_file(volume, &underway)?;
+        // With no lock held. Whoever opens it for writing waits at the gate, and so does who would move or remove it.
+        let entry = self.promote_file(volume, &latest);
         let mut state = inode.state.lock();
-        self.arrived(volume, inode, &mut state, &underway, entry)
+        state.frozen = None;
+        self.arrived(volume, inode, &mut state, &latest, entry?)
     }
 
     fn promote_file(&self, volume: &Volume, underway: &Underway) -> Result<EntryId> {
@@ -347,8 +399,13 @@ impl Fs {
         loop {
             self.settle_intent(volume, inode)?;
             let state = inode.state.lock();
-            if state.intent.is_none() {
-                return Ok(state);
+            match state.frozen.clone() {
+                None if state.intent.is_none() => return Ok(state),
+                None => {}
+                Some(gate) => {
+                    drop(state);
+                    drop(gate.lock());
+                }
             }
         }
     }

@@ -14,6 +14,9 @@ pub type Result<T> = std::result::Result<T, Errno>;
 /// The bytes are not here yet: `Fs::patiently` waits for them. The kernel never sees it.
 pub const NOT_HERE: Errno = Errno::REMOTE;
 
+/// The file is being read on its way into the store: `Fs::patiently` waits until it may be written. The kernel never sees it.
+pub const FROZEN: Errno = Errno::ALREADY;
+
 /// What a failed store operation looks like to the caller of `operation` on `key`.
 pub fn of_store(operation: &'static str, key: &Key, error: &StoreError) -> Errno {
     match error.cause() {

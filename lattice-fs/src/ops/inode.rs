@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::lent::Lent;
 use super::listing::Listing;
 use super::staged::Staged;
-use super::underway::Underway;
+use super::underway::{Gate, Underway};
 use super::volume::Volume;
 use crate::view::{Kind, Shown};
 
@@ -92,9 +92,13 @@ pub struct State {
     /// The kernel may have cached bytes from before others wrote the lent file.
     pub stale: bool,
     pub staged: Option<Staged>,
+    /// Pinned in the table, because the flusher has it on its list: what a full disk kept from being saved is all there is.
+    pub kept: bool,
     pub reader: Option<Reader>,
     /// A large file at rest in the staging directory, logged, on its way to become content.
     pub intent: Option<Arc<Underway>>,
+    /// What is staged is being read, without this lock: it must not change before the gate is open.
+    pub frozen: Option<Gate>,
     /// [`Volume::epoch`] when `cites` was right: a directory rename above gives a file new heads.
     pub epoch: u64,
     /// When something last appeared or vanished in this directory that the store doesn't know of yet.
@@ -118,8 +122,10 @@ impl State {
             lent: None,
             stale: false,
             staged: None,
+            kept: false,
             reader: None,
             intent: None,
+            frozen: None,
             epoch,
             touched: None,
             listing: None,

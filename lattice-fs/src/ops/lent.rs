@@ -81,6 +81,11 @@ impl Lent {
         Ok(self.file.metadata()?.len())
     }
 
+    /// The same open file.
+    pub fn twin(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
     /// The same file, for writing.
     pub fn writable(&self) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).open(same(&self.file))

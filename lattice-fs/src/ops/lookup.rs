@@ -17,11 +17,13 @@ use super::{Fs, ROOT};
 use crate::view::effective::{self, DIR_MODE, ROOT_FILE_ID, shown_head};
 use crate::view::{Kind, Shown, shown};
 
-/// What a name leads to. Both may be cached until the watcher says otherwise.
+/// What a name leads to.
 #[derive(Debug)]
 pub enum Looked {
+    /// May be cached until the watcher says otherwise, if the inode may.
     Found(Arc<Inode>, Attr),
-    Absent,
+    /// With whether that may be cached until then.
+    Absent { cache: bool },
 }
 
 impl Fs {
@@ -47,7 +49,10 @@ impl Fs {
                 let attr = self.attr_or_forget(&inode)?;
                 Ok(Looked::Found(inode, attr))
             }
-            None => Ok(Looked::Absent),
+            None => {
+                let cache = !matches!(dir.place, Place::Store(_)) || self.table.is_absent(parent, name);
+                Ok(Looked::Absent { cache })
+            }
         }
     }
 

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use lattice_engine::entry::Time;
+use lattice_engine::key::Key;
+use lattice_engine::merge::EntryRef;
 use lattice_engine::store::{Change, RenameHow};
 use parking_lot::MutexGuard;
 
 use super::Fs;
 use super::errno::{Errno, Result};
-use super::inode::{Inode, State};
+use super::inode::{Inode, State, cites};
 use super::table::Known;
 use super::volume::{Volume, now};
+use super::watch::shows_opened;
 
 /// `renameat2` flags that are known here; any other is `EINVAL`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -131,7 +135,7 @@ impl Fs {
             RenameFlags { no_replace: true, .. } => RenameHow::NoReplace,
             _ => RenameHow::Replace,
         };
-        let mut changes = vec![Change::Rename { from: key.clone(), to: new_key, how }];
+        let mut changes = vec![Change::Rename { from: key.clone(), to: new_key.clone(), how }];
         if !flags.exchange && from.dir.ino != to.dir.ino {
             changes.extend(key.parent().and_then(|p| self.keep_dir(volume, &from.dir, &p)));
         }
@@ -142,17 +146,10 @@ impl Fs {
         }
         let entry = self.commit(volume, "rename", &key, changes)?;
         let time = now();
-        let moved = |state: &mut State| {
-            if !state.cites.is_empty() {
-                state.cites = vec![entry.id];
-            }
-            state.epoch = volume.epoch();
-            state.meta.ctime = state.meta.ctime.max(time);
-        };
-        moved(&mut moving);
+        self.moved(volume, source, &mut moving, &new_key, &entry, time);
         match (target, &mut other) {
             (Some(target), Some(state)) if flags.exchange => {
-                moved(state);
+                self.moved(volume, target, state, &key, &entry, time);
                 self.table.exchange(source.ino, target.ino);
             }
             (Some(target), Some(state)) => {
@@ -171,6 +168,31 @@ impl Fs {
             _ => self.table.rename(source.ino, to.dir.ino, to.name),
         }
         Ok(true)
+    }
+
+    /// What was opened has other heads under its new name. The store may have moved a version that came since: that one
+    /// was not seen, and who opens the file next gets it.
+    fn moved(
+        &self,
+        volume: &Volume,
+        inode: &Inode,
+        state: &mut State,
+        key: &Key,
+        entry: &EntryRef,
+        time: Time,
+    ) {
+        state.epoch = volume.epoch();
+        state.meta.ctime = state.meta.ctime.max(time);
+        if inode.is_dir() {
+            if !state.cites.is_empty() {
+                state.cites = vec![entry.id];
+            }
+            return;
+        }
+        match volume.handle.get(key) {
+            Ok(Some(record)) if shows_opened(volume, &record, state) => state.cites = cites(&record),
+            _ => self.queue.recheck(inode),
+        }
     }
 
     /// Files below a moving directory that are not committed yet find their key when they are: only those that are

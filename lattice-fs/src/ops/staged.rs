@@ -177,6 +177,18 @@ impl Staged {
         }
     }
 
+    /// The same to read from, by who doesn't hold the inode, where only part of a large file is rewritten. Nothing may be
+    /// written meanwhile.
+    pub fn twin(&self) -> io::Result<Option<Self>> {
+        let Body::Overlay { base, base_len, over, written, whole } = &self.body else {
+            return Ok(None);
+        };
+        let over = StagingFile::nameless(over.file.try_clone()?);
+        let (base, written) = (base.clone(), written.clone());
+        let body = Body::Overlay { base, base_len: *base_len, over, written, whole: *whole };
+        Ok(Some(Self::with(body, self.size, false)))
+    }
+
     /// Everything in it is committed.
     pub fn set_clean(&mut self) {
         self.dirty = false;

@@ -18,9 +18,11 @@ use super::inode::Inode;
 use super::volume::Volume;
 
 pub const ROOT: u64 = 1;
-/// Names known to be absent that a directory remembers: enough for a look-up and the create that follows it, and for
-/// the watcher to know the echo of our own deletes.
-const MAX_ABSENT: usize = 256;
+/// Names known to be absent that a directory remembers. Only what stands here may the kernel keep: it is told of each
+/// when nobody can say any more what has changed.
+const MAX_ABSENT: usize = 1024;
+/// How far names that were deleted here fill that: removing a large directory leaves room for others.
+const MAX_DELETED: usize = MAX_ABSENT / 2;
 
 /// Inode numbers are random already.
 #[derive(Debug, Default, Clone, Copy)]
@@ -169,10 +171,15 @@ impl Table {
         Ok(inode)
     }
 
-    /// Remembers that nothing has this name.
+    /// Whether it is remembered that nothing has this name, so that the kernel may, too.
+    pub fn is_absent(&self, parent: u64, name: &[u8]) -> bool {
+        self.0.lock().slots.get(&parent).is_some_and(|dir| dir.children.get(name) == Some(&None))
+    }
+
+    /// Remembers that nothing has this name, if there is room.
     pub fn set_absent(&self, parent: u64, name: &[u8]) {
         if let Some(dir) = self.0.lock().slots.get_mut(&parent) {
-            dir.set(name, None);
+            dir.set_absent(name, MAX_ABSENT);
         }
     }
 
@@ -183,13 +190,13 @@ impl Table {
         tree.slots.get(&ino).map(|s| s.inode.clone())
     }
 
-    /// The name is gone: known absent from now on, if it still led to `ino`.
+    /// The name is gone, if it still led to `ino`.
     pub fn unlink(&self, parent: u64, name: &[u8], ino: u64) {
         let mut tree = self.0.lock();
         if let Some(dir) = tree.slots.get_mut(&parent)
             && dir.children.get(name) == Some(&Some(ino))
         {
-            dir.set(name, None);
+            dir.set_absent(name, MAX_DELETED);
         }
     }
 
@@ -205,7 +212,7 @@ impl Table {
         if let Some(dir) = tree.slots.get_mut(&old_parent)
             && dir.children.get(&old_name) == Some(&Some(ino))
         {
-            dir.set(&old_name, None);
+            dir.set_absent(&old_name, MAX_DELETED);
         }
         if let Some(dir) = tree.slots.get_mut(&parent) {
             dir.set(name, Some(ino));
@@ -375,10 +382,6 @@ impl Slot {
     }
 
     fn set(&mut self, name: &[u8], to: Option<u64>) {
-        if to.is_none() && self.absent >= MAX_ABSENT {
-            self.children.retain(|_, ino| ino.is_some());
-            self.absent = 0;
-        }
         let before = match self.children.get_mut(name) {
             Some(there) => Some(std::mem::replace(there, to)),
             None => {
@@ -388,6 +391,13 @@ impl Slot {
         };
         self.absent -= usize::from(before == Some(None));
         self.absent += usize::from(to.is_none());
+    }
+
+    fn set_absent(&mut self, name: &[u8], most: usize) {
+        match self.absent < most || self.children.get(name) == Some(&None) {
+            true => self.set(name, None),
+            false => drop(self.unset(name)),
+        }
     }
 
     fn unset(&mut self, name: &[u8]) -> Option<Option<u64>> {

@@ -196,8 +196,21 @@ impl Fs {
         }
     }
 
+    /// Writes back what was written through a mapping, which may take long: with no lock held, and before
+    /// [`Fs::see_mapped`], which then takes no time.
+    pub(super) fn write_back(&self, volume: &Volume, inode: &Inode) -> Result<()> {
+        let twin = inode.state.lock().lent.as_ref().filter(|l| l.mappable).map(Lent::twin);
+        let Some(twin) = twin else { return Ok(()) };
+        let done = twin.and_then(|file| Ok(rustix::fs::fdatasync(file)?));
+        done.map_err(|e| self.lent_failed(volume, inode, &e))
+    }
+
     /// Stages what was written through a mapping of a shared file, of which no call told us.
     pub(super) fn see_mapped(&self, volume: &Volume, inode: &Arc<Inode>, state: &mut State) -> Result<()> {
+        // What changes while it is saved is seen after that.
+        if state.frozen.is_some() {
+            return Ok(());
+        }
         let Some(lent) = state.lent.as_mut().filter(|l| l.mappable) else { return Ok(()) };
         let seen = lent.has_changed().and_then(|changed| Ok((changed, lent.size()?)));
         let (changed, size) = seen.map_err(|e| self.lent_failed(volume, inode, &e))?;

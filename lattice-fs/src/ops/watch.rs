@@ -61,7 +61,7 @@ impl Fs {
     }
 
     /// More happened than was told: every inode and name is looked at again.
-    fn compare_all(&self, volume: &Arc<Volume>) {
+    pub(super) fn compare_all(&self, volume: &Arc<Volume>) {
         volume.count_change();
         for inode in self.table.all() {
             if !matches!(&inode.place, Place::Store(v) if v.id == volume.id) {
@@ -69,6 +69,7 @@ impl Fs {
             }
             for name in self.table.absent(inode.ino) {
                 self.table.detach(inode.ino, &name);
+                self.forget_entry(inode.ino, &name);
             }
             self.forget_inode(inode.ino, true);
             let Some((parent, name)) = self.table.place(inode.ino) else {
@@ -284,6 +285,12 @@ fn same_version(volume: &Volume, record: &Record, state: &State) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a record shows the very file that is open, in the version that was opened.
+pub(super) fn shows_opened(volume: &Volume, record: &Record, state: &State) -> bool {
+    let shown = shown_head(record).and_then(|h| h.node.as_ref());
+    shown.is_some_and(|n| n.file_id == state.file_id) && same_version(volume, record, state)
 }
 
 /// Takes over what a record says. True when it says nothing new about what `stat` shows.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Fs;
 use super::attr::drop_set_id;
-use super::errno::{Errno, Result};
+use super::errno::{Errno, FROZEN, Result};
 use super::inode::{Inode, Place};
 use super::volume::{Volume, now};
 
@@ -41,6 +41,9 @@ impl Fs {
             return Err(Errno::FBIG);
         }
         let mut state = inode.state.lock();
+        if state.frozen.is_some() {
+            return Err(FROZEN);
+        }
         self.ensure_staged(volume, inode, &mut state, false)?;
         let staged = state.staged.as_mut().ok_or(Errno::IO)?;
         staged
@@ -70,6 +73,9 @@ impl Fs {
             _ => return Err(Errno::OPNOTSUPP),
         };
         let mut state = inode.state.lock();
+        if state.frozen.is_some() {
+            return Err(FROZEN);
+        }
         self.ensure_staged(volume, &inode, &mut state, false)?;
         let staged = state.staged.as_mut().ok_or(Errno::IO)?;
         let failed = |e| self.stage_failed(volume, "fallocate", &inode, &e);

@@ -119,6 +119,11 @@ fn a_body_over_the_limit_is_refused_before_and_while_it_comes() {
     assert_eq!(told(&read_answer(&mut stream, "PUT").expect("an answer")), (413, "too-large".into()));
     assert_eq!(admin.get(&at("x")).expect("got").body, b"whole");
     assert_eq!(admin.put(&at("y"), vec![7; 100_000]).expect("put").status, 201, "as much as there may be");
+    // Nobody yet, who may say a code of some letters and no more.
+    let code = format!("{{\"code\":\"{}\"}}", "c".repeat(1100));
+    let json = [("Content-Type", "application/json")];
+    let answer = http.send("POST", "/session", &json, code.as_bytes()).expect("an answer");
+    assert_eq!(told(&answer), (413, "too-large".into()));
     served.passed();
 }
 

@@ -2,6 +2,7 @@
 //! mount.
 
 mod bad_input;
+mod described;
 mod events;
 mod page;
 mod served;

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use lattice_tests::fixture::{Answer, Http};
 
+use crate::events::Stream;
 use crate::served::{Served, at};
 
 /// Signs in by a new link; gives the cookie and the CSRF token.
@@ -51,6 +52,22 @@ fn a_link_signs_one_browser_in_and_its_cookie_alone_changes_nothing() {
     assert_eq!(with("DELETE", "/session", &[("X-Lattice-CSRF", &csrf)]).status, 204);
     assert_eq!(with("GET", "/session", &[]).status, 401);
     assert!(!served.peer.log().contains(&csrf) && !served.peer.log().contains(&cookie[20..]));
+    served.passed();
+}
+
+#[test]
+fn an_event_stream_ends_with_its_session() {
+    let served = Served::new();
+    let (cookie, csrf) = sign_in(&served);
+    let mut stream = Stream::open(&served.nobody, &[("Cookie", &cookie)]);
+    served.admin.put(&at("a"), "1").expect("put");
+    assert_eq!(stream.next().expect("an event").0, "entry");
+    let signed_in = [("Cookie", cookie.as_str()), ("X-Lattice-CSRF", &csrf)];
+    assert_eq!(send(&served.nobody, "DELETE", "/session", &signed_in).status, 204);
+    served.admin.put(&at("secret"), "1").expect("put");
+    let (event, _, data) = stream.next().expect("its end is told");
+    assert!(event == "error" && !data.contains("secret"), "{event} {data}");
+    assert_eq!(stream.next(), None);
     served.passed();
 }
 

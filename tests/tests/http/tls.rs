@@ -32,19 +32,7 @@ fn a_certificate_in_files_makes_it_https() {
     peer.lattice(["init", "--store", "home"]).ok().expect("initialised");
     let (cert, key) = (peer.beside("cert.pem"), peer.beside("key.pem"));
     let (cert, key) = (cert.to_str().expect("UTF-8"), key.to_str().expect("UTF-8"));
-    let made =
-        ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
-    let of = [
-        "-subj",
-        "/CN=nas.example",
-        "-addext",
-        "subjectAltName=DNS:nas.example",
-        "-keyout",
-        key,
-        "-out",
-        cert,
-    ];
-    Cmd::new("openssl").args(made).args(of).ok().expect("a certificate");
+    make(cert, key);
     peer.serve_with(&[
         "--http",
         "127.0.0.1:0",
@@ -71,5 +59,22 @@ fn a_certificate_in_files_makes_it_https() {
     let answer = curl(&format!("{url}/stores"));
     assert!(answer.code() == 0 && answer.stdout.contains("home"), "{}", answer.stderr);
     assert_ne!(curl(&format!("{}/stores", url.replace("https", "http"))).code(), 0, "no plain HTTP there");
+    // Renewed, a file after the other: the next connection is shown the new one.
+    let before = std::fs::read(cert).expect("read");
+    make(&format!("{cert}.new"), &format!("{key}.new"));
+    std::fs::rename(format!("{cert}.new"), cert).expect("renamed");
+    assert_ne!(curl(&format!("{url}/stores")).code(), 0, "still the old one, without the new key");
+    std::fs::rename(format!("{key}.new"), key).expect("renamed");
+    assert_ne!(std::fs::read(cert).expect("read"), before);
+    let answer = curl(&format!("{url}/stores"));
+    assert!(answer.code() == 0 && answer.stdout.contains("home"), "{}", answer.stderr);
     peer.passed();
+}
+
+/// A certificate for `nas.example`, and its key.
+fn make(cert: &str, key: &str) {
+    let made =
+        ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
+    let of = ["-subj", "/CN=nas.example", "-addext", "subjectAltName=DNS:nas.example", "-keyout", key];
+    Cmd::new("openssl").args(made).args(of).args(["-out", cert]).ok().expect("a certificate");
 }

@@ -239,5 +239,10 @@ fn guesses_are_slowed_down_and_others_are_not() {
     assert_eq!(seen[..10], [401; 10]);
     assert!(seen[10..].iter().filter(|s| **s == 429).count() >= 15, "{seen:?}");
     assert_eq!(other.get("/stores").expect("an answer").status, 200, "another token is let in");
+    assert_eq!(
+        served.nobody.by(&token).get("/stores").expect("an answer").status,
+        200,
+        "and so is its holder"
+    );
     served.passed();
 }

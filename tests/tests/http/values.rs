@@ -78,13 +78,3 @@ fn curl_sends_and_fetches_a_large_file_in_flat_memory() {
     assert_eq!(user.expect("fetched"), "206");
     served.passed();
 }
-
-#[test]
-fn the_api_describes_itself() {
-    let served = Served::new();
-    let document = served.with_token(&[]).get("/openapi.json").expect("an answer").json().expect("JSON");
-    assert_eq!(document["openapi"], "3.1.0");
-    assert!(document["paths"]["/stores/{store}/keys/{key}"]["put"].is_object());
-    assert!(document["paths"].get("/shutdown").is_none(), "what isn't for tokens isn't there");
-    served.passed();
-}

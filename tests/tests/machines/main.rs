@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod clones;
+mod discovery;
 mod joining;
 mod large;
 mod line;

@@ -105,6 +105,30 @@ fn a_damaged_record_is_an_error_that_names_it_and_storing_again_heals() {
     assert_eq!(fixture.store.fsck(true).expect("checks").problems, Vec::<String>::new());
 }
 
+/// Nobody has read the old bytes since they went bad.
+#[test]
+fn bytes_are_not_left_away_because_of_damaged_ones() {
+    for adopted in [false, true] {
+        let mut fixture = Fixture::new();
+        let bytes = noise(1, 3 << 20);
+        let content = fixture.store.put(&bytes).expect("puts");
+        fixture.settle();
+        let pack = fixture.packs("pack")[0].clone();
+        edit(&pack, |stored| stored[1 << 20] ^= 4);
+        fixture.reopen();
+        let again = if adopted {
+            let staged = fixture.stage(&bytes);
+            fixture.store.adopt(&staged, bytes.len() as u64).expect("adopts")
+        } else {
+            fixture.store.put(&bytes).expect("puts")
+        };
+        assert_eq!(again, content);
+        fixture.settle();
+        fixture.reopen();
+        assert!(read(&fixture.store, &content) == bytes, "adopted: {adopted}");
+    }
+}
+
 #[test]
 fn damage_in_the_middle_hides_nothing_after_it() {
     for at in [0, 4, 40, RECORD_HEADER + 10] {

@@ -110,6 +110,9 @@ proptest! {
         prop_assert_eq!(&scan(&log), &expected);
         for (position, record) in &expected {
             prop_assert_eq!(&log.reader().read(*position).expect("reads"), record);
+            let header = log.reader().read_header(*position).ok();
+            let expected = if let Record::Entry { header, .. } = record { Some(header.clone()) } else { None };
+            prop_assert_eq!(header, expected);
         }
         let middle = expected.len() / 2;
         if let Some((position, _)) = expected.get(middle) {

@@ -18,7 +18,6 @@ use crate::entry::{Content, Decoded, Entry, Node, Op, Value};
 use crate::hlc::{Hlc, MAX_AHEAD_MS};
 use crate::id::{ChunkId, EntryId, NodeId};
 use crate::key::Key;
-use crate::merge::EntryRef;
 use crate::wire::v1;
 
 use super::super::core::Store;
@@ -257,9 +256,9 @@ impl Check<'_> {
         if let Some((at, hlc)) = self.branches.get(&(*author, *id)) {
             return (*at == seq).then_some(*hlc);
         }
-        let at = EntryRef { hlc: Hlc::ZERO, author: *author, id: *id, seq };
-        let entry = history::load(&self.here?.view, &at).ok().flatten()?;
-        (entry.id == *id).then_some(entry.header.hlc)
+        let view = &self.here?.view;
+        let (_, position) = view.find(author, seq, id).ok().flatten()?;
+        history::time_of(view, position, id).ok().flatten()
     }
 
     /// Chunks come right before the entry that names them: one that it doesn't name was altered on the way.

@@ -22,7 +22,7 @@ pub fn config(paths: &Paths) -> Finding {
     match Config::load(&paths.config_file) {
         Ok(_) if !paths.config_file.exists() => ok("config", format!("no {file}: the defaults hold")),
         Ok(_) => ok("config", file.to_string()),
-        Err(e) => fail("config", e.to_string(), "the keys: `lattice help`, or the README"),
+        Err(e) => fail("config", e.to_string(), "the README has all keys, under Settings"),
     }
 }
 

@@ -23,6 +23,8 @@ use crate::http::problem::{Code, Problem};
 
 /// A handshake may take so long.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// And so long may take who is only told that there are too many.
+const TURN_AWAY: Duration = Duration::from_secs(5);
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 64 * 1024;
 /// Bytes of what was asked for; a key of 4096 bytes, percent-encoded, is three times that.
@@ -42,8 +44,8 @@ pub async fn turn_away(serving: &Serving, stream: TcpStream, from: SocketAddr) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         Ok(response)
     };
-    // Long enough to be asked and to answer.
-    if tokio::time::timeout(HANDSHAKE, begin(serving, stream, answer)).await.is_err() {
+    // Long enough to be asked and to answer; others wait for its place.
+    if tokio::time::timeout(TURN_AWAY, begin(serving, stream, answer)).await.is_err() {
         tracing::debug!(%from, "cut off");
     }
 }
@@ -53,7 +55,7 @@ where
     F: Future<Output = Result<Response<Body>, Infallible>>,
 {
     let Some(tls) = &serving.tls else { return speak(serving, stream, answer).await };
-    match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls.clone()).accept(stream)).await {
+    match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls.now()).accept(stream)).await {
         Ok(Ok(stream)) => speak(serving, stream, answer).await,
         Ok(Err(e)) => tracing::debug!("a handshake failed: {e}"),
         Err(_) => tracing::debug!("a handshake took too long"),

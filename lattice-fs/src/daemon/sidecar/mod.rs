@@ -15,9 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio_rustls::rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,6 +25,7 @@ use crate::http::guard::Guard;
 use crate::http::origin::Origins;
 use crate::http::problem::{Code, Problem};
 use crate::http::{self, App, Failures, Sessions, Web};
+use tls::Tls;
 
 /// How the sidecar is to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Default for Limits {
 pub struct Sidecar {
     listener: TcpListener,
     local: SocketAddr,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Tls>,
     config: Config,
 }
 
@@ -95,7 +95,7 @@ impl Sidecar {
         }
         let tls = match &config.tls {
             None => None,
-            Some(files) => Some(tls::server(files)?),
+            Some(files) => Some(Tls::of(files.clone())?),
         };
         let failed = |source| DaemonError::Listen { at, source };
         let listener = TcpListener::bind(at).await.map_err(failed)?;
@@ -140,8 +140,7 @@ impl Sidecar {
             limits: self.config.limits.clone(),
             stop: stop.clone(),
         });
-        let room = connections(self.config.limits.connections);
-        let slots = (Arc::new(Semaphore::new(room)), Arc::new(Semaphore::new(TURNED_AWAY)));
+        let room = Room::new(self.config.limits.connections);
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => return,
@@ -156,7 +155,21 @@ impl Sidecar {
                     continue;
                 }
             };
-            take(&serving, &slots, stream, from, &tasks);
+            if let Err(e) = stream.set_nodelay(true) {
+                tracing::debug!(%from, "a connection has gone: {e}");
+                continue;
+            }
+            let place = tokio::select! {
+                () = stop.cancelled() => return,
+                place = room.place() => place,
+            };
+            let serving = serving.clone();
+            tasks.spawn(async move {
+                match place {
+                    Place::Served(_slot) => connection::serve(&serving, stream, from).await,
+                    Place::TurnedAway(_slot) => connection::turn_away(&serving, stream, from).await,
+                }
+            });
         }
     }
 }
@@ -165,41 +178,48 @@ impl Sidecar {
 #[derive(Debug)]
 struct Serving {
     router: Router,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Tls>,
     limits: Limits,
     stop: CancellationToken,
 }
 
-/// Connections that are told that there are too many, at once; more are closed without a word.
+/// Connections that are told at once that there are too many. More wait to be accepted.
 const TURNED_AWAY: usize = 64;
 
-fn take(
-    serving: &Arc<Serving>,
-    (slots, spare): &(Arc<Semaphore>, Arc<Semaphore>),
-    stream: TcpStream,
-    from: SocketAddr,
-    tasks: &TaskTracker,
-) {
-    if let Err(e) = stream.set_nodelay(true) {
-        tracing::debug!("a connection has gone: {e}");
-        return;
+/// How many connections there may be.
+struct Room {
+    served: Arc<Semaphore>,
+    turned_away: Arc<Semaphore>,
+}
+
+/// What becomes of a connection, as long as it holds its place.
+enum Place {
+    Served(OwnedSemaphorePermit),
+    TurnedAway(OwnedSemaphorePermit),
+}
+
+impl Room {
+    fn new(connections: usize) -> Self {
+        Self {
+            served: Arc::new(Semaphore::new(as_many(connections))),
+            turned_away: Arc::new(Semaphore::new(TURNED_AWAY)),
+        }
     }
-    let serving = serving.clone();
-    if let Ok(slot) = slots.clone().try_acquire_owned() {
-        tasks.spawn(async move {
-            connection::serve(&serving, stream, from).await;
-            drop(slot);
-        });
-    } else if let Ok(slot) = spare.clone().try_acquire_owned() {
-        tasks.spawn(async move {
-            connection::turn_away(&serving, stream, from).await;
-            drop(slot);
-        });
+
+    /// For the next connection, whatever is free first.
+    async fn place(&self) -> Place {
+        tokio::select! {
+            biased;
+            // INVARIANT: nobody closes a semaphore, so both give a place in the end.
+            Ok(slot) = self.served.clone().acquire_owned() => Place::Served(slot),
+            Ok(slot) = self.turned_away.clone().acquire_owned() => Place::TurnedAway(slot),
+            else => std::future::pending().await,
+        }
     }
 }
 
 /// As many as are asked for, as far as descriptors go: half of them are left to the stores.
-fn connections(asked: usize) -> usize {
+fn as_many(asked: usize) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if limit.current < limit.maximum || (limit.current.is_some() && limit.maximum.is_none()) {

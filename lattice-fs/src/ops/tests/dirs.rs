@@ -127,3 +127,39 @@ fn a_stream_goes_on_where_another_one_left_off() {
     assert_eq!(rest.len(), 30);
     assert_eq!(rest[0], "f20");
 }
+
+/// What the listing began with as a new file is a directory by the time it is given out, and somebody waits to rename one.
+#[test]
+fn a_listing_ends_though_a_rename_waits_for_it() {
+    let rig = Rig::new();
+    for name in ["a", "b", "c"] {
+        rig.create(ROOT, name);
+    }
+    let (fh, _) = rig.fs.opendir(ROOT).expect("opened");
+    let mut first = |_: DirEntry<'_>, next: u64| next > 3;
+    rig.fs.readdir(ROOT, fh, 0, true, &mut first).expect("read");
+    for name in ["b", "c"] {
+        rig.fs.unlink(ROOT, name.as_bytes()).expect("unlinked");
+        rig.mkdir(ROOT, name);
+    }
+    let (fs, volume) = (rig.fs.clone(), rig.fs.volumes().remove(0));
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut renames = None;
+        let mut take = |entry: DirEntry<'_>, _: u64| {
+            if matches!(entry, DirEntry::Full { .. }) && renames.is_none() {
+                let waiting = volume.clone();
+                renames = Some(std::thread::spawn(move || drop(waiting.tree.write())));
+                while volume.tree.try_read().is_some() {
+                    std::thread::yield_now();
+                }
+            }
+            false
+        };
+        fs.readdir(ROOT, fh, 3, true, &mut take).expect("read");
+        let renames = renames.expect("a directory was given out");
+        renames.join().expect("renamed");
+        done.send(()).expect("somebody waits");
+    });
+    ended.recv_timeout(Duration::from_secs(20)).expect("the listing ends");
+}

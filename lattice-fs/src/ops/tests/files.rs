@@ -1,3 +1,6 @@
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
 use super::*;
 
 #[test]
@@ -238,4 +241,43 @@ fn a_file_left_open_and_quiet_becomes_an_entry() {
     rig.fs.write(large, 2 << 20, b"more", false).expect("written");
     rig.close(large);
     assert_eq!(rig.stored("l").map(|l| l.len()), Some((2 << 20) + 4));
+}
+
+/// The kernel forgets what nobody has open, when memory is short or its name is taken back.
+#[test]
+fn what_could_not_be_saved_stays_when_the_kernel_forgets_the_file() {
+    for fsynced in [false, true] {
+        let rig = Rig::new();
+        let ino = match fsynced {
+            false => {
+                let ino = rig.write(ROOT, "a", b"old");
+                rig.fs.open(ino, WRITE).expect("opened");
+                ino
+            }
+            true => {
+                let ino = rig.create(ROOT, "a");
+                rig.fs.write(ino, 0, b"old", false).expect("written");
+                rig.fs.fsync(ino).expect("synced");
+                ino
+            }
+        };
+        rig.fs.write(ino, 0, b"new", false).expect("written");
+        let volume = rig.fs.volumes().remove(0);
+        volume.read_only.store(true, Ordering::Relaxed);
+        assert_eq!(rig.fs.flush(ino), Err(Errno::ROFS));
+        assert_eq!(rig.fs.release(ino, 0, WRITE), Err(Errno::ROFS));
+        rig.fs.forget(ino, u64::MAX);
+        assert_eq!(rig.ino(ROOT, "a"), ino);
+        assert_eq!(rig.read(ino), b"new");
+        rig.fs.forget(ino, u64::MAX);
+        volume.read_only.store(false, Ordering::Relaxed);
+        let inode = rig.fs.inode(ino).expect("kept");
+        if let Some(staged) = &mut inode.state.lock().staged {
+            staged.changed = Instant::now().checked_sub(Duration::from_secs(5)).expect("some uptime");
+        }
+        assert!(rig.fs.check_quiet(&Arc::downgrade(&inode)), "it is looked at again");
+        assert_eq!(rig.stored("a").as_deref(), Some(&b"new"[..]));
+        assert!(!rig.fs.check_quiet(&Arc::downgrade(&inode)), "it is done");
+        assert_eq!(rig.fs.inode(ino).expect_err("forgotten"), Errno::STALE);
+    }
 }

@@ -10,6 +10,29 @@ fn a_name_that_was_missing_is_found_once_it_appears() {
     assert_eq!(rig.read(rig.ino(ROOT, "a")), b"x");
 }
 
+/// The kernel keeps for an hour what it was told, and only a name takes it back.
+#[test]
+fn names_that_were_missing_are_found_though_the_watcher_missed_what_made_them() {
+    let rig = Rig::new();
+    let d = rig.mkdir(ROOT, "d");
+    for n in 0..3000 {
+        rig.write(d, &format!("old{n}"), b"");
+        rig.fs.unlink(d, format!("old{n}").as_bytes()).expect("unlinked");
+    }
+    let kept = (0..3000).map(|n| format!("f{n}")).filter(|name| {
+        let looked = rig.fs.lookup(d, name.as_bytes()).expect("a look-up");
+        matches!(looked, Looked::Absent { cache: true })
+    });
+    let kept: Vec<String> = kept.collect();
+    assert!((500..3000).contains(&kept.len()), "{} are kept, within bounds", kept.len());
+    rig.put_unnoticed(&format!("d/{}", kept[0]), b"x");
+    rig.fs.compare_all(&rig.fs.volumes()[0]);
+    let told = rig.told.entries.lock();
+    assert!(kept.iter().all(|name| told.contains(&(d, name.clone().into_bytes()))));
+    drop(told);
+    assert_eq!(rig.read(rig.ino(d, &kept[0])), b"x");
+}
+
 #[test]
 fn our_own_changes_are_not_told_to_the_kernel() {
     let rig = Rig::new();
@@ -56,6 +79,54 @@ fn a_save_over_an_unseen_change_is_a_conflict_and_not_a_loss() {
     let seen = rig.ino(ROOT, "a");
     assert_eq!(rig.fs.getxattr(seen, b"user.lattice.conflict").expect("there"), "2");
     assert_eq!(rig.read(seen), b"ours");
+}
+
+/// The renamed directory has nothing to do with the file.
+#[test]
+fn a_save_after_a_directory_moved_is_a_conflict_with_what_came_meanwhile() {
+    let rig = Rig::new();
+    rig.mkdir(ROOT, "d");
+    let ino = rig.write(ROOT, "a", b"old");
+    rig.fs.open(ino, WRITE | libc::O_TRUNC).expect("opened");
+    rig.fs.write(ino, 0, b"ours", false).expect("written");
+    rig.put_elsewhere("a", b"theirs");
+    rig.fs.rename(ROOT, b"d", ROOT, b"e", RenameFlags::default()).expect("renamed");
+    rig.close(ino);
+    assert_eq!(rig.live_heads("a"), 2);
+}
+
+/// The mount has not been told yet of what it moves.
+#[test]
+fn a_save_after_a_rename_is_a_conflict_with_what_the_rename_moved_unseen() {
+    let exchange = RenameFlags { exchange: true, ..RenameFlags::default() };
+    for flags in [RenameFlags::default(), exchange] {
+        let rig = Rig::new();
+        let ino = rig.write(ROOT, "a", b"old");
+        if flags.exchange {
+            rig.write(ROOT, "b", b"other");
+        }
+        rig.fs.open(ino, WRITE | libc::O_TRUNC).expect("opened");
+        rig.fs.write(ino, 0, b"ours", false).expect("written");
+        rig.put_unnoticed("a", b"theirs");
+        let (from, to) = if flags.exchange { ("b", "a") } else { ("a", "b") };
+        rig.fs.rename(ROOT, from.as_bytes(), ROOT, to.as_bytes(), flags).expect("renamed");
+        rig.catch_up();
+        rig.fs.work_off();
+        assert_eq!(rig.read(rig.ino(ROOT, "b")), b"theirs");
+        rig.close(ino);
+        assert_eq!(rig.live_heads("b"), 2);
+    }
+}
+
+#[test]
+fn a_file_that_nobody_has_open_shows_what_a_rename_moved_unseen() {
+    let rig = Rig::new();
+    rig.write(ROOT, "a", b"old");
+    rig.put_unnoticed("a", b"theirs");
+    rig.fs.rename(ROOT, b"a", ROOT, b"b", RenameFlags::default()).expect("renamed");
+    rig.catch_up();
+    rig.fs.work_off();
+    assert_eq!(rig.read(rig.ino(ROOT, "b")), b"theirs");
 }
 
 #[test]
@@ -121,6 +192,29 @@ fn a_conflict_settled_in_the_mount_shows_the_version_that_was_picked() {
         assert_eq!(rig.read(ino), picked);
         assert_eq!(rig.stored("a"), Some(picked));
     }
+}
+
+#[test]
+fn a_conflict_follows_the_rename_of_its_file_and_of_its_directory() {
+    let rig = Rig::new();
+    let (_, _, other) = conflict(&rig);
+    let shown = rig.read(rig.ino(ROOT, "a"));
+    let d = rig.mkdir(ROOT, "d");
+    rig.fs.rename(ROOT, b"a", d, b"b", RenameFlags::default()).expect("renamed");
+    rig.fs.rename(ROOT, b"d", ROOT, b"e", RenameFlags::default()).expect("renamed");
+    assert_eq!(rig.names(ROOT), ["e"]);
+    let moved = rig.ino(d, "b");
+    assert_eq!(rig.fs.getxattr(moved, b"user.lattice.conflict").expect("there"), "2");
+    assert_eq!(rig.read(moved), shown);
+    // A save supersedes what it was made from, and nothing else.
+    rig.fs.open(moved, WRITE | libc::O_TRUNC).expect("opened");
+    rig.fs.write(moved, 0, b"newer", false).expect("written");
+    rig.close(moved);
+    assert_eq!(rig.live_heads("e/b"), 2);
+    let control = rig.ino(ROOT, ".lattice");
+    let versions = rig.ino(rig.ino(rig.ino(control, "conflicts"), "e"), "b");
+    let name = rig.names(versions).into_iter().find(|n| n.starts_with("2-")).expect("the other version");
+    assert_eq!(rig.find(versions, &name).expect("there").1.size, other.len() as u64);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod files;
 mod foreign;
 mod killed;
 mod through;
+mod waits;
 
 const CALLER: Caller = Caller { uid: 0, gid: 0 };
 const WRITE: i32 = libc::O_RDWR;
@@ -57,7 +58,22 @@ impl Rig {
         let data = dir.path().join("data");
         Node::init(&data).expect("initialised");
         let node = Node::open(&data).expect("opened");
-        let store = node.create_store("test").expect("a store");
+        node.create_store("test").expect("a store");
+        Self::on(dir, node)
+    }
+
+    /// By another process, as far as the store can tell.
+    fn opened_again(self) -> Self {
+        let Self { fs, store, _node: node, _dir: dir, .. } = self;
+        node.close().expect("closed");
+        drop((fs, store, node));
+        let node = Node::open(&dir.path().join("data")).expect("opened");
+        Self::on(dir, node)
+    }
+
+    fn on(dir: TempDir, node: Node) -> Self {
+        let data = dir.path().join("data");
+        let store = node.find("test").expect("the store");
         let fs = Fs::new(What::One(store.clone()), data);
         let live = fs.volumes()[0].handle.live();
         let told = Arc::new(Told::default());
@@ -68,7 +84,7 @@ impl Rig {
     fn find(&self, parent: u64, name: &str) -> Option<(u64, Attr)> {
         match self.fs.lookup(parent, name.as_bytes()).expect("a look-up") {
             Looked::Found(inode, attr) => Some((inode.ino, attr)),
-            Looked::Absent => None,
+            Looked::Absent { .. } => None,
         }
     }
 
@@ -141,6 +157,12 @@ impl Rig {
 
     /// Written by another face, and the mount told of it.
     fn put_elsewhere(&self, path: &str, bytes: &[u8]) {
+        self.put_unnoticed(path, bytes);
+        self.catch_up();
+    }
+
+    /// The same while the watcher lags behind.
+    fn put_unnoticed(&self, path: &str, bytes: &[u8]) {
         let before = self.store.get(&key(path)).expect("readable");
         let file_id = before
             .and_then(|r| Some(r.winner()?.node.as_ref()?.file_id))
@@ -149,7 +171,6 @@ impl Rig {
         let node = FileNode { file_id, value: Value::File(content), attrs: Attrs::default() };
         let put = Change::Put { key: key(path), node, cites: Cites::All, expect: Expect::Anything };
         self.store.commit(vec![put]).expect("committed");
-        self.catch_up();
     }
 
     /// What a peer wrote that had not seen the file which stands above.

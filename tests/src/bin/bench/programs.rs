@@ -1,5 +1,6 @@
 //! Other programs that run beside ours for a while: each ends with its handle.
 
+use std::fs;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
@@ -29,6 +30,14 @@ impl Drop for Running {
         let _gone = self.0.kill();
         let _ended = self.0.wait();
     }
+}
+
+/// A line of `/proc/PID/status`, in MB.
+pub fn memory(pid: u32, line: &str) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let found = status.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
+    let kib = found.and_then(|l| l.split_whitespace().next()).with_context(|| format!("{line} of {pid}"))?;
+    Ok(kib.parse::<f64>()? * 1024.0 / 1e6)
 }
 
 /// A port of loopback that nobody has, for a program that can't choose one itself.

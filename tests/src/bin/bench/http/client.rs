@@ -26,12 +26,13 @@ pub struct Nth {
 /// Requests a second that were answered, and rightly so.
 pub fn rate(
     server: &Http,
+    clients: usize,
     time: Duration,
     request: impl Fn(Nth) -> Vec<u8> + Sync,
     right: impl Fn(Nth, &Answer<'_>) -> bool + Sync,
 ) -> Result<f64> {
-    let clients: Result<Vec<Client>> = (0..CLIENTS).map(|_| Client::connect(server)).collect();
-    let (together, request, right) = (&Barrier::new(CLIENTS), &request, &right);
+    let connections: Result<Vec<Client>> = (0..clients).map(|_| Client::connect(server)).collect();
+    let (together, request, right) = (&Barrier::new(clients), &request, &right);
     let run = |client: usize, mut connection: Client| -> Result<(usize, Duration)> {
         together.wait();
         let began = Instant::now();
@@ -46,7 +47,7 @@ pub fn rate(
     };
     let (mut answered, mut took) = (0, Duration::ZERO);
     thread::scope(|scope| {
-        let running: Vec<_> = clients?
+        let running: Vec<_> = connections?
             .into_iter()
             .enumerate()
             .map(|(client, connection)| scope.spawn(move || run(client, connection)))
@@ -165,7 +166,7 @@ mod tests {
         });
         let ask = |body: &'static [u8]| {
             let request = |_| b"GET / HTTP/1.1\r\n\r\n".to_vec();
-            rate(&server, Duration::from_millis(20), request, move |_, answer| answer.body == body)
+            rate(&server, CLIENTS, Duration::from_millis(20), request, move |_, answer| answer.body == body)
         };
         assert!(ask(b"x").expect("a rate") > 0.0);
         assert!(ask(b"y").is_err());

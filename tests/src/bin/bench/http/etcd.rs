@@ -11,7 +11,7 @@ use data_encoding::BASE64;
 use lattice_tests::fixture::{Http, have, until};
 use serde_json::{Value, json};
 
-use super::client::{Answer, Client, Nth, rate};
+use super::client::{Answer, CLIENTS, Client, Nth, rate};
 use crate::figure::Beside;
 use crate::programs::{Running, free_port};
 
@@ -78,7 +78,8 @@ impl Etcd {
         // The answers are long enough for one value, and say that it is there.
         let right =
             |_, answer: &Answer<'_>| answer.status == 200 && answer.body.ends_with(br#""count":"1"}"#);
-        rate(&self.http, time, |nth| self.request("/v3/kv/range", &asked(which(nth))), right).context("etcd")
+        rate(&self.http, CLIENTS, time, |nth| self.request("/v3/kv/range", &asked(which(nth))), right)
+            .context("etcd")
     }
 
     /// Writes a second, under new keys.
@@ -90,6 +91,6 @@ impl Etcd {
     ) -> Result<f64> {
         let put =
             |nth: Nth| self.put(&format!("put/{round}/{}/{}", nth.client, nth.n), &BASE64.encode(value(nth)));
-        rate(&self.http, time, put, |_, answer| answer.status == 200).context("etcd")
+        rate(&self.http, CLIENTS, time, put, |_, answer| answer.status == 200).context("etcd")
     }
 }

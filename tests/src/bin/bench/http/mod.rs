@@ -1,8 +1,9 @@
 //! The HTTP listener from outside: small values read and written by many clients over connections that stay, and a
-//! large one through curl. Beside it, in the same run, what there is to be had: an axum server that does nothing else, and
+//! large one through curl; and by a crowd of clients for a while. Beside it, in the same run, what there is to be had: an axum server that does nothing else, and
 //! the disk. Debian's etcd is measured too where it is installed. Refuses to count an answer that isn't the right one.
 
 mod client;
+mod crowd;
 mod disk;
 mod etcd;
 mod floor;
@@ -19,7 +20,8 @@ use crate::figure::{Asked, Figure, median};
 pub use floor::serve as serve_floor;
 
 /// Names of the works, for `--only`.
-pub const WORKS: [&str; 4] = ["http: get", "http: put", "http: durable put", "http: large file"];
+pub const WORKS: [&str; 5] =
+    ["http: get", "http: put", "http: durable put", "http: large file", "http: 200 clients"];
 
 /// Measures the works that are `wanted`, telling which one is under way.
 pub fn measure(
@@ -35,6 +37,7 @@ pub fn measure(
             "http: get" => small::get(quick, rounds),
             "http: put" => small::put(quick, rounds),
             "http: durable put" => small::durable_put(quick, rounds),
+            "http: 200 clients" => crowd::measure(quick),
             _ => large::there_and_back(quick, rounds),
         };
         figures.extend(measured.with_context(|| work)?);

@@ -21,7 +21,7 @@ fn time(quick: bool) -> Duration {
     Duration::from_millis(if quick { 200 } else { 2_000 })
 }
 
-fn values() -> Vec<Vec<u8>> {
+pub fn values() -> Vec<Vec<u8>> {
     let mut random = Random::new(1);
     (0..VALUES).map(|_| random.bytes(VALUE)).collect()
 }
@@ -31,10 +31,20 @@ fn which(nth: Nth) -> usize {
     (nth.client * (VALUES / CLIENTS) + nth.n) % VALUES
 }
 
-fn request(server: &Http, method: &str, path: &str, body: &[u8]) -> Vec<u8> {
+pub fn request(server: &Http, method: &str, path: &str, body: &[u8]) -> Vec<u8> {
     let mut request = server.head(method, path, &[], Some(body.len() as u64)).into_bytes();
     request.extend_from_slice(body);
     request
+}
+
+/// Puts the values that are read at `get/0` and so on.
+pub fn put_all(http: &Http, values: &[Vec<u8>]) -> Result<()> {
+    let mut client = Client::connect(http)?;
+    for (i, value) in values.iter().enumerate() {
+        let answer = client.ask(&request(http, "PUT", &format!("/stores/home/keys/get/{i}"), value))?;
+        ensure!(answer.status == 201, "{answer}");
+    }
+    Ok(())
 }
 
 /// Reads beside a handler that returns a constant.
@@ -42,11 +52,7 @@ pub fn get(quick: bool, rounds: usize) -> Result<Vec<Figure>> {
     let (time, values) = (time(quick), values());
     let served = Served::start()?;
     let http = &served.http;
-    let mut filling = Client::connect(http)?;
-    for (i, value) in values.iter().enumerate() {
-        let answer = filling.ask(&request(http, "PUT", &format!("/stores/home/keys/get/{i}"), value))?;
-        ensure!(answer.status == 201, "{answer}");
-    }
+    put_all(http, &values)?;
     let gets: Vec<Vec<u8>> =
         (0..VALUES).map(|i| request(http, "GET", &format!("/stores/home/keys/get/{i}"), b"")).collect();
     let floor = Floor::start(&served.peer.beside("floor"))?;
@@ -59,11 +65,12 @@ pub fn get(quick: bool, rounds: usize) -> Result<Vec<Figure>> {
     }
     let mut bare = |_| {
         let right = |_, answer: &Answer<'_>| (answer.status, answer.body.len()) == (200, VALUE);
-        rate(&floor.http, time, |_| constant.clone(), right)
+        rate(&floor.http, CLIENTS, time, |_| constant.clone(), right)
     };
     let mut ours = |_| {
         rate(
             http,
+            CLIENTS,
             time,
             |nth| gets[which(nth)].clone(),
             |nth, answer| answer.status == 200 && answer.body == values[which(nth)],
@@ -86,7 +93,7 @@ fn puts(http: &Http, values: &[Vec<u8>], round: usize, query: &str, time: Durati
         let path = format!("/stores/home/keys/put/{round}/{}/{}{query}", nth.client, nth.n);
         request(http, "PUT", &path, &values[which(nth)])
     };
-    rate(http, time, put, |_, answer| answer.status == 201)
+    rate(http, CLIENTS, time, put, |_, answer| answer.status == 201)
 }
 
 /// Acknowledged once they are logged.

@@ -13,8 +13,9 @@ use lattice_engine::store::{Change, Cites, Expect};
 use lattice_tests::fixture::{Machine, Peer};
 use lattice_tests::random::Random;
 
-use super::{PATIENCE, memory};
+use super::PATIENCE;
 use crate::figure::{Asked, Figure};
+use crate::programs::memory;
 
 const VALUE: usize = 100;
 /// Keys in one directory.

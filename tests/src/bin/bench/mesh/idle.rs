@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use lattice_tests::fixture::{Machine, Peer, until};
 
-use super::{PATIENCE, bulk, cpu, memory};
+use super::{PATIENCE, bulk, cpu};
 use crate::figure::{Asked, Figure};
+use crate::programs::memory;
 
 /// Two mounted nodes with many files, left alone.
 pub fn two(quick: bool) -> Result<Vec<Figure>> {

@@ -52,14 +52,6 @@ fn done(mut peers: impl AsMut<[Peer]>) {
     peers.as_mut().iter_mut().for_each(Peer::passed);
 }
 
-/// A line of `/proc/PID/status`, in MB.
-fn memory(pid: u32, line: &str) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let found = status.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
-    let kib = found.and_then(|l| l.split_whitespace().next()).with_context(|| format!("{line} of {pid}"))?;
-    Ok(kib.parse::<f64>()? * 1024.0 / 1e6)
-}
-
 /// Seconds of a CPU that a process has had.
 fn cpu(pid: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
