@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lattice_engine::clock::ManualClock;
+use lattice_engine::content::MAX;
 use lattice_engine::disk::Disk;
-use lattice_engine::disk::sim::SimDisk;
+use lattice_engine::disk::sim::{Rng, SimDisk};
 use lattice_engine::entry::{Attrs, Chunk, Content, Entry, Node, Value, genesis_from};
 use lattice_engine::hlc::Hlc;
 use lattice_engine::id::{ChunkId, FileId, NodeId, StoreId};
@@ -180,6 +181,37 @@ fn a_kill_after_something_was_made_of_what_is_not_here_loses_nothing() {
         assert_eq!(content(&again, "dir/f0"), Some(absent(0)));
         assert_eq!(content(&again, "copy"), Some(absent(1)));
         assert_eq!(content(&again, "dir/f2"), Some(Content::Chunks(theirs.clone())));
+    }
+}
+
+/// Its list of chunks is here, and of the chunks only those that were changed.
+#[test]
+fn a_kill_after_a_change_in_a_large_file_of_which_only_the_list_is_here_loses_nothing() {
+    let (_, peer) = make(PEER);
+    // More chunks than an entry names itself.
+    let mut bytes = vec![0; 20 * MAX];
+    Rng::new(1).fill(&mut bytes);
+    let theirs = peer.put_content(&bytes).expect("content");
+    put(&peer, "large", theirs.clone());
+    peer.publish().expect("publish");
+    let author = Identity::from_seed([PEER; 32]).node_id();
+    let sent = peer.range(&[Range { author, from: 1, to: 1 }], usize::MAX).expect("range");
+    let (disk, store) = make(OURS);
+    store.receive(sent, NodeId([99; 32])).expect("takes it");
+    let Content::Manifest { manifest: Chunk { id: Some(list), .. }, .. } = &theirs else { panic!("a list") };
+    let list_bytes = peer.content().get_chunk(list).expect("is there");
+    store.content().put_chunk(list, &list_bytes).expect("comes first");
+    store.sync().expect("syncs");
+    let changed = 0..10;
+    bytes[..10].fill(0xaa);
+    let ours = store
+        .content()
+        .update(&theirs, bytes.len() as u64, std::slice::from_ref(&changed), &bytes)
+        .expect("changes");
+    assert!(store.content().missing(&ours).expect("looks").len() > 10, "most of it isn't here");
+    put(&store, "large", ours.clone());
+    for anew in [false, true] {
+        assert_eq!(content(&killed(&disk, anew), "large"), Some(ours.clone()), "anew: {anew}");
     }
 }
 

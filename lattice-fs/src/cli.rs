@@ -138,7 +138,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         _ => false,
     };
     logging::start(daemon, &config);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match runtime.enable_all().max_blocking_threads(MAX_WAITING).build() {
         Ok(runtime) => runtime,
         Err(e) => return failed(&Error::Failed(format!("no threads can be started: {e}")), json),
     };
@@ -184,6 +185,9 @@ async fn whole(cli: Cli, paths: Paths, config: Config) -> Result<()> {
     done.and(closed)
 }
 
+/// Threads for what may block, of which whoever reads bytes that a peer has yet to send holds one. More than there are
+/// connections over HTTP, or readers could keep the threads from those that would store these very bytes.
+const MAX_WAITING: usize = 6000;
 /// How long the daemon is waited for where nothing says otherwise.
 const TIMEOUT: u64 = 60;
 

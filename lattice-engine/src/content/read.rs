@@ -1,6 +1,7 @@
 //! Bytes out of packs. A chunk is verified against its name when it is first read; after that a plain one is read
 //! straight into the caller's buffer.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -395,14 +396,14 @@ impl ContentStore {
         Ok(self.inner.resolve(content)?.ids().collect())
     }
 
-    /// Chunks of a content that are not here. Where manifests are not here, those alone: what they name is known once
-    /// they are.
+    /// Chunks of a content that are not here, in the order of its bytes, each once. Where manifests are not here, those alone:
+    /// what they name is known once they are.
     pub fn missing(&self, content: &Content) -> Result<Vec<ChunkId>> {
-        let mut out = Vec::new();
+        let (mut out, mut seen) = (Vec::new(), HashSet::new());
         let mut want = |id: ChunkId| -> Result<bool> {
             self.inner.pins.touch(id);
             let here = self.inner.has(&id)?;
-            if !here {
+            if !here && seen.insert(id) {
                 out.push(id);
             }
             Ok(here)
@@ -422,8 +423,6 @@ impl ContentStore {
         for id in layout.iter().flat_map(|layout| layout.chunks()).filter_map(|c| c.id) {
             want(id)?;
         }
-        out.sort_unstable();
-        out.dedup();
         Ok(out)
     }
 

@@ -204,17 +204,41 @@ impl ContentStore {
 
     /// Stores one chunk that came from elsewhere, if its bytes are what its name says.
     pub fn put_chunk(&self, id: &ChunkId, bytes: &[u8]) -> Result<()> {
-        let len = bytes.len() as u64;
-        if len > MAX_CHUNK_LEN {
-            return Err(ContentError::ChunkTooLarge { len, max: MAX_CHUNK_LEN });
+        match self.put_chunks([(id, bytes)])?.pop() {
+            Some((_, why)) => Err(why),
+            None => Ok(()),
         }
-        let found = manifest::name(bytes);
-        if found != *id {
-            return Err(ContentError::WrongHash { expected: *id, found });
-        }
+    }
+
+    /// Stores chunks that came from elsewhere, in one write; gives those that were refused because their bytes are not what
+    /// their names say.
+    ///
+    /// # Errors
+    /// None of the others is stored for certain.
+    pub fn put_chunks<'a>(
+        &self,
+        chunks: impl IntoIterator<Item = (&'a ChunkId, &'a [u8])>,
+    ) -> Result<Vec<(ChunkId, ContentError)>> {
         let _pin = self.pin();
-        let mut batch = Batch::default();
-        batch.add_named(&self.inner, found, bytes)?;
-        batch.flush(&self.inner)
+        let (mut batch, mut refused) = (Batch::default(), Vec::new());
+        for (id, bytes) in chunks {
+            match check(id, bytes) {
+                Ok(()) => batch.add_named(&self.inner, *id, bytes)?,
+                Err(why) => refused.push((*id, why)),
+            }
+        }
+        batch.flush(&self.inner)?;
+        Ok(refused)
+    }
+}
+
+fn check(id: &ChunkId, bytes: &[u8]) -> Result<()> {
+    let len = bytes.len() as u64;
+    if len > MAX_CHUNK_LEN {
+        return Err(ContentError::ChunkTooLarge { len, max: MAX_CHUNK_LEN });
+    }
+    match manifest::name(bytes) {
+        found if found == *id => Ok(()),
+        found => Err(ContentError::WrongHash { expected: *id, found }),
     }
 }

@@ -25,6 +25,11 @@ const PER_REQUEST: usize = 16;
 const WINDOW: usize = 48;
 /// Chunks that wait to be sent or to be stored.
 const QUEUE: usize = 8;
+/// Bytes that are stored by one write, where they have come by then.
+const TOGETHER: usize = 1 << 20;
+/// A peer that is there and doesn't give what it was asked for, because its disk hangs for one, is not waited for longer:
+/// others may have it. Long enough for a chunk over a line of 10 KB/s.
+const ANSWER: Duration = Duration::from_secs(30);
 /// After a chunk that could not be kept.
 const PAUSE: Duration = Duration::from_millis(500);
 const MAX_REQUEST: usize = 64 * PER_REQUEST;
@@ -148,7 +153,13 @@ async fn fetch_from(
     request(&mut send, asked.iter()).await.map_err(|e| lost(&e))?;
     let keep = keeper(shared, link, local);
     while let Some(id) = asked.front().copied() {
-        let answer: v1::ChunkAnswer = frame::read(&mut recv, MAX_ANSWER).await.map_err(|e| lost(&e))?;
+        let answer = tokio::time::timeout(ANSWER, frame::read(&mut recv, MAX_ANSWER)).await;
+        let Ok(answer) = answer else {
+            local.wanted.put_back(link.peer, asked.make_contiguous(), true);
+            asked.clear();
+            return Err(lost(&"it doesn't answer for the chunks that it was asked for"));
+        };
+        let answer: v1::ChunkAnswer = answer.map_err(|e| lost(&e))?;
         if answer.id[..] != id.as_bytes()[..] {
             return Err(NetError::protocol(link.peer, "it answers with a chunk that it was not asked for"));
         }
@@ -183,17 +194,31 @@ fn keeper(shared: &Arc<Shared>, link: &Arc<Link>, local: &Arc<Local>) -> mpsc::S
     let (keep, mut kept) = mpsc::channel::<(ChunkId, Bytes)>(QUEUE);
     let (local, peer) = (local.clone(), link.peer);
     shared.block(move || {
-        while let Some((id, bytes)) = kept.blocking_recv() {
-            match local.handle.content().put_chunk(&id, &bytes) {
-                Ok(()) => local.wanted.got(&id),
-                Err(e) => {
-                    tracing::warn!(peer = %peer.short(), "a chunk was not kept: {e}");
-                    local.wanted.lacks(peer, &id);
-                    // A disk that is full now is most likely full in a moment.
-                    std::thread::sleep(PAUSE);
-                }
+        while let Some(first) = kept.blocking_recv() {
+            let (mut chunks, mut bytes) = (vec![first], 0);
+            while bytes < TOGETHER
+                && let Ok(next) = kept.try_recv()
+            {
+                bytes += next.1.len();
+                chunks.push(next);
             }
+            store_all(&local, peer, &chunks);
         }
     });
     keep
+}
+
+fn store_all(local: &Local, peer: NodeId, chunks: &[(ChunkId, Bytes)]) {
+    let stored = local.handle.content().put_chunks(chunks.iter().map(|(id, bytes)| (id, &bytes[..])));
+    let lacking: Vec<ChunkId> = match &stored {
+        Ok(refused) => refused.iter().map(|(id, _)| *id).collect(),
+        Err(_) => chunks.iter().map(|(id, _)| *id).collect(),
+    };
+    local.wanted.got(chunks.iter().map(|(id, _)| id).filter(|id| !lacking.contains(id)));
+    if let Some(why) = stored.as_ref().map_or_else(Some, |refused| refused.first().map(|(_, why)| why)) {
+        tracing::warn!(peer = %peer.short(), chunks = lacking.len(), "chunks were not kept: {why}");
+        local.wanted.put_back(peer, &lacking, true);
+        // A disk that is full now is most likely full in a moment.
+        std::thread::sleep(PAUSE);
+    }
 }

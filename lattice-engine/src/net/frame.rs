@@ -1,9 +1,10 @@
 //! Frames on a stream: a length as protobuf writes it, then one message. Refuses a length over the cap before it makes
 //! room for it.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use iroh::endpoint::{ReadExactError, RecvStream, SendStream};
 use prost::Message;
+use tokio::io::AsyncReadExt;
 
 use super::error::FrameError;
 
@@ -31,8 +32,15 @@ pub(super) async fn read_raw(from: &mut RecvStream, cap: usize) -> Result<Bytes,
 async fn read_body(from: &mut RecvStream, len: u64, cap: usize) -> Result<Bytes, FrameError> {
     let wanted = usize::try_from(len).ok().filter(|len| *len <= cap);
     let wanted = wanted.ok_or(FrameError::TooLarge { len, cap })?;
-    let mut body = BytesMut::zeroed(wanted);
-    from.read_exact(&mut body).await.map_err(|e| FrameError::Stream(e.to_string()))?;
+    let mut body = BytesMut::with_capacity(wanted);
+    while body.len() < wanted {
+        // Straight from the packets: no zeros are written first.
+        let left = wanted - body.len();
+        let read = from.read_buf(&mut (&mut body).limit(left)).await;
+        if read.map_err(|e| FrameError::Stream(e.to_string()))? == 0 {
+            return Err(FrameError::Stream("it ends within a frame".into()));
+        }
+    }
     Ok(body.freeze())
 }
 

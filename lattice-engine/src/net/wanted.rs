@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::id::{ChunkId, NodeId};
 
 /// A peer that has said that it lacks a chunk is not asked for so long.
 const LACKS: Duration = Duration::from_secs(2);
+/// How often somebody who waits is asked whether they still do. It may cost more than a chunk does: it isn't asked for each.
+const ASK_EVERY: Duration = Duration::from_millis(100);
 /// Chunks looked at to find some that a peer can be asked for.
 const SCAN: usize = 2048;
 
@@ -134,14 +136,17 @@ impl Wanted {
         }
     }
 
-    /// It is stored.
-    pub fn got(&self, id: &ChunkId) {
-        let mut state = self.state.lock();
-        state.arrived += 1;
-        if let Some(chunk) = state.chunks.remove(id) {
-            state.queue.remove(&chunk.place);
+    /// They are stored.
+    pub fn got<'a>(&self, ids: impl IntoIterator<Item = &'a ChunkId>) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        for id in ids {
+            state.arrived += 1;
+            if let Some(chunk) = state.chunks.remove(id) {
+                state.queue.remove(&chunk.place);
+            }
         }
-        drop(state);
+        drop(guard);
         self.changed.notify_all();
     }
 
@@ -207,6 +212,7 @@ impl Wanted {
     ) -> Waited {
         let mut state = self.state.lock();
         let (mut progress, mut since) = (0, Instant::now());
+        let mut ask_at = since + ASK_EVERY;
         loop {
             let left: Vec<_> = ids.iter().filter_map(|id| state.chunks.get(id)).collect();
             if left.is_empty() {
@@ -219,10 +225,13 @@ impl Wanted {
             if since.elapsed() >= patience() {
                 return Waited::InVain;
             }
-            if give_up() {
-                return Waited::GivenUp;
+            if ask_at <= Instant::now() {
+                if MutexGuard::unlocked(&mut state, give_up) {
+                    return Waited::GivenUp;
+                }
+                ask_at = Instant::now() + ASK_EVERY;
             }
-            self.changed.wait_for(&mut state, Duration::from_millis(100));
+            self.changed.wait_until(&mut state, ask_at);
         }
     }
 
@@ -235,6 +244,8 @@ impl Wanted {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     fn id(n: u8) -> ChunkId {
@@ -252,7 +263,7 @@ mod tests {
         wanted.want(&[id(3), id(4)], Urgency::Now);
         assert_eq!(wanted.take(A, 3), [id(3), id(4), id(1)]);
         assert_eq!(wanted.take(B, 3), [id(2)], "each is asked of one peer");
-        wanted.got(&id(3));
+        wanted.got([&id(3)]);
         assert!(!wanted.is_wanted(&id(3)) && wanted.is_wanted(&id(4)));
     }
 
@@ -276,10 +287,36 @@ mod tests {
         wanted.want(&[id(1)], Urgency::Now);
         let wait = |ids: &[ChunkId]| wanted.wait(ids, || Duration::ZERO, &|| false);
         assert_eq!(wait(&[id(1)]), Waited::InVain);
-        wanted.got(&id(1));
+        wanted.got([&id(1)]);
         assert_eq!(wait(&[id(1), id(2)]), Waited::Come);
         wanted.want(&[id(1)], Urgency::Now);
         assert_eq!(wanted.wait(&[id(1)], || DEADLINE, &|| true), Waited::GivenUp);
+    }
+
+    #[test]
+    fn who_waits_is_not_asked_for_each_chunk_that_comes() {
+        let (wanted, looked, asked) = (Wanted::default(), AtomicU32::new(0), AtomicU32::new(0));
+        let ids: Vec<_> = (0..=255).map(id).collect();
+        wanted.want(&ids, Urgency::Now);
+        let began = Instant::now();
+        let patience = || {
+            looked.fetch_add(1, Ordering::AcqRel);
+            DEADLINE
+        };
+        let give_up = || asked.fetch_add(1, Ordering::AcqRel) > 1_000_000;
+        std::thread::scope(|scope| {
+            let wait = scope.spawn(|| wanted.wait(&ids[255..], patience, &give_up));
+            for (n, id) in (0..).zip(&ids) {
+                while looked.load(Ordering::Acquire) <= n {
+                    assert!(began.elapsed() < DEADLINE, "nobody looks at chunk {n}");
+                    std::thread::yield_now();
+                }
+                wanted.got([id]);
+            }
+            assert_eq!(wait.join().ok(), Some(Waited::Come));
+        });
+        let most = began.elapsed().as_millis() / ASK_EVERY.as_millis();
+        assert!(u128::from(asked.into_inner()) <= most, "more than {most} times in {:?}", began.elapsed());
     }
 
     #[test]

@@ -29,24 +29,22 @@ pub struct StoreInfo {
 impl Node {
     /// Declared stores (not the root), by name.
     pub fn stores(&self) -> Result<Vec<StoreInfo>> {
-        let declared =
-            self.0.declared.get_or(&self.0.root, || declare::read_all(&self.0.root).map(Arc::new))?;
-        let opened = self.0.stores.read();
-        let mut infos: Vec<StoreInfo> = declared
-            .values()
-            .map(|d| StoreInfo {
-                id: d.id,
-                name: d.name.clone(),
-                created_ms: d.created_ms,
-                broken: match opened.get(&d.id) {
-                    Some(Opened::Broken(why)) => Some(why.clone()),
-                    Some(Opened::Open(_)) => None,
-                    Some(Opened::Waiting) | None => Some(WAITING.into()),
-                },
-            })
-            .collect();
+        let mut infos: Vec<StoreInfo> = self.declared()?.values().map(|d| self.info(d)).collect();
         infos.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
         Ok(infos)
+    }
+
+    fn declared(&self) -> Result<Arc<BTreeMap<StoreId, Declaration>>> {
+        self.0.declared.get_or(&self.0.root, || declare::read_all(&self.0.root).map(Arc::new))
+    }
+
+    fn info(&self, d: &Declaration) -> StoreInfo {
+        let broken = match self.0.stores.read().get(&d.id) {
+            Some(Opened::Broken(why)) => Some(why.clone()),
+            Some(Opened::Open(_)) => None,
+            Some(Opened::Waiting) | None => Some(WAITING.into()),
+        };
+        StoreInfo { id: d.id, name: d.name.clone(), created_ms: d.created_ms, broken }
     }
 
     /// Whether what [`Node::stores`] and [`Node::find`] ask for is in memory: then they never wait for the disk.
@@ -56,32 +54,34 @@ impl Node {
 
     /// By name, UUID or unique UUID prefix (at least four digits).
     pub fn find(&self, spec: &str) -> Result<Handle> {
-        let info = self.find_info(spec)?;
-        match self.0.stores.read().get(&info.id) {
+        self.opened(self.find_info(spec)?.id)
+    }
+
+    /// A store that is declared and open; else why it isn't.
+    pub fn opened(&self, id: StoreId) -> Result<Handle> {
+        match self.0.stores.read().get(&id) {
             Some(Opened::Open(handle)) => Ok(handle.clone()),
-            Some(Opened::Broken(why)) => Err(NodeError::Broken { id: info.id, why: why.clone() }),
-            Some(Opened::Waiting) => Err(NodeError::Broken { id: info.id, why: WAITING.into() }),
-            None => Err(NodeError::NoSuchStore(spec.into())),
+            Some(Opened::Broken(why)) => Err(NodeError::Broken { id, why: why.clone() }),
+            Some(Opened::Waiting) => Err(NodeError::Broken { id, why: WAITING.into() }),
+            None => Err(NodeError::NoSuchStore(id.to_string())),
         }
     }
 
     /// As [`Node::find`], also for a store that can't be opened.
     pub fn find_info(&self, spec: &str) -> Result<StoreInfo> {
-        let stores = self.stores()?;
-        let named: Vec<_> = stores.iter().filter(|s| s.name == spec).collect();
-        let found = if named.is_empty() {
+        let declared = self.declared()?;
+        let mut found: Vec<&Declaration> = declared.values().filter(|d| d.name == spec).collect();
+        if found.is_empty() {
             let hex = spec.to_ascii_lowercase().replace('-', "");
-            let matches = |s: &&StoreInfo| s.id.to_string().replace('-', "").starts_with(&hex);
-            if hex.len() < 4 { Vec::new() } else { stores.iter().filter(matches).collect() }
-        } else {
-            named
-        };
+            let begins = |d: &&Declaration| d.id.to_string().replace('-', "").starts_with(&hex);
+            found.extend(declared.values().filter(|d| hex.len() >= 4 && begins(d)));
+        }
         match &found[..] {
-            [one] => Ok((*one).clone()),
+            [one] => Ok(self.info(one)),
             [] => Err(NodeError::NoSuchStore(spec.into())),
             several => Err(NodeError::Ambiguous {
                 spec: spec.into(),
-                candidates: several.iter().map(|s| s.id.to_string()).collect::<Vec<_>>().join(", "),
+                candidates: several.iter().map(|d| d.id.to_string()).collect::<Vec<_>>().join(", "),
             }),
         }
     }

@@ -14,7 +14,7 @@ use super::error::{Result, StoreError};
 use super::network::NotFetched;
 
 /// Bytes beyond a missing one that are asked for with it: a reader that goes on finds them here. Twice as many each time that
-/// a reader comes to the end of what was asked for, up to the second.
+/// a reader comes to the second half of what was asked for, up to the second.
 const AHEAD: u64 = 2 << 20;
 const MAX_AHEAD: u64 = 16 << 20;
 /// Contents whose readers are remembered.
@@ -93,9 +93,16 @@ impl Ahead {
         let mut places = self.0.lock();
         let before = places.iter().position(|p| p.content == content).and_then(|at| places.remove(at));
         let goes_on = |p: &Place| p.asked.start <= range.start && range.start <= p.asked.end;
-        let ahead = before.filter(goes_on).map_or(AHEAD, |place| (place.ahead * 2).min(MAX_AHEAD));
-        let end = range.end.saturating_add(ahead);
-        places.push_front(Place { content, asked: range.start..end, ahead });
+        let (place, end) = match before.filter(goes_on) {
+            // Most of what was asked for is still before it: to ask for that again would cost a look-up of every chunk.
+            Some(place) if range.end.saturating_add(place.ahead / 2) <= place.asked.end => (place, range.end),
+            place => {
+                let ahead = place.map_or(AHEAD, |place| (place.ahead * 2).min(MAX_AHEAD));
+                let end = range.end.saturating_add(ahead);
+                (Place { content, asked: range.start..end, ahead }, end)
+            }
+        };
+        places.push_front(place);
         places.truncate(READERS);
         end
     }
@@ -118,6 +125,8 @@ mod tests {
             at = end;
         }
         assert_eq!(steps, [2, 4, 8, 16, 16, 16]);
+        let near = at - MAX_AHEAD;
+        assert_eq!(ahead.end_for(&one, &(near..near + 1)), near + 1, "what comes next is on its way");
         assert_eq!(ahead.end_for(&one, &(0..1)) - 1, AHEAD, "it went back");
         assert_eq!(ahead.end_for(&content(2), &(AHEAD..AHEAD + 1)) - AHEAD - 1, AHEAD, "another file");
         for n in 0..100 {

@@ -36,8 +36,8 @@ impl FromRequestParts<App> for InStore {
             return if caller.sees_store(store.id()) { Ok(Self(store)) } else { Err(no_such_store(&spec)) };
         }
         blocking_unless(app.node.remembers_stores(), move || {
-            find(&app, &caller, &spec)?;
-            Ok(Self(app.node.find(&spec)?))
+            let info = find(&app, &caller, &spec)?;
+            Ok(Self(app.node.opened(info.id)?))
         })
         .await
     }

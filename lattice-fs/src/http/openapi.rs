@@ -2,7 +2,7 @@
 //! route takes and what it gives, stands in [`DETAILS`]; a test holds the two against each other.
 //!
 //! Kept by hand and not derived from the types: what a client needs to call the API are the requests, and those are few. What answers
-//! hold is said in [`answers`](super::answers); their fields are those of `--json` on the command line.
+//! hold is said in [`answers`]; their fields are those of `--json` on the command line.
 
 use axum::Json;
 use serde_json::{Map, Value, json};

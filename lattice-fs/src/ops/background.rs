@@ -20,18 +20,13 @@ pub struct Queue {
     wake: Condvar,
 }
 
-#[derive(Debug)]
-enum Work {
-    /// A large file on its way.
-    Promote(Arc<Inode>),
-    /// An inode that was committed though its name led elsewhere: what does it show now?
-    Recheck(u64),
-}
-
 #[derive(Debug, Default)]
 struct Inner {
     quiet: Vec<Weak<Inode>>,
-    work: VecDeque<Work>,
+    /// Large files on their way.
+    promote: VecDeque<Arc<Inode>>,
+    /// Inodes that were committed though their names led elsewhere: what do those show now?
+    recheck: VecDeque<u64>,
     stop: bool,
 }
 
@@ -42,16 +37,25 @@ impl Queue {
     }
 
     pub(super) fn promote(&self, inode: &Arc<Inode>) {
-        self.push(Work::Promote(inode.clone()));
+        self.inner.lock().promote.push_back(inode.clone());
+        self.wake.notify_all();
     }
 
     pub(super) fn recheck(&self, inode: &Inode) {
-        self.push(Work::Recheck(inode.ino));
+        self.inner.lock().recheck.push_back(inode.ino);
+        self.wake.notify_all();
     }
 
-    fn push(&self, work: Work) {
-        self.inner.lock().work.push_back(work);
-        self.wake.notify_all();
+    /// The next of what `take` takes; `None` when the threads are to end and nothing is left.
+    fn next<T>(&self, take: impl Fn(&mut Inner) -> Option<T>) -> Option<T> {
+        let mut inner = self.inner.lock();
+        loop {
+            let work = take(&mut inner);
+            if work.is_some() || inner.stop {
+                return work;
+            }
+            self.wake.wait(&mut inner);
+        }
     }
 }
 
@@ -65,7 +69,11 @@ pub struct Background {
 impl Background {
     pub fn start(fs: &Arc<Fs>) -> std::io::Result<Self> {
         let mut background = Self { fs: fs.clone(), threads: Vec::new() };
-        for (name, run) in [("fs-quiet", Fs::run_quiet as fn(&Fs)), ("fs-work", Fs::run_work)] {
+        let run_quiet: fn(&Fs) = Fs::run_quiet;
+        // A large file may take minutes: no name waits for it.
+        for (name, run) in
+            [("fs-quiet", run_quiet), ("fs-promote", Fs::run_promote), ("fs-names", Fs::run_recheck)]
+        {
             let fs = fs.clone();
             background.threads.push(std::thread::Builder::new().name(name.into()).spawn(move || run(&fs))?);
         }
@@ -143,24 +151,15 @@ impl Fs {
         true
     }
 
-    fn run_work(&self) {
-        loop {
-            let work = {
-                let mut inner = self.queue.inner.lock();
-                loop {
-                    if let Some(work) = inner.work.pop_front() {
-                        break work;
-                    }
-                    if inner.stop {
-                        return;
-                    }
-                    self.queue.wake.wait(&mut inner);
-                }
-            };
-            match work {
-                Work::Promote(inode) => self.promote(&inode),
-                Work::Recheck(ino) => self.recheck_name(ino),
-            }
+    fn run_promote(&self) {
+        while let Some(inode) = self.queue.next(|inner| inner.promote.pop_front()) {
+            self.promote(&inode);
+        }
+    }
+
+    fn run_recheck(&self) {
+        while let Some(ino) = self.queue.next(|inner| inner.recheck.pop_front()) {
+            self.recheck_name(ino);
         }
     }
 
@@ -168,12 +167,15 @@ impl Fs {
     #[cfg(test)]
     pub(super) fn work_off(&self) {
         loop {
-            let work = self.queue.inner.lock().work.pop_front();
-            match work {
-                Some(Work::Promote(inode)) => self.promote(&inode),
-                Some(Work::Recheck(ino)) => self.recheck_name(ino),
-                None => return,
+            let (promote, recheck) = {
+                let mut inner = self.queue.inner.lock();
+                (inner.promote.pop_front(), inner.recheck.pop_front())
+            };
+            if promote.is_none() && recheck.is_none() {
+                return;
             }
+            promote.iter().for_each(|inode| self.promote(inode));
+            recheck.iter().for_each(|ino| self.recheck_name(*ino));
         }
     }
 

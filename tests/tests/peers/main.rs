@@ -283,7 +283,7 @@ fn joining_refuses_what_it_must() {
         assert!(done.code() == 1 && done.stderr.contains(says), "{}", done.stderr);
     };
     let refused_twice = || {
-        refused(&ticket, "is a member of that mesh already, with 1 others");
+        refused(&ticket, "is a member of that mesh already, with 1 other");
         refused(&elsewhere, "is a member of a mesh already");
     };
     refused_twice();

@@ -145,6 +145,24 @@ fn chunks_travel_one_by_one_and_a_wrong_one_is_refused() {
 }
 
 #[test]
+fn of_chunks_that_come_together_the_wrong_ones_are_refused_and_the_others_stay() {
+    let (from, to) = (Fixture::new(), Fixture::new());
+    let bytes = noise(1, 600_000);
+    let content = from.store.put(&bytes).expect("puts");
+    let missing = to.store.missing(&content).expect("looks");
+    assert_eq!(missing, from.store.ids_of(&content).expect("resolves"), "in the order of the file");
+    let chunk = |id| from.store.get_chunk(id).expect("is there").to_vec();
+    let mut chunks: Vec<_> = missing.iter().map(|id| (*id, chunk(id))).collect();
+    chunks[2].1[0] ^= 1;
+    let pieces = chunks.iter().map(|(id, bytes)| (id, &bytes[..]));
+    let refused = to.store.put_chunks(pieces).expect("puts");
+    assert!(matches!(refused[..], [(id, ContentError::WrongHash { .. })] if id == missing[2]), "{refused:?}");
+    assert_eq!(to.store.missing(&content).expect("looks"), [missing[2]]);
+    to.store.put_chunk(&missing[2], &chunk(&missing[2])).expect("puts");
+    assert!(read(&to.store, &content) == bytes);
+}
+
+#[test]
 fn a_file_that_was_given_up_is_the_borrowers() {
     use std::os::unix::fs::FileExt;
     let mut fixture = Fixture::new();

@@ -153,3 +153,21 @@ fn who_waits_for_the_first_commit_of_a_start_holds_no_lock() {
     assert_eq!(rig.stored("f").as_deref(), Some(&b"text"[..]));
     assert!(rig.find(ROOT, "d").is_some());
 }
+
+#[test]
+fn what_a_name_shows_is_looked_at_while_a_large_file_is_stored() {
+    let rig = Rig::new().opened_again();
+    let small = rig.write(ROOT, "a", b"old");
+    rig.put_unnoticed("a", b"theirs");
+    let large = rig.create(ROOT, "f");
+    rig.fs.write(large, 0, &vec![1; LARGE], false).expect("written");
+    rig.fs.flush(large).expect("logged");
+    let held = rig.store.hold_writes().expect("a store made by another process");
+    let _threads = Background::start(&rig.fs).expect("threads");
+    rig.fs.release(large, 0, WRITE).expect("released");
+    rig.fs.queue.recheck(&rig.fs.inode(small).expect("there"));
+    until("the kernel is told of new bytes", || rig.told.inodes.lock().contains(&(small, true)));
+    assert_eq!(rig.read(small), b"theirs");
+    drop(held);
+    until("the large file is there", || rig.stored("f").is_some());
+}

@@ -109,6 +109,8 @@ impl Client {
     }
 }
 
+const LENGTH: &[u8] = b"content-length:";
+
 #[derive(Debug, Clone, Copy)]
 struct Head {
     status: u16,
@@ -120,16 +122,23 @@ struct Head {
 impl Head {
     /// `None` as long as it isn't whole.
     fn parse(bytes: &[u8]) -> Result<Option<Self>> {
-        let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
-        let text = std::str::from_utf8(&bytes[..at]).context("a head is text")?;
-        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let length = text.split("\r\n").find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
-        });
-        let (status, length) =
-            status.zip(length).with_context(|| format!("a status and a length in {text:?}"))?;
-        Ok(Some(Self { status, body: at + 4, end: at + 4 + length }))
+        // By lines, and of each only as much as tells it from the one that is looked for: this is done for every answer.
+        let (mut at, mut length) = (0, None);
+        while let Some(end) = bytes[at..].iter().position(|b| *b == b'\n').map(|n| at + n) {
+            let line = bytes[at..end].trim_ascii_end();
+            if line.is_empty() {
+                let status = bytes.get(9..12).and_then(|s| std::str::from_utf8(s).ok()?.parse().ok());
+                let status = status.context("a head begins with a status")?;
+                let length: usize = length.context("an answer says how long it is")?;
+                return Ok(Some(Self { status, body: end + 1, end: end + 1 + length }));
+            }
+            if line.len() > LENGTH.len() && line[..LENGTH.len()].eq_ignore_ascii_case(LENGTH) {
+                let value = std::str::from_utf8(line[LENGTH.len()..].trim_ascii())?;
+                length = Some(value.parse().with_context(|| format!("a length: {value:?}"))?);
+            }
+            at = end + 1;
+        }
+        Ok(None)
     }
 }
 
