@@ -98,7 +98,11 @@ fn side(
                     let durable = store.publish().map_err(|e| e.to_string())?;
                     todo.push_back(Input::Received { batch, results, durable });
                 }
-                Output::Fetch { .. } | Output::Forked(_) | Output::SetTimer(_) | Output::CaughtUp => {}
+                Output::Fetch { .. }
+                | Output::Chain { .. }
+                | Output::Forked(_)
+                | Output::SetTimer(_)
+                | Output::CaughtUp => {}
                 Output::Close(reason) => return Err(reason.to_string()),
             }
         }

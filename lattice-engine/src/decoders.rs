@@ -147,7 +147,9 @@ fn session(bytes: &[u8]) {
                 assert!(!closed, "it goes on after its end: {output:?}");
                 match output {
                     Output::Close(_) => closed = true,
-                    Output::Range { request, .. } | Output::Fetch { request, .. } => {
+                    Output::Range { request, .. }
+                    | Output::Fetch { request, .. }
+                    | Output::Chain { request, .. } => {
                         pending.push(Input::Ranged { request, entries: Vec::new() });
                     }
                     Output::Receive { batch, entries } => {

@@ -147,7 +147,7 @@ impl Site {
         self.tick();
         let list = |store: &Handle| {
             let none = Cutoff { seq: 0, id: store.genesis() };
-            let cutoff = store.accepted(&id(who)).expect("accepted").unwrap_or(none);
+            let cutoff = store.accepted(&id(who)).expect("accepted").unwrap_or(none.into());
             let path = format!("nodes/{}/revoked/{}", id(who), store.id());
             put(&path, &lattice_engine::access::act::cutoff_value(&cutoff), Cites::All)
         };
@@ -489,7 +489,7 @@ fn a_group_that_a_cutoff_cuts_through_has_no_effect_at_all() {
     let first = one.side.range(&[Range { author: two.id(), from: 1, to: 1 }], 1).expect("range").remove(0);
     let cutoff = Cutoff { seq: 1, id: lattice_engine::entry::entry_id(&first.header) };
     let path = format!("nodes/{}/revoked/{}", two.id(), one.side.id());
-    let value = lattice_engine::access::act::cutoff_value(&cutoff);
+    let value = lattice_engine::access::act::cutoff_value(&cutoff.into());
     one.root.commit(vec![Change::CiteAll, put(&path, &value, Cites::All)]).expect("revoke");
     assert_eq!(one.side.status().expect("status").live_keys, 0);
     one.write("after", "it");
@@ -515,7 +515,7 @@ fn a_later_revocation_that_has_seen_an_earlier_one_may_let_more_count() {
     let entry = all_entries(&three.side).pop().expect("an entry");
     let cutoff = Cutoff { seq: 2, id: lattice_engine::entry::entry_id(&entry.header) };
     let path = format!("nodes/{}/revoked/{}", three.id(), two.side.id());
-    let value = lattice_engine::access::act::cutoff_value(&cutoff);
+    let value = lattice_engine::access::act::cutoff_value(&cutoff.into());
     two.root.commit(vec![Change::CiteAll, put(&path, &value, Cites::All)]).expect("revoke again");
     assert_eq!(get(&two.side, "b").as_deref(), Some("2"));
     settle(&[&one, &two]);

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `nodes/<node>/added` | empty, or `invite <id>` | the node is a member |
 //! | `nodes/<node>/name` | text | what it is called: data like any other, not an act |
-//! | `nodes/<node>/revoked/<store>` | `<seq> <entry id>` | no member any more; of its entries in that store, those up to here count |
+//! | `nodes/<node>/revoked/<store>` | `<seq> <entry id>`, or a line for each branch | no member any more; of its entries in that store, these and those before them count |
 //! | `stores/<store>/authors/<node>` | empty | a guest: its entries in that one store count |
 //!
 //! One entry is one act, with everything it says. Only puts of values that stand in the entry count: an act must mean the
@@ -16,7 +16,7 @@ use crate::entry::{Content, Entry, EntryRef, Op, Value};
 use crate::id::{EntryId, NodeId, StoreId};
 
 use super::invite::InviteId;
-use super::judge::Cutoff;
+use super::judge::{Cutoff, Cutoffs};
 
 /// Bytes of a member's name.
 pub const MAX_NAME: usize = 255;
@@ -32,7 +32,7 @@ pub enum Does {
     /// A member from now on; by which invite, if by one.
     Add { node: NodeId, invite: Option<InviteId> },
     /// No member any more: of its entries these count, up to here; of a store that isn't listed, none.
-    Revoke { node: NodeId, tips: BTreeMap<StoreId, Cutoff> },
+    Revoke { node: NodeId, tips: BTreeMap<StoreId, Cutoffs> },
     /// Not a member; its entries in this one store count.
     Guest { store: StoreId, node: NodeId },
 }
@@ -52,8 +52,8 @@ pub struct Ignored {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Act {
     pub at: EntryRef,
-    /// The chains that its author had seen when it wrote it, each up to a seq: its own, and those it cites.
-    pub after: BTreeMap<NodeId, u64>,
+    /// The entries that its author had seen when it wrote it, with all that is before them: the one before, and those it cites.
+    pub after: Vec<(NodeId, u64, EntryId)>,
     pub does: Vec<Does>,
 }
 
@@ -76,21 +76,17 @@ impl Act {
     }
 }
 
-/// The chains that an entry comes after by what it names itself.
-fn after(entry: &Entry) -> BTreeMap<NodeId, u64> {
+/// What an entry comes after by what it names itself.
+fn after(entry: &Entry) -> Vec<(NodeId, u64, EntryId)> {
     let header = &entry.header;
-    let mut seen = BTreeMap::from([(header.author, header.seq.saturating_sub(1))]);
-    for dep in &header.deps {
-        let upto = seen.entry(dep.author).or_default();
-        *upto = dep.seq.max(*upto);
-    }
-    seen
+    let before = (header.author, header.seq.saturating_sub(1), header.prev);
+    [before].into_iter().chain(header.deps.iter().map(|dep| (dep.author, dep.seq, dep.id))).collect()
 }
 
 struct Reader<'a> {
     entry: &'a Entry,
     does: Vec<Does>,
-    revoked: BTreeMap<NodeId, BTreeMap<StoreId, Cutoff>>,
+    revoked: BTreeMap<NodeId, BTreeMap<StoreId, Cutoffs>>,
     ignored: Vec<Ignored>,
 }
 
@@ -130,8 +126,8 @@ impl Reader<'_> {
             return Err("a node can't revoke itself");
         }
         let value = value.ok_or("its value doesn't stand in the entry")?;
-        let cutoff = cutoff_of(value).ok_or("its value is not a sequence number and an entry id")?;
-        self.revoked.entry(node).or_default().insert(store, cutoff);
+        let cutoffs = cutoffs_of(value).ok_or("its value is not a sequence number and an entry id")?;
+        self.revoked.entry(node).or_default().insert(store, cutoffs);
         Ok(())
     }
 
@@ -160,6 +156,13 @@ fn invite_of(text: &[u8]) -> Option<InviteId> {
     exact(text.strip_prefix(b"invite ")?)
 }
 
+/// A line for each, in their order.
+fn cutoffs_of(text: &[u8]) -> Option<Cutoffs> {
+    let lines: Vec<Cutoff> = text.split(|b| *b == b'\n').map(cutoff_of).collect::<Option<_>>()?;
+    let in_order = lines.is_sorted_by(|a, b| a < b);
+    Cutoffs::new(&lines.into_iter().collect()).filter(|_| in_order)
+}
+
 fn cutoff_of(text: &[u8]) -> Option<Cutoff> {
     let space = text.iter().position(|b| *b == b' ')?;
     Some(Cutoff { seq: exact(&text[..space])?, id: exact(&text[space + 1..])? })
@@ -171,8 +174,9 @@ pub fn added_value(invite: Option<InviteId>) -> String {
 }
 
 /// The value of `nodes/<node>/revoked/<store>`.
-pub fn cutoff_value(cutoff: &Cutoff) -> String {
-    format!("{} {}", cutoff.seq, cutoff.id)
+pub fn cutoff_value(cutoffs: &Cutoffs) -> String {
+    let lines: Vec<String> = cutoffs.iter().map(|cutoff| format!("{} {}", cutoff.seq, cutoff.id)).collect();
+    lines.join("\n")
 }
 
 /// A name as it may be shown on a terminal: no control characters, no lines, no more than [`MAX_NAME`] bytes. `None`:

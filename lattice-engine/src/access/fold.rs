@@ -19,10 +19,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::entry::EntryRef;
-use crate::id::{NodeId, StoreId};
+use crate::id::{EntryId, NodeId, StoreId};
 
 use super::act::{Act, Does};
-use super::judge::Cutoff;
+use super::judge::{Cutoff, Cutoffs};
 use super::members::{Member, MemberState, Members};
 
 /// Acts of one author that are looked at, the first ones: no author needs more, and the fold is quadratic.
@@ -56,10 +56,16 @@ impl Acts {
         self.all.is_empty()
     }
 
-    /// What the acts amount to.
+    /// What the acts amount to, where nobody has forked.
     pub fn fold(&self) -> Members {
+        self.fold_by(&|author, seq, _| vec![(*author, seq)])
+    }
+
+    /// What the acts amount to. `lineage` tells the chain of an entry and the chains that this one leaves, each up to a number:
+    /// who has seen one branch of a fork hasn't seen the others.
+    pub fn fold_by(&self, lineage: &Lineage<'_>) -> Members {
         let acts = self.considered();
-        let pasts = pasts(&acts);
+        let pasts = pasts(&acts, lineage);
         let mut court = Court::new(&acts, &pasts, self.founder);
         court.decide();
         let counted: Vec<usize> = (0..acts.len()).filter(|i| court.status[*i] == Status::Counted).collect();
@@ -145,9 +151,9 @@ impl Acts {
 }
 
 /// What counts of a node's entries: of the revocations that no other came after, the lowest for each store.
-fn accepted(node: &NodeId, removals: &[usize], acts: &[&Act], pasts: &[Past]) -> BTreeMap<StoreId, Cutoff> {
-    let superseded = |i: usize| removals.iter().any(|later| pasts[*later].holds(acts[i]));
-    let lists: Vec<&BTreeMap<StoreId, Cutoff>> = removals
+fn accepted(node: &NodeId, removals: &[usize], acts: &[&Act], pasts: &[Past]) -> BTreeMap<StoreId, Cutoffs> {
+    let superseded = |i: usize| removals.iter().any(|later| pasts[*later].holds(acts[i], &pasts[i]));
+    let lists: Vec<&BTreeMap<StoreId, Cutoffs>> = removals
         .iter()
         .filter(|i| !superseded(**i))
         .flat_map(|i| &acts[*i].does)
@@ -157,40 +163,51 @@ fn accepted(node: &NodeId, removals: &[usize], acts: &[&Act], pasts: &[Past]) ->
         })
         .collect();
     let stores: BTreeSet<StoreId> = lists.iter().flat_map(|tips| tips.keys().copied()).collect();
-    let lowest =
-        |store: &StoreId| lists.iter().map(|tips| tips.get(store).copied().unwrap_or(Cutoff::NOTHING)).min();
+    let lowest = |store: &StoreId| {
+        lists.iter().map(|tips| tips.get(store).cloned().unwrap_or(Cutoff::NOTHING.into())).min()
+    };
     stores.into_iter().filter_map(|store| Some((store, lowest(&store)?))).collect()
 }
 
-/// The chains that an act came after, each up to a seq.
-#[derive(Debug, Default)]
-struct Past(BTreeMap<NodeId, u64>);
+/// See [`Acts::fold_by`].
+pub type Lineage<'a> = dyn Fn(&NodeId, u64, &EntryId) -> Vec<(NodeId, u64)> + 'a;
+
+/// The chain of an act, and the chains that it came after, each up to a seq.
+#[derive(Debug)]
+struct Past {
+    chain: NodeId,
+    after: BTreeMap<NodeId, u64>,
+}
 
 impl Past {
-    fn holds(&self, act: &Act) -> bool {
-        self.0.get(&act.at.author).is_some_and(|upto| act.at.seq <= *upto)
+    /// Whether it came after an act, of which this is `other`.
+    fn holds(&self, act: &Act, other: &Past) -> bool {
+        self.after.get(&other.chain).is_some_and(|upto| act.at.seq <= *upto)
     }
 }
 
 /// Closed: what an act came after, that one's past too.
-fn pasts(acts: &[&Act]) -> Vec<Past> {
+fn pasts(acts: &[&Act], lineage: &Lineage<'_>) -> Vec<Past> {
     let mut pasts: Vec<Past> = Vec::with_capacity(acts.len());
-    // Of each author, its acts so far by seq. Two of one seq are a fork: both are taken as seen.
-    let mut of_author: BTreeMap<NodeId, BTreeMap<u64, Vec<usize>>> = BTreeMap::new();
+    // Of each chain, its acts so far by seq.
+    let mut of_chain: BTreeMap<NodeId, BTreeMap<u64, usize>> = BTreeMap::new();
     for (i, act) in acts.iter().enumerate() {
-        let mut past = act.after.clone();
-        for (author, upto) in &act.after {
+        let chain = lineage(&act.at.author, act.at.seq, &act.at.id).first().map_or(act.at.author, |at| at.0);
+        let mut after: BTreeMap<NodeId, u64> = BTreeMap::new();
+        for (chain, upto) in act.after.iter().flat_map(|(author, seq, id)| lineage(author, *seq, id)) {
+            let have = after.entry(chain).or_default();
+            *have = (*have).max(upto);
+        }
+        for (chain, upto) in after.clone() {
             // The last one seen has the earlier ones' pasts within its own.
-            let last = of_author.get(author).and_then(|own| own.range(..=*upto).next_back());
-            for seen in last.iter().flat_map(|(_, seen)| seen.iter()) {
-                for (author, upto) in &pasts[*seen].0 {
-                    let have = past.entry(*author).or_default();
-                    *have = (*have).max(*upto);
-                }
+            let last = of_chain.get(&chain).and_then(|own| own.range(..=upto).next_back());
+            for (chain, upto) in last.iter().flat_map(|(_, seen)| &pasts[**seen].after) {
+                let have = after.entry(*chain).or_default();
+                *have = (*have).max(*upto);
             }
         }
-        pasts.push(Past(past));
-        of_author.entry(act.at.author).or_default().entry(act.at.seq).or_default().push(i);
+        pasts.push(Past { chain, after });
+        of_chain.entry(chain).or_default().insert(act.at.seq, i);
     }
     pasts
 }
@@ -228,21 +245,21 @@ impl<'a> Court<'a> {
             }
         }
         let of = |map: &BTreeMap<NodeId, Vec<usize>>, act: &Act| map.get(&act.at.author).cloned();
-        let against = |act: &&Act| {
+        let against = |(i, act): (usize, &&Act)| {
             let mut all = of(&removals, act).unwrap_or_default();
-            all.retain(|r| !pasts[*r].holds(act));
+            all.retain(|r| !pasts[*r].holds(act, &pasts[i]));
             all
         };
         let support = |(i, act): (usize, &&Act)| {
             let mut all = of(&adds, act).unwrap_or_default();
-            all.retain(|a| pasts[i].holds(acts[*a]));
+            all.retain(|a| pasts[i].holds(acts[*a], &pasts[*a]));
             all
         };
         Self {
             acts,
             founder,
             status: vec![Status::Open; acts.len()],
-            against: acts.iter().map(against).collect(),
+            against: acts.iter().enumerate().map(against).collect(),
             support: acts.iter().enumerate().map(support).collect(),
             revokes: acts.iter().map(|a| a.does.iter().any(|d| matches!(d, Does::Revoke { .. }))).collect(),
         }

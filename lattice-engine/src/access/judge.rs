@@ -4,6 +4,7 @@
 //! with the same root store projects the same entries, and a replica that learns of an act later looks again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::id::{EntryId, NodeId, StoreId};
 
@@ -22,23 +23,56 @@ impl Cutoff {
     pub const NOTHING: Self = Self { seq: 0, id: EntryId::ZERO };
 }
 
+/// Where what counts of an author ends: its last entry, or the last of each branch of an author who has forked. All that these
+/// come after counts, and nothing else. In ascending order, one at least.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cutoffs(Arc<[Cutoff]>);
+
+impl Cutoffs {
+    /// So many can be listed in a value that stands in its entry.
+    pub const MAX: usize = 32;
+
+    /// `None`: there are none, or too many.
+    pub fn new(cutoffs: &BTreeSet<Cutoff>) -> Option<Self> {
+        (1..=Self::MAX).contains(&cutoffs.len()).then(|| Self(cutoffs.iter().copied().collect()))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Cutoff> {
+        self.0.iter()
+    }
+
+    /// Whether entry `seq` with this id may be one of them, or before one, where it isn't known of which branch it is.
+    fn allows(&self, seq: u64, id: &EntryId) -> bool {
+        self.iter().any(|cutoff| seq < cutoff.seq || (seq == cutoff.seq && *id == cutoff.id))
+    }
+
+    /// No later entry counts.
+    pub fn last(&self) -> u64 {
+        self.iter().map(|cutoff| cutoff.seq).max().unwrap_or(0)
+    }
+}
+
+impl From<Cutoff> for Cutoffs {
+    fn from(cutoff: Cutoff) -> Self {
+        Self([cutoff].into())
+    }
+}
+
 /// What an entry counts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Valid,
     /// Its author is no member as far as this root store knows: it waits for the root store to catch up.
     UnknownAuthor,
-    /// Its author was revoked, and only what it wrote up to `cutoff` counts.
-    Beyond {
-        cutoff: Cutoff,
-    },
+    /// Its author was revoked, and it isn't among what counts of what that has written.
+    Beyond,
 }
 
 /// How much of an author's chain in one store counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Limit {
     All,
-    UpTo(Cutoff),
+    UpTo(Cutoffs),
     /// An author who is no member.
     Nothing,
 }
@@ -49,7 +83,7 @@ impl Limit {
     pub fn allows(&self, seq: u64, id: &EntryId) -> bool {
         match self {
             Self::All => true,
-            Self::UpTo(cutoff) => seq < cutoff.seq || (seq == cutoff.seq && *id == cutoff.id),
+            Self::UpTo(cutoffs) => cutoffs.allows(seq, id),
             Self::Nothing => false,
         }
     }
@@ -66,7 +100,7 @@ pub struct Membership {
 struct Root {
     store: StoreId,
     active: BTreeSet<NodeId>,
-    revoked: BTreeMap<NodeId, BTreeMap<StoreId, Cutoff>>,
+    revoked: BTreeMap<NodeId, BTreeMap<StoreId, Cutoffs>>,
     guests: BTreeMap<StoreId, BTreeSet<NodeId>>,
     mentioned: BTreeSet<NodeId>,
 }
@@ -100,9 +134,9 @@ impl Membership {
             return Verdict::Valid;
         }
         match self.limit(store, author) {
-            Limit::Nothing if self.mentions(author) => Verdict::Beyond { cutoff: Cutoff::NOTHING },
+            Limit::Nothing if self.mentions(author) => Verdict::Beyond,
             Limit::Nothing => Verdict::UnknownAuthor,
-            Limit::UpTo(cutoff) if !Limit::UpTo(cutoff).allows(seq, id) => Verdict::Beyond { cutoff },
+            Limit::UpTo(cutoffs) if !cutoffs.allows(seq, id) => Verdict::Beyond,
             Limit::All | Limit::UpTo(_) => Verdict::Valid,
         }
     }
@@ -111,7 +145,7 @@ impl Membership {
     pub fn limit(&self, store: &StoreId, author: &NodeId) -> Limit {
         let Some(root) = &self.of else { return Limit::All };
         if let Some(accepted) = root.revoked.get(author) {
-            return Limit::UpTo(accepted.get(store).copied().unwrap_or(Cutoff::NOTHING));
+            return Limit::UpTo(accepted.get(store).cloned().unwrap_or(Cutoff::NOTHING.into()));
         }
         let guest = || root.guests.get(store).is_some_and(|guests| guests.contains(author));
         if root.active.contains(author) || guest() { Limit::All } else { Limit::Nothing }

@@ -7,7 +7,7 @@ use crate::id::{NodeId, StoreId};
 
 use super::act::clean_name;
 use super::invite::InviteId;
-use super::judge::Cutoff;
+use super::judge::Cutoffs;
 
 /// Whether a member is one still.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum MemberState {
         by: NodeId,
         at: Hlc,
         /// What counts of what it has written; of a store that isn't listed, nothing.
-        accepted: BTreeMap<StoreId, Cutoff>,
+        accepted: BTreeMap<StoreId, Cutoffs>,
     },
 }
 
@@ -51,7 +51,7 @@ pub struct Members {
     /// Whom any act names as added, whether it counts or not.
     pub(super) mentioned: BTreeSet<NodeId>,
     /// What counts of guests that were revoked.
-    pub(super) barred: BTreeMap<NodeId, BTreeMap<StoreId, Cutoff>>,
+    pub(super) barred: BTreeMap<NodeId, BTreeMap<StoreId, Cutoffs>>,
     /// Acts by invite that count.
     pub(super) uses: BTreeMap<InviteId, u32>,
 }

@@ -27,7 +27,7 @@ pub mod token;
 pub use act::{Act, Does, Ignored, MAX_NAME, clean_name};
 pub use fold::Acts;
 pub use invite::{Admission, InviteId, InviteRecord, Proof, Refusal, Secret, admit};
-pub use judge::{Cutoff, Limit, Membership, Verdict};
+pub use judge::{Cutoff, Cutoffs, Limit, Membership, Verdict};
 pub use members::{Member, MemberState, Members};
 pub use ticket::{Ticket, TicketError};
 pub use token::{Grant, ParseTokenIdError, Scope, TokenId, TokenRecord, TokenSecret};

@@ -22,6 +22,21 @@ impl Tip {
     }
 }
 
+/// A chain as a store keeps it: named by its author, or by [`branch_name`] where its author has forked and this isn't the
+/// branch that came first.
+pub type ChainId = NodeId;
+
+/// BLAKE3 `derive_key` context of the names of branches.
+pub const BRANCH_DOMAIN: &str = "lattice 2026 v1 branch";
+
+/// What a store calls the branch of `author` that begins with its entry `first`, named `id`. Never sent: which branch has its
+/// author's name is a matter of which came first.
+pub fn branch_name(author: &NodeId, first: u64, id: &EntryId) -> ChainId {
+    let mut hasher = blake3::Hasher::new_derive_key(BRANCH_DOMAIN);
+    hasher.update(author.as_bytes()).update(&first.to_le_bytes()).update(id.as_bytes());
+    NodeId(*hasher.finalize().as_bytes())
+}
+
 /// What an entry is to the chain that is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {

@@ -274,6 +274,10 @@ impl Driver<'_> {
                 let entries = handle.fetch(&entries, MAX_FRAME / 2).unwrap_or_default();
                 drop(work.send(Input::Ranged { request, entries }));
             }),
+            Output::Chain { request, author, of, from, max_bytes } => self.shared.block(move || {
+                let entries = handle.chain(&author, of, from, max_bytes).unwrap_or_default();
+                drop(work.send(Input::Ranged { request, entries }));
+            }),
             Output::Receive { batch, entries } => {
                 let local = self.local.clone();
                 self.shared.block(move || {

@@ -188,14 +188,18 @@ impl Local {
             known: behind.known,
             behind_here: behind.here,
             behind_there: behind.there,
-            whole: covers(session.theirs_whole(), &self.tips.borrow()),
+            whole: covers(session.theirs_whole(), &self.tips.borrow()) && session.branches_untold() == 0,
             live: session.is_live(),
             tips: session.theirs().len() as u64,
         })
     }
 
     fn holders(&self, tips: &Tips) -> Vec<NodeId> {
-        self.who(|_, whole| covers(whole, tips))
+        let mut holders = self.who(|_, whole| covers(whole, tips));
+        // Of several branches a mark tells only how far the longest goes.
+        let sessions = self.sessions.lock().clone();
+        holders.retain(|id| sessions.get(id).is_none_or(|session| session.lock().branches_untold() == 0));
+        holders
     }
 
     /// Peers that are known to hold an entry durably; `content`: and the content that it names.

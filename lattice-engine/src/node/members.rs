@@ -120,9 +120,10 @@ impl Node {
         for handle in self.every_store()? {
             // What a power loss could take from us must not be named.
             handle.sync()?;
-            let cutoff = handle.accepted(&id)?.unwrap_or(Cutoff { seq: 0, id: handle.genesis() });
+            let nothing = || Cutoff { seq: 0, id: handle.genesis() }.into();
+            let cutoffs = handle.accepted(&id)?.unwrap_or_else(nothing);
             let path = format!("nodes/{id}/revoked/{}", handle.id());
-            changes.push(put(key(&path)?, &access::act::cutoff_value(&cutoff))?);
+            changes.push(put(key(&path)?, &access::act::cutoff_value(&cutoffs))?);
         }
         if changes.len() > MAX_LISTED {
             return Err(NodeError::Refused(format!(

@@ -150,6 +150,7 @@ impl State {
         txn.open_table(ENTRIES)?;
         txn.open_table(AUTHORS)?;
         txn.open_table(TIPS)?;
+        txn.open_table(BRANCHES)?;
         txn.open_table(CHUNKS)?;
         txn.open_table(PACKS)?;
         txn.open_table(INTENTS)?;
@@ -251,6 +252,11 @@ impl State {
             for (author, tip) in &batch.tips {
                 let row = (tip.seq, tip.hlc.0, tip.id.as_bytes());
                 tips.insert(authors.index(author), row)?;
+            }
+            let mut branches = txn.open_table(BRANCHES)?;
+            for (name, branch) in &batch.branches {
+                let row = (branch.author.as_bytes(), branch.first, branch.parent.as_bytes());
+                branches.insert(name.as_bytes(), row)?;
             }
             let mut intents = txn.open_table(INTENTS)?;
             for (id, body) in &batch.intents {

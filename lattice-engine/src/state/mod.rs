@@ -10,6 +10,7 @@
 //! It refuses a file written by a later version, and it never decides anything: what a record means is `merge`'s.
 
 mod backend;
+mod branches;
 mod chunks;
 mod codec;
 pub mod db;
@@ -18,6 +19,7 @@ mod replace;
 pub mod rows;
 mod tables;
 
+pub use branches::Branch;
 pub use db::{Applied, State, StateError, StateRead};
 pub use overlay::{Dormant, Overlay, Snapshot, TipRow};
 pub use replace::Cut;

@@ -14,6 +14,7 @@ use crate::id::{EntryId, FileId, NodeId};
 use crate::log::Position;
 use crate::merge::{FileAttrs, Record};
 
+use super::branches::Branch;
 use super::replace::Cut;
 use super::rows::RowKey;
 
@@ -45,6 +46,8 @@ pub struct Overlay {
     tips: BTreeMap<NodeId, TipRow>,
     /// Chains that are not projected whole; few, and kept.
     cuts: BTreeMap<NodeId, Cut>,
+    /// Branches of forked chains; few, and kept.
+    branches: BTreeMap<NodeId, Branch>,
     /// `None`: done.
     intents: BTreeMap<u64, Option<Bytes>>,
     version: u64,
@@ -66,6 +69,7 @@ pub struct Snapshot {
     pub entries: Vec<((NodeId, u64), (Position, EntryId))>,
     pub tips: Vec<(NodeId, TipRow)>,
     pub cuts: Vec<(NodeId, Cut)>,
+    pub branches: Vec<(NodeId, Branch)>,
     pub intents: Vec<(u64, Option<Bytes>)>,
     pub live: i64,
     pub new_entries: u64,
@@ -140,6 +144,11 @@ impl Overlay {
         self.cuts.insert(author, cut);
     }
 
+    /// A chain has forked.
+    pub fn put_branch(&mut self, name: NodeId, branch: Branch) {
+        self.branches.insert(name, branch);
+    }
+
     /// Where an entry stands that is not applied: it can be read and sent on.
     pub fn index_entry(&mut self, author: NodeId, tip: TipRow, at: Position) {
         if self.entries.insert((author, tip.seq), (at, tip.id)).is_none() {
@@ -191,6 +200,7 @@ impl Overlay {
             entries: self.entries.iter().map(|(k, v)| (*k, *v)).collect(),
             tips: self.tips.iter().map(|(k, v)| (*k, *v)).collect(),
             cuts: self.cuts.iter().map(|(k, v)| (*k, *v)).collect(),
+            branches: self.branches.iter().map(|(k, v)| (*k, *v)).collect(),
             intents: self.intents.iter().map(|(k, v)| (*k, v.clone())).collect(),
             live: self.live,
             new_entries: self.new_entries,

@@ -82,7 +82,7 @@ impl State {
                 }
             })*};
         }
-        copy!(RECORDS, CONFLICTS, DORMANT, ENTRIES, TIPS, INTENTS, META);
+        copy!(RECORDS, CONFLICTS, DORMANT, ENTRIES, TIPS, BRANCHES, INTENTS, META);
         txn.commit()?;
         self.committed();
         Ok(())
@@ -97,7 +97,7 @@ fn wipe(txn: &redb::WriteTransaction) -> Result<(), redb::Error> {
             txn.open_table($table)?;
         })*};
     }
-    empty!(RECORDS, CONFLICTS, DORMANT, ENTRIES, TIPS, INTENTS);
+    empty!(RECORDS, CONFLICTS, DORMANT, ENTRIES, TIPS, BRANCHES, INTENTS);
     txn.open_table(META)?.retain(|name, _| name == META_VERSION)?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use redb::TableDefinition;
 
 /// Bumped whenever a row's meaning changes. An older file is rebuilt; a newer one is refused.
-pub const STATE_VERSION: u64 = 2;
+pub const STATE_VERSION: u64 = 3;
 
 /// `parent ‖ 0x00 ‖ name` -> a record (`codec`). Raw key order would interleave `a/b`, `a/b.txt` and `a/b/c`;
 /// in this one a directory's children are one range, so `readdir` is a scan. The root's own row has the empty key.
@@ -16,7 +16,8 @@ pub const DORMANT: TableDefinition<'_, (&[u8], &[u8; 16]), &[u8]> = TableDefinit
 /// The row keys whose live heads differ: `lattice conflicts` without a scan.
 pub const CONFLICTS: TableDefinition<'_, &[u8], ()> = TableDefinition::new("conflicts");
 
-/// (author index, seq) -> (segment, offset, length, entry id): where an entry stands in the log. Looked up by chain
+/// (author index, seq) -> (segment, offset, length, entry id): where an entry stands in the log. A branch of a forked
+/// chain has an index of its own in the place of its author's. Looked up by chain
 /// position because a random entry-hash index would cost ingest more than half of its speed (measured: 490,000
 /// entries/s against 166,000).
 pub const ENTRIES: TableDefinition<'_, (u32, u64), EntryRow<'_>> = TableDefinition::new("entries");
@@ -29,6 +30,12 @@ pub const AUTHORS: TableDefinition<'_, u32, &[u8; 32]> = TableDefinition::new("a
 
 /// Author index -> (seq, hlc, entry id) of the last entry of its chain.
 pub const TIPS: TableDefinition<'_, u32, (u64, u64, &[u8; 32])> = TableDefinition::new("tips");
+
+/// A branch of a forked chain, by its name -> (author, first seq, the chain that it leaves).
+pub const BRANCHES: TableDefinition<'_, &[u8; 32], BranchRow<'_>> = TableDefinition::new("branches");
+
+/// Author, first seq, the chain that it leaves.
+type BranchRow<'a> = (&'a [u8; 32], u64, &'a [u8; 32]);
 
 /// Chunk id -> (pack, offset, stored length, plain length, flags).
 pub const CHUNKS: TableDefinition<'_, &[u8; 32], ChunkRow> = TableDefinition::new("chunks");

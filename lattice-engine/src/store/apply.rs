@@ -9,17 +9,17 @@ use std::sync::Arc;
 
 use parking_lot::RwLockWriteGuard;
 
-use crate::chain::Tip;
-use crate::entry::{Content, Entry, LogRange, Node, Op, Value};
-use crate::id::{FileId, NodeId};
+use crate::chain::{ChainId, Tip};
+use crate::entry::{Content, Dep, Entry, LogRange, Node, Op, Value};
+use crate::id::{EntryId, FileId};
 use crate::key::Key;
 use crate::log::{PAYLOAD_AT, Position};
 use crate::merge::{EntryRef, Record};
-use crate::state::{Cut, Dormant, Overlay, RowKey, TipRow};
+use crate::state::{Branch, Cut, Dormant, Overlay, RowKey, TipRow};
 
 use super::error::{Result, StoreError};
 use super::govern::{Governed, after_projecting, leave_out};
-use super::groups::OpenGroup;
+use super::groups::{self, OpenGroup};
 use super::reader::to_wire;
 use super::view::View;
 use super::writer::Chains;
@@ -39,8 +39,8 @@ pub(super) struct Applier<'a> {
     dormant: BTreeMap<(RowKey, FileId), Dormant>,
     live: i64,
     /// Entries that are in the log from here on. `false`: not applied, for the projection stands still before them.
-    entries: BTreeMap<(NodeId, u64), (TipRow, Position, bool)>,
-    cuts: Vec<(NodeId, Cut)>,
+    entries: BTreeMap<(ChainId, u64), (TipRow, Position, bool)>,
+    cuts: Vec<(ChainId, Cut)>,
     applied_to: Option<Position>,
 }
 
@@ -69,21 +69,25 @@ impl<'a> Applier<'a> {
     }
 
     /// An entry that was applied, or left out.
-    pub fn placed(&mut self, entry: &Entry, position: Position) {
-        let header = &entry.header;
-        self.entries.insert((header.author, header.seq), (tip_row(entry), position, true));
+    pub fn placed(&mut self, chain: ChainId, entry: &Entry, position: Position) {
+        self.entries.insert((chain, entry.header.seq), (tip_row(entry), position, true));
     }
 
     /// Keeps count of an entry that the projection, which stands still before it, can't apply: its chain goes on, and it
     /// can be found. The applied mark stays, so a later opening comes back to it.
-    pub fn note(&mut self, chains: &mut Chains, entry: &Entry, position: Position) {
-        let header = &entry.header;
-        chains.tips.insert(header.author, Tip::of(entry));
-        self.entries.insert((header.author, header.seq), (tip_row(entry), position, false));
+    pub fn note(&mut self, chains: &mut Chains, chain: ChainId, entry: &Entry, position: Position) {
+        chains.tips.insert(chain, Tip::of(entry));
+        self.entries.insert((chain, entry.header.seq), (tip_row(entry), position, false));
     }
 
-    pub fn cut(&mut self, author: NodeId, cut: Cut) {
-        self.cuts.push((author, cut));
+    pub fn cut(&mut self, chain: ChainId, cut: Cut) {
+        self.cuts.push((chain, cut));
+    }
+
+    /// A branch begins: its first entry is to be placed.
+    pub fn branch(&mut self, name: ChainId, branch: Branch) {
+        self.view.branches.write().insert(name, branch);
+        self.overlay.put_branch(name, branch);
     }
 
     /// The log is applied up to here; `None`: no further than before.
@@ -103,14 +107,14 @@ impl<'a> Applier<'a> {
             self.overlay.put_dormant(row, file, attrs);
         }
         self.overlay.count_live(self.live);
-        for (author, cut) in self.cuts {
-            self.overlay.put_cut(author, cut);
+        for (chain, cut) in self.cuts {
+            self.overlay.put_cut(chain, cut);
         }
-        for ((author, _), (tip, position, applied)) in self.entries {
+        for ((chain, _), (tip, position, applied)) in self.entries {
             if applied {
-                self.overlay.put_entry(author, tip, position);
+                self.overlay.put_entry(chain, tip, position);
             } else {
-                self.overlay.index_entry(author, tip, position);
+                self.overlay.index_entry(chain, tip, position);
             }
         }
         self.overlay.publish(self.applied_to);
@@ -121,14 +125,34 @@ impl<'a> Applier<'a> {
         &self.view.members
     }
 
-    /// An entry that is in the log.
-    pub fn logged(&self, author: &NodeId, seq: u64) -> Result<Option<Entry>> {
-        let ours = self.entries.get(&(*author, seq)).map(|(tip, position, _)| (*position, tip.id));
-        let found = match ours.or_else(|| self.overlay.entry(author, seq)) {
+    /// An entry of a chain that is in the log.
+    pub fn logged(&self, chain: &ChainId, seq: u64) -> Result<Option<(Entry, Position)>> {
+        let Some((position, _)) = self.at(chain, seq)? else { return Ok(None) };
+        Ok(super::history::read(self.view, position)?.map(|entry| (entry, position)))
+    }
+
+    /// Where an entry of a chain stands, and its id.
+    pub fn at(&self, chain: &ChainId, seq: u64) -> Result<Option<(Position, EntryId)>> {
+        let ours = self.entries.get(&(*chain, seq)).map(|(tip, position, _)| (*position, tip.id));
+        Ok(match ours.or_else(|| self.overlay.entry(chain, seq)) {
             Some(found) => Some(found),
-            None => self.view.state.read()?.entry(author, seq)?,
-        };
-        found.map_or(Ok(None), |(position, _)| super::history::read(self.view, position))
+            None => self.view.state.read()?.entry(chain, seq)?,
+        })
+    }
+
+    /// What a dep stands for: its chain, and those that this one leaves, each up to a number.
+    pub fn path_to(&self, dep: &Dep) -> Result<Vec<(ChainId, u64)>> {
+        let branches = self.view.branches.read();
+        for chain in branches.of(&dep.author) {
+            if self.at(chain, dep.seq)?.is_some_and(|(_, id)| id == dep.id) {
+                return Ok(branches.path(chain, dep.seq));
+            }
+        }
+        Ok(vec![(dep.author, dep.seq)])
+    }
+
+    pub fn view(&self) -> &'a View {
+        self.view
     }
 
     /// Applies one entry whose record stands at `position`.
@@ -318,31 +342,37 @@ pub(super) fn unrouted(entry: &Entry) -> Option<String> {
     })
 }
 
-/// Applies an entry that is in the log: at once, or with the rest of its group. A group whose author goes on without
+/// Applies an entry of `chain` that is in the log: at once, or with the rest of its group. A group whose author goes on without
 /// ending it (a torn write) is void, and so is one that is too large. One that doesn't count is left out.
 pub(super) fn project(
     applier: &mut Applier<'_>,
     chains: &mut Chains,
+    chain: ChainId,
     entry: &Entry,
     position: Position,
 ) -> Result<()> {
     let header = &entry.header;
-    if !applier.view.members.counts(&header.author, header.seq, &entry.id) {
-        leave_out(applier, chains, entry, position);
+    if !applier.view.members.counts(&chain, &entry.entry_ref()) {
+        leave_out(applier, chains, chain, entry, position);
         return Ok(());
     }
-    chains.tips.insert(header.author, Tip::of(entry));
-    let group = OpenGroup::with(chains.open_groups.remove(&header.author), entry, position);
-    applier.placed(entry, position);
+    chains.tips.insert(chain, Tip::of(entry));
+    let open = match chains.open_groups.remove(&chain) {
+        None => groups::begun_before(applier, &chain, header)?,
+        open => open,
+    };
+    let group = OpenGroup::with(open, header, entry.header_bytes.len(), position);
+    applier.placed(chain, entry, position);
     match group {
         None => tracing::debug!(entry = %entry.id, "its group is void"),
-        Some(group) if header.group_more => drop(chains.open_groups.insert(header.author, group)),
+        Some(group) if header.group_more => drop(chains.open_groups.insert(chain, group)),
         Some(group) => {
-            group.before_last().iter().try_for_each(|before| applier.again(*before))?;
+            let due = groups::due(applier, &chain, header, &group, position)?;
+            due.iter().try_for_each(|before| applier.again(*before))?;
             applier.entry(entry, position)?;
         }
     }
-    after_projecting(applier, chains, entry)?;
+    after_projecting(applier, chains, chain, entry)?;
     applier.mark(Some(position));
     Ok(())
 }

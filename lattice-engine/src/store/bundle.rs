@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use crate::access::Limit;
 use crate::content::ContentError;
-use crate::entry::{Content, Decoded, Entry, Node, Op, Value};
+use crate::entry::{Content, Decoded, Entry, EntryRef, Node, Op, Value};
 use crate::id::{ChunkId, EntryId, NodeId};
 use crate::key::Key;
 use crate::log::Record as LogRecord;
@@ -72,7 +72,8 @@ impl Handle {
             let (Decoded::Known(entry) | Decoded::Unknown { entry, .. }) =
                 Entry::decode(header, payload, signature)?;
             // What doesn't count goes along only where something that does builds on it.
-            if cuts.get(&entry.header.author).is_some_and(|cut| entry.header.seq > cut.needed) {
+            let left_out = |chain| cuts.get(chain).is_some_and(|cut| entry.header.seq > cut.needed);
+            if !cuts.is_empty() && left_out(&store.view.chain_of(&entry)?) {
                 continue;
             }
             // Content first, so that an importer never shows an entry whose bytes it doesn't have.
@@ -210,22 +211,21 @@ impl Handle {
                 }
             }
         }
-        let at: Vec<(EntryId, NodeId, u64)> =
-            offered.iter().map(|d| (d.entry().id, d.entry().header.author, d.entry().header.seq)).collect();
-        for ((id, author, seq), result) in at.into_iter().zip(self.store.take_in(offered, None)?) {
+        let at: Vec<EntryRef> = offered.iter().map(|d| d.entry().entry_ref()).collect();
+        for (at, result) in at.into_iter().zip(self.store.take_in(offered, None)?) {
             let late = match result {
                 Received::New => {
                     report.new_entries += 1;
-                    report.left_out += u64::from(!self.store.view.members.counts(&author, seq, &id));
+                    report.left_out += u64::from(!self.store.view.counts(&at)?);
                     false
                 }
                 Received::Duplicate => false,
                 Received::Early { .. } => true,
                 Received::Missing(what) if what.iter().any(|range| doubts.is_late(range)) => true,
-                other => return Err(not_taken(&id, &author, other)),
+                other => return Err(not_taken(&at.id, &at.author, other)),
             };
             if late {
-                doubts.late.entry(author).or_insert(seq);
+                doubts.late.entry(at.author).or_insert(at.seq);
                 report.early += 1;
             }
         }
@@ -253,9 +253,13 @@ fn not_taken(id: &EntryId, author: &NodeId, result: Received) -> StoreError {
             what.first().map_or(0, |range| range.to),
             what.first().map(|range| range.author.short()).unwrap_or_default()
         ),
-        Received::Fork { seq, existing, .. } => refused(format!(
-            "its author signed two entries {seq}, this one and {}: a copied data directory or a restored backup. \
-             Nothing was changed; keep one of the two nodes and give the other a new identity",
+        Received::Apart { .. } => format!(
+            "the bundle is not whole: entry {} of {} follows one that is neither in it nor here. Export it again",
+            id.short(),
+            author.short()
+        ),
+        Received::Fork { seq, existing } => refused(format!(
+            "its author has signed more branches of its chain than are kept; {} is the entry {seq} here",
             existing.short()
         )),
         Received::NotMember => refused("its author is not a member here".into()),

@@ -83,7 +83,7 @@ impl Store {
             if touched.cite_all
                 && let Some(first) = parts.first_mut()
             {
-                writer.cite_tips(first);
+                writer.cite_tips(&self.view.branches.read(), first);
             }
             let origin = round[0].origin;
             let result = self.commit_parts(writer, parts, touched.known, origin).map_err(Arc::new);
@@ -119,12 +119,14 @@ impl Store {
             return Ok(EntryRef { hlc: tip.hlc, author: writer.author, id: tip.id, seq: tip.seq });
         }
         let entries = writer.build(parts, self.clock.now_ms())?;
-        let positions = writer.append(entries.iter()).inspect_err(|e| self.freeze_on(e))?;
+        // INVARIANT: a node whose own chain has forked doesn't come here, see `writable`: the chain is called as its author.
+        let own = entries.iter().map(|entry| (entry.header.author, entry));
+        let positions = writer.append(own).inspect_err(|e| self.freeze_on(e))?;
         let mut applier = Applier::knowing(&self.view, known);
         for (entry, position) in entries.iter().zip(&positions) {
             self.view.members.note(entry);
             applier.entry(entry, *position).inspect_err(|e| self.freeze_unapplied(e))?;
-            applier.placed(entry, *position);
+            applier.placed(entry.header.author, entry, *position);
         }
         applier.mark(positions.last().copied());
         // One that a crash had torn off is given up.

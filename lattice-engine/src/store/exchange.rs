@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
 use crate::access::Limit;
-use crate::chain::Tip;
+use crate::chain::{ChainId, Tip};
 use crate::hlc::Hlc;
 use crate::id::{EntryId, NodeId};
 use crate::log::{End, Record as LogRecord};
@@ -38,6 +38,8 @@ pub(super) struct Published {
 #[derive(Debug, Default)]
 struct State {
     tips: SharedTips,
+    /// Of authors who have forked, how far each of their chains is published.
+    forked: BTreeMap<ChainId, u64>,
     /// The members by which, and the log's end up to which, they are true.
     as_of: Option<AsOf>,
     closed: bool,
@@ -45,6 +47,9 @@ struct State {
 
 /// How often the membership had changed, and the log's end.
 type AsOf = (u64, End);
+
+/// What others may know, and how far each chain of forked authors goes.
+type Publishable = (Tips, BTreeMap<ChainId, u64>);
 
 impl Published {
     /// Something was appended.
@@ -63,15 +68,16 @@ impl Published {
     }
 
     /// Replaces the tips, unless later ones stand there already.
-    fn set(&self, marks: BTreeMap<NodeId, Mark>, as_of: AsOf) -> SharedTips {
+    fn set(&self, (tips, forked): Publishable, as_of: AsOf) -> SharedTips {
         let mut state = self.state.lock();
         if state.as_of.is_some_and(|known| known >= as_of) {
             return state.tips.clone();
         }
         state.as_of = Some(as_of);
-        if *state.tips.marks() != marks {
+        state.forked = forked;
+        if *state.tips != tips {
             let next = state.tips.generation() + 1;
-            state.tips = SharedTips::new(Tips::new(marks).with_generation(next));
+            state.tips = SharedTips::new(tips.with_generation(next));
             self.changed.notify_all();
         }
         state.tips.clone()
@@ -87,7 +93,10 @@ impl Handle {
     /// Whether `author` has begun a group of entries that isn't whole here, and so not applied. All else that the log
     /// shows by now is applied when this returns.
     pub fn group_is_open(&self, author: &NodeId) -> bool {
-        self.store.writer.lock().chains.open_groups.contains_key(author)
+        // In this order everywhere: the writer's lock, then this one.
+        let groups = &self.store.writer.lock().chains.open_groups;
+        let chains = self.store.view.branches.read().chains(author);
+        chains.iter().any(|chain| groups.contains_key(chain))
     }
 
     /// The projection, from which it is read what entries amount to, stands still before one that it can't apply.
@@ -151,17 +160,41 @@ impl Handle {
 
     /// Published entries by name; those that aren't here are left out.
     pub fn fetch(&self, entries: &[(NodeId, Mark)], max_bytes: usize) -> Result<Vec<SignedEntry>> {
-        let published = self.published();
         let mut found = Vec::new();
         let mut bytes = 0;
-        for (author, mark) in entries.iter().filter(|(author, mark)| mark.seq <= published.seq(author)) {
-            if self.store.view.entry(author, mark.seq)?.is_none_or(|(_, id)| id != mark.id) {
+        for (author, mark) in entries {
+            let Some((chain, _)) = self.store.view.find(author, mark.seq, &mark.id)? else { continue };
+            if mark.seq > self.store.published_of(author, &chain) {
                 continue;
             }
-            let Some((_, entry)) = self.store.signed(author, mark.seq)? else { continue };
+            let Some((_, entry)) = self.store.signed(&chain, mark.seq)? else { continue };
             bytes += weight(&entry);
             found.push(entry);
             if bytes >= max_bytes {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Handle {
+    /// Published entries of a chain from number `from` on, up to the one that `of` names; ends once `max_bytes` are passed.
+    pub fn chain(&self, author: &NodeId, of: Mark, from: u64, max_bytes: usize) -> Result<Vec<SignedEntry>> {
+        let store = &self.store;
+        let Some((chain, _)) = store.view.find(author, of.seq, &of.id)? else { return Ok(Vec::new()) };
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        if of.seq > store.published_of(author, &chain) {
+            return Ok(found);
+        }
+        let path = store.view.branches.read().path(&chain, of.seq);
+        for seq in from.max(1)..=of.seq {
+            // The last of them that goes so far: the one where the path begins goes furthest.
+            let Some((chain, _)) = path.iter().rev().find(|(_, upto)| seq <= *upto) else { break };
+            let Some((_, entry)) = store.signed(chain, seq)? else { break };
+            bytes += weight(&entry);
+            found.push(entry);
+            if bytes >= max_bytes || found.len() >= crate::sync::MAX_ENTRIES {
                 break;
             }
         }
@@ -183,44 +216,61 @@ impl Store {
         self.retry_due()?;
         self.published.pending.store(false, Ordering::Release);
         self.sign_all()?;
-        let (marks, as_of) = self.publishable()?;
+        let (tips, as_of) = self.publishable()?;
         self.flush_to(as_of.1)?;
-        Ok(self.published.set(marks, as_of))
+        Ok(self.published.set(tips, as_of))
     }
 
     /// What will be durable once the log is synced to the end that is given.
-    fn publishable(&self) -> Result<(BTreeMap<NodeId, Mark>, AsOf)> {
+    fn publishable(&self) -> Result<(Publishable, AsOf)> {
         let writer = self.writer.lock();
+        let branches = self.view.branches.read().clone();
         let mut marks = BTreeMap::new();
-        for (author, tip) in writer.chains.tips.iter().filter(|(_, tip)| tip.seq > 0) {
-            let mark = self.shared_tip(&writer, author, tip)?;
-            marks.extend(mark.map(|mark| (*author, mark)));
+        for (chain, tip) in writer.chains.tips.iter().filter(|(_, tip)| tip.seq > 0) {
+            let mark = self.shared_tip(&writer, (chain, &branches.author(chain)), tip)?;
+            marks.extend(mark.filter(|mark| mark.seq >= branches.first(chain)).map(|mark| (*chain, mark)));
         }
-        // What was committed since the signing is not for others yet.
+        // What was committed since the signing is not for others yet. Own entries are committed to the chain of our name.
         match writer.chains.signed {
             _ if writer.chains.unsigned.is_empty() => {}
             Some(signed) => drop(marks.insert(writer.author, signed)),
             None => drop(marks.remove(&writer.author)),
         }
-        Ok((marks, (self.view.members.version(), writer.log.end())))
+        let as_of = (self.view.members.version(), writer.log.end());
+        Ok((branches.told(marks), as_of))
     }
 
     /// How far a chain is told of: what counts, and beyond that only what an entry that counts builds on. In a root store
     /// all of it is, by whomever some act has named ([`crate::access::Membership::shared`]).
-    fn shared_tip(&self, writer: &Writer, author: &NodeId, tip: &Tip) -> Result<Option<Mark>> {
+    fn shared_tip(
+        &self,
+        writer: &Writer,
+        (chain, author): (&ChainId, &NodeId),
+        tip: &Tip,
+    ) -> Result<Option<Mark>> {
         let whole = Mark { seq: tip.seq, id: tip.id };
-        let Some(cut) = writer.chains.cuts.get(author) else { return Ok(Some(whole)) };
+        let Some(cut) = writer.chains.cuts.get(chain) else { return Ok(Some(whole)) };
         if self.view.members.current().shared(&self.id, author) == Limit::All {
             return Ok(Some(whole));
         }
-        let named = self.view.entry(author, cut.needed)?;
+        let named = self.view.entry(chain, cut.needed)?;
         Ok(named.filter(|_| cut.needed > 0).map(|(_, id)| Mark { seq: cut.needed, id }))
+    }
+
+    /// How far a chain is published.
+    fn published_of(&self, author: &NodeId, chain: &ChainId) -> u64 {
+        let state = self.published.state.lock();
+        match state.forked.get(chain) {
+            Some(upto) => *upto,
+            None if state.tips.leaves().contains_key(author) || chain != author => 0,
+            None => state.tips.seq(author),
+        }
     }
 
     /// For the opener: all that the log holds is durable then. What is not signed yet waits for the first publishing.
     pub(super) fn publish_opened(&self) -> Result<()> {
-        let (marks, as_of) = self.publishable()?;
-        self.published.set(marks, as_of);
+        let (tips, as_of) = self.publishable()?;
+        self.published.set(tips, as_of);
         Ok(())
     }
 
@@ -238,7 +288,10 @@ impl Store {
             Ok(Some(Reverse(at)))
         };
         for range in ranges {
-            let to = range.to.min(published.seq(&range.author));
+            let to = range
+                .to
+                .min(self.published_of(&range.author, &range.author))
+                .min(published.seq(&range.author));
             next.extend(load(Range { to, ..*range }, &mut loaded)?);
         }
         let mut found = Vec::new();
@@ -256,8 +309,8 @@ impl Store {
     }
 
     /// An entry as it travels, and its time.
-    fn signed(&self, author: &NodeId, seq: u64) -> Result<Option<(Hlc, SignedEntry)>> {
-        let Some((position, id)) = self.view.entry(author, seq)? else { return Ok(None) };
+    fn signed(&self, chain: &ChainId, seq: u64) -> Result<Option<(Hlc, SignedEntry)>> {
+        let Some((position, id)) = self.view.entry(chain, seq)? else { return Ok(None) };
         let LogRecord::Entry { header, payload, signature } =
             self.view.log.read(position).map_err(StoreError::Log)?
         else {
@@ -266,7 +319,9 @@ impl Store {
         let hlc = peek(&header).map_or(Hlc::ZERO, |at| at.hlc);
         let signature = match signature {
             Some(signature) => signature,
-            None if *author == self.identity.node_id() => self.own_signature(position, seq, &id),
+            None if self.view.branches.read().author(chain) == self.identity.node_id() => {
+                self.own_signature(position, seq, &id)
+            }
             None => return Err(unsigned(&id)),
         };
         Ok(Some((hlc, SignedEntry { header, payload, signature: Bytes::copy_from_slice(&signature) })))

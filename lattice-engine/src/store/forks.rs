@@ -1,6 +1,6 @@
 //! Authors who signed two entries where one can stand: a copied data directory, a restored backup, or a lie. The headers that
 //! prove it are kept in a file beside the log, shown, and told to peers; whoever sees that its own name is written under
-//! twice writes no more.
+//! twice writes no more. The entries themselves are kept, whatever their branch: [`super::branches`].
 //!
 //! It refuses proofs that their author hasn't signed, and those of authors of whom nothing is here.
 
@@ -144,12 +144,7 @@ impl Handle {
             return Ok(false);
         }
         proof.verify()?;
-        let author = proof.author;
-        let news = store.fork_proved(proof);
-        if news {
-            store.retry_branch(&author)?;
-        }
-        Ok(news)
+        Ok(store.fork_proved(proof))
     }
 }
 
@@ -158,7 +153,7 @@ impl Store {
         self.writer.lock().chains.tips.get(author).is_some_and(|tip| tip.seq > 0)
     }
 
-    /// Two entries of one author have met: `held` is here, `other` isn't taken. True: that is news.
+    /// Two entries of one author have met: `held` is here, `other` has come. True: that is news.
     pub(super) fn forked(&self, held: &Entry, other: &Entry) -> bool {
         let signed = |entry: &Entry| {
             let ours =
@@ -201,7 +196,7 @@ impl Store {
 pub(super) fn forked_by(seq: u64) -> String {
     format!(
         "this node's identity writes elsewhere too (entry {seq} is there twice): a copied data directory or a restored \
-         backup. What is here can be read. To go on, join as a new node and copy what only this one has: `lattice help \
+         backup. What is here can be read, and goes to the other members. To go on, join as a new node: `lattice help \
          join` says how"
     )
 }

@@ -6,18 +6,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use parking_lot::RwLock;
-
 use crate::chain::{self, Outcome, Tip};
 use crate::disk::Disk;
+use crate::entry::{Entry, EntryRef, Header};
+use crate::hlc::Hlc;
 use crate::id::{EntryId, NodeId, StoreId};
 use crate::identity;
 use crate::log::{self, Record as LogRecord};
-use crate::state::{Overlay, RowKey, Snapshot, State};
+use crate::state::{RowKey, Snapshot, State};
 
+use super::branches::Branches;
 use super::core::Store;
 use super::error::{Result, StoreError};
 use super::handle::Handle;
+use super::history;
 use super::open::{Hooks, replay};
 use super::view::View;
 use super::writer::Chains;
@@ -84,6 +86,8 @@ impl Store {
             match chain::check(tips.get(&author), &genesis, |_| None, entry) {
                 Outcome::Append => drop(tips.insert(author, Tip::of(entry))),
                 Outcome::Duplicate if entry.id == genesis.id => {}
+                // Of a branch: what it follows is here as well, and earlier than it.
+                _ if self.follows(entry, &genesis)? => {}
                 other => report
                     .problems
                     .push(format!("entry {} of {author} doesn't follow its chain: {other:?}", entry.id)),
@@ -110,6 +114,19 @@ impl Store {
         Ok(())
     }
 
+    /// Whether an entry of a forked author follows another, wherever that stands.
+    fn follows(&self, entry: &Entry, genesis: &Tip) -> Result<bool> {
+        let Header { author, seq, prev, .. } = &entry.header;
+        let before = EntryRef { hlc: Hlc::ZERO, author: *author, id: *prev, seq: seq.saturating_sub(1) };
+        let tip = match (seq, history::load(&self.view, &before)?) {
+            (1, _) => *genesis,
+            (_, Some(before)) => Tip::of(&before),
+            (_, None) => return Ok(false),
+        };
+        Ok(!self.view.branches.read().of(author).is_empty()
+            && chain::check(Some(&tip), genesis, |_| None, entry) == Outcome::Append)
+    }
+
     /// Replays the whole log into a new state file and compares. True: equal.
     fn rebuild(&self, problems: &mut Vec<String>) -> Result<bool> {
         self.apply_overlay(false)?;
@@ -122,9 +139,8 @@ impl Store {
         let path = self.dir.join("state.rebuild");
         let _ = self.disk.remove(&path);
         let state = Arc::new(State::open(&self.disk, &path)?);
-        let members = self.view.members.fixed(self.view.members.current());
-        let log = self.view.log.clone();
-        let view = View { overlay: RwLock::new(Overlay::default()), state, log, members };
+        let members = self.view.members.fixed(self.view.members.current(), self.view.members.limits());
+        let view = View::new(state, self.view.log.clone(), members, Branches::default());
         let flush = || {
             let snapshot = view.overlay.read().snapshot();
             view.state.apply(&snapshot, false)?;

@@ -12,15 +12,17 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use crate::access::{Act, Acts, Limit, Members, Membership, Verdict};
-use crate::chain::Tip;
+use crate::access::{Act, Acts, Cutoff, Limit, Members, Membership, Verdict};
+use crate::chain::{ChainId, Tip};
 use crate::entry::{Decoded, Entry, EntryRef, Op};
 use crate::id::{EntryId, NodeId, StoreId};
 use crate::log::{LogReader, Position, Record as LogRecord};
 use crate::state::Cut;
 
 use super::apply::Applier;
+use super::branches::Branches;
 use super::error::{Result, StoreError};
+use super::view::View;
 use super::writer::Chains;
 
 /// Who says whose entries count.
@@ -38,12 +40,19 @@ pub enum Authority {
 #[derive(Debug)]
 pub(super) struct Governed {
     store: StoreId,
+    genesis: EntryId,
     current: RwLock<Arc<Membership>>,
+    /// Of forked authors who were revoked.
+    limits: RwLock<Arc<Limits>>,
     /// Of a root store.
     own: Option<Mutex<Own>>,
     /// Counts changes of the membership, and of what members are called.
     changes: (Mutex<u64>, Condvar),
 }
+
+/// How much of each chain of a forked author counts, where a revocation says that not all does: what the entries that it names
+/// come after, and those themselves. A chain that isn't listed: nothing.
+pub(super) type Limits = BTreeMap<NodeId, BTreeMap<ChainId, u64>>;
 
 #[derive(Debug)]
 struct Own {
@@ -68,26 +77,47 @@ impl Governed {
                 (Arc::new(Membership::of(store, &own.members)), Some(Mutex::new(own)))
             }
         };
-        Ok(Self { store, current: RwLock::new(current), own, changes: Default::default() })
+        let limits = RwLock::default();
+        let (genesis, current) = (founder.id, RwLock::new(current));
+        Ok(Self { store, genesis, current, limits, own, changes: Default::default() })
     }
 
     /// With the same membership, which nothing changes: for a second look at the same log.
-    pub fn fixed(&self, membership: Arc<Membership>) -> Self {
-        Self { store: self.store, current: RwLock::new(membership), own: None, changes: Default::default() }
+    pub fn fixed(&self, membership: Arc<Membership>, limits: Arc<Limits>) -> Self {
+        let (current, limits) = (RwLock::new(membership), RwLock::new(limits));
+        let (store, genesis) = (self.store, self.genesis);
+        Self { store, genesis, current, limits, own: None, changes: Default::default() }
+    }
+
+    pub fn genesis(&self) -> EntryId {
+        self.genesis
     }
 
     pub fn current(&self) -> Arc<Membership> {
         self.current.read().clone()
     }
 
-    pub fn set(&self, membership: Arc<Membership>) {
+    pub fn set(&self, membership: Arc<Membership>, limits: Arc<Limits>) {
         *self.current.write() = membership;
+        *self.limits.write() = limits;
         self.changed();
     }
 
-    /// Whether an entry is projected.
-    pub fn counts(&self, author: &NodeId, seq: u64, id: &EntryId) -> bool {
-        seq == 0 || self.current.read().limit(&self.store, author).allows(seq, id)
+    pub fn limits(&self) -> Arc<Limits> {
+        self.limits.read().clone()
+    }
+
+    /// Whether an entry, which is of `chain`, is projected.
+    pub fn counts(&self, chain: &ChainId, at: &EntryRef) -> bool {
+        let limit = self.current.read().limit(&self.store, &at.author);
+        match limit {
+            Limit::UpTo(_) if at.seq > 0 => match self.limits.read().get(&at.author) {
+                Some(chains) => chains.get(chain).is_some_and(|upto| at.seq <= *upto),
+                // Of a branch that has just begun: until it is known what comes before the last entry that counts.
+                None => *chain == at.author && limit.allows(at.seq, &at.id),
+            },
+            limit => at.seq == 0 || limit.allows(at.seq, &at.id),
+        }
     }
 
     /// What becomes of an entry that comes from elsewhere: valid ones are taken, whether they count or not.
@@ -116,10 +146,14 @@ impl Governed {
         })
     }
 
-    /// Whether no later entry of its author counts.
-    pub fn is_last(&self, entry: &Entry) -> bool {
-        let limit = self.current.read().limit(&self.store, &entry.header.author);
-        matches!(limit, Limit::UpTo(cutoff) if cutoff.seq <= entry.header.seq)
+    /// Whether no later entry of its chain counts.
+    pub fn is_last(&self, chain: &ChainId, at: &EntryRef) -> bool {
+        let EntryRef { author, seq, .. } = at;
+        match (self.current.read().limit(&self.store, author), self.limits.read().get(author)) {
+            (Limit::UpTo(_), Some(chains)) => chains.get(chain).is_none_or(|upto| upto <= seq),
+            (Limit::UpTo(cutoffs), None) => cutoffs.last() <= *seq,
+            _ => false,
+        }
     }
 
     /// An entry was logged: whether it counts or not, a root store's may say something about members.
@@ -139,6 +173,13 @@ impl Governed {
         }
     }
 
+    /// A chain has forked: what an act came after may be less than it seemed.
+    pub fn forked(&self) {
+        if let Some(own) = &self.own {
+            own.lock().stale = true;
+        }
+    }
+
     /// A root store, which says itself who its members are.
     pub fn is_root(&self) -> bool {
         self.own.is_some()
@@ -150,12 +191,12 @@ impl Governed {
     }
 
     /// What the acts amount to, if some have come since it was asked last.
-    pub fn refold(&self) -> Option<Arc<Membership>> {
+    pub fn refold(&self, view: &View) -> Option<Arc<Membership>> {
         let mut own = self.own.as_ref()?.lock();
         if !std::mem::take(&mut own.stale) {
             return None;
         }
-        own.members = own.acts.fold();
+        own.members = own.acts.fold_by(&|author, seq, id| view.lineage(author, seq, id));
         Some(Arc::new(Membership::of(self.store, &own.members)))
     }
 
@@ -181,28 +222,63 @@ impl Governed {
         *changes
     }
 
-    /// The chains, of those with these tips, that can't be projected whole, and up to where they can. `named` gives the
-    /// id of an entry.
-    pub fn cuts<'a>(
+    /// What counts of forked authors who were revoked. `find`: the chain of an entry.
+    pub fn limits_of(
         &self,
         membership: &Membership,
-        tips: impl Iterator<Item = (&'a NodeId, &'a Tip)>,
+        branches: &Branches,
+        find: impl Fn(&NodeId, &Cutoff) -> Result<Option<ChainId>>,
+    ) -> Result<Limits> {
+        let mut limits = Limits::new();
+        for author in branches.authors() {
+            let Limit::UpTo(cutoffs) = membership.limit(&self.store, author) else { continue };
+            let mut chains: BTreeMap<ChainId, u64> = BTreeMap::new();
+            for cutoff in cutoffs.iter() {
+                let named = if cutoff.seq > 0 { find(author, cutoff)? } else { None };
+                let path = named.map(|chain| branches.path(&chain, cutoff.seq));
+                // It isn't here, or not yet: it may be of any of them. The same everywhere, whichever came first.
+                let before = cutoff.seq.saturating_sub(1);
+                let any = || branches.chains(author).into_iter().map(|chain| (chain, before)).collect();
+                for (chain, upto) in path.unwrap_or_else(any) {
+                    let have = chains.entry(chain).or_default();
+                    *have = (*have).max(upto);
+                }
+            }
+            limits.insert(*author, chains);
+        }
+        Ok(limits)
+    }
+
+    /// The chains, of those with these tips, that can't be projected whole, and up to where they can. `named` gives the
+    /// id of an entry of an author that hasn't forked.
+    pub fn cuts<'a>(
+        &self,
+        (membership, limits): (&Membership, &Limits),
+        branches: &Branches,
+        tips: impl Iterator<Item = (&'a ChainId, &'a Tip)>,
         named: impl Fn(&NodeId, u64) -> Result<Option<EntryId>>,
-    ) -> Result<BTreeMap<NodeId, u64>> {
+    ) -> Result<BTreeMap<ChainId, u64>> {
         let mut cuts = BTreeMap::new();
-        for (author, tip) in tips.filter(|(_, tip)| tip.seq > 0) {
-            let upto = match membership.limit(&self.store, author) {
+        for (chain, tip) in tips.filter(|(_, tip)| tip.seq > 0) {
+            let author = branches.author(chain);
+            let upto = match membership.limit(&self.store, &author) {
                 Limit::All => continue,
                 Limit::Nothing => 0,
-                Limit::UpTo(cutoff) if tip.seq < cutoff.seq => continue,
-                Limit::UpTo(cutoff) if cutoff.seq == 0 => 0,
-                Limit::UpTo(cutoff) => match named(author, cutoff.seq)? {
-                    Some(id) if id == cutoff.id => cutoff.seq,
-                    _ => cutoff.seq - 1,
-                },
+                Limit::UpTo(_) if limits.contains_key(&author) => {
+                    limits[&author].get(chain).copied().unwrap_or(0)
+                }
+                Limit::UpTo(cutoffs) => {
+                    let mut upto = 0;
+                    for cutoff in cutoffs.iter().filter(|cutoff| cutoff.seq > 0) {
+                        let is_it = named(&author, cutoff.seq)? == Some(cutoff.id);
+                        upto = upto.max(if is_it { cutoff.seq } else { cutoff.seq - 1 });
+                    }
+                    upto
+                }
             };
+            let upto = upto.max(branches.first(chain) - 1);
             if tip.seq > upto {
-                cuts.insert(*author, upto);
+                cuts.insert(*chain, upto);
             }
         }
         Ok(cuts)
@@ -228,39 +304,57 @@ fn read_acts(log: &LogReader, founder: EntryRef) -> Result<Acts> {
 }
 
 /// An entry that is in the log and doesn't count: its chain goes on, and the records don't know of it.
-pub(super) fn leave_out(applier: &mut Applier<'_>, chains: &mut Chains, entry: &Entry, position: Position) {
-    let header = &entry.header;
-    chains.tips.insert(header.author, Tip::of(entry));
+pub(super) fn leave_out(
+    applier: &mut Applier<'_>,
+    chains: &mut Chains,
+    chain: ChainId,
+    entry: &Entry,
+    position: Position,
+) {
+    let before = entry.header.seq - 1;
+    chains.tips.insert(chain, Tip::of(entry));
     // It can't become whole.
-    chains.open_groups.remove(&header.author);
-    let cut =
-        *chains.cuts.entry(header.author).or_insert(Cut { upto: header.seq - 1, needed: header.seq - 1 });
-    applier.cut(header.author, cut);
-    applier.placed(entry, position);
+    chains.open_groups.remove(&chain);
+    let cut = *chains.cuts.entry(chain).or_insert(Cut { upto: before, needed: before });
+    applier.cut(chain, cut);
+    applier.placed(chain, entry, position);
     applier.mark(Some(position));
 }
 
 /// After an entry that counts was projected: entries that don't count and that it builds on are needed by whoever is to
 /// have it. And a group that its author can't end any more holds nothing up.
-pub(super) fn after_projecting(applier: &mut Applier<'_>, chains: &mut Chains, entry: &Entry) -> Result<()> {
-    if entry.header.group_more && applier.members().is_last(entry) {
-        chains.open_groups.remove(&entry.header.author);
+pub(super) fn after_projecting(
+    applier: &mut Applier<'_>,
+    chains: &mut Chains,
+    chain: ChainId,
+    entry: &Entry,
+) -> Result<()> {
+    if entry.header.group_more && applier.members().is_last(&chain, &entry.entry_ref()) {
+        chains.open_groups.remove(&chain);
     }
     if chains.cuts.is_empty() {
         return Ok(());
     }
-    let deps = |entry: &Entry| entry.header.deps.iter().map(|dep| (dep.author, dep.seq)).collect::<Vec<_>>();
-    let mut open = deps(entry);
-    while let Some((author, seq)) = open.pop() {
-        let Some(cut) = chains.cuts.get_mut(&author).filter(|cut| seq > cut.needed) else { continue };
+    let mut open = deps(applier, entry)?;
+    while let Some((chain, seq)) = open.pop() {
+        let Some(cut) = chains.cuts.get_mut(&chain).filter(|cut| seq > cut.needed) else { continue };
         let news = cut.needed + 1..=seq;
         cut.needed = seq;
-        applier.cut(author, *cut);
+        applier.cut(chain, *cut);
         for seq in news {
-            if let Some(needed) = applier.logged(&author, seq)? {
-                open.extend(deps(&needed));
+            if let Some((needed, _)) = applier.logged(&chain, seq)? {
+                open.extend(deps(applier, &needed)?);
             }
         }
     }
     Ok(())
+}
+
+/// What an entry names, as chains, each up to a number.
+fn deps(applier: &Applier<'_>, entry: &Entry) -> Result<Vec<(ChainId, u64)>> {
+    let mut paths = Vec::with_capacity(entry.header.deps.len());
+    for dep in &entry.header.deps {
+        paths.extend(applier.path_to(dep)?);
+    }
+    Ok(paths)
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BinaryHeap, HashSet};
 
+use crate::chain::ChainId;
 use crate::entry::{Decoded, Entry, Header, Node, Op};
 use crate::hlc::Hlc;
-use crate::id::{EntryId, NodeId};
+use crate::id::EntryId;
 use crate::key::Key;
 use crate::log::{Position, Record as LogRecord};
 use crate::merge::{EntryRef, Record};
@@ -81,11 +82,12 @@ fn follow(
         if !seen.insert(at.id) {
             continue;
         }
-        let Some(entry) = load(view, &at)? else { continue };
+        let Some((chain, position)) = view.find(&at.author, at.seq, &at.id)? else { continue };
+        let Some(entry) = read(view, position)? else { continue };
         let ours = |op: &&Op| matches!(op, Op::Put { .. } | Op::Delete { .. }) && op.key() == Some(key);
         let Some(op) = entry.ops.iter().find(ours) else { continue };
         // What a version that counts was made from, and doesn't count itself, is passed by.
-        let counts = view.members.counts(&at.author, at.seq, &at.id);
+        let counts = view.members.counts(&chain, &at);
         if (counts && !visit(&entry, op)) || seen.len() >= limit {
             break;
         }
@@ -109,13 +111,9 @@ fn parents<'a>(
         } else {
             continue;
         };
-        if let Some((_, held)) = view.entry(&author, seq)?
-            && held == *id
-        {
-            let at = EntryRef { hlc: Default::default(), author, id: *id, seq };
-            if let Some(parent) = load(view, &at)? {
-                found.push(parent.entry_ref());
-            }
+        let at = EntryRef { hlc: Default::default(), author, id: *id, seq };
+        if let Some(parent) = load(view, &at)? {
+            found.push(parent.entry_ref());
         }
     }
     Ok(found)
@@ -123,12 +121,13 @@ fn parents<'a>(
 
 /// Reads an entry back from the log.
 pub(super) fn load(view: &View, at: &EntryRef) -> Result<Option<Entry>> {
-    held(view, &at.author, at.seq)
+    let Some((_, position)) = view.find(&at.author, at.seq, &at.id)? else { return Ok(None) };
+    read(view, position)
 }
 
-/// The entry of an author's chain that is held under a number.
-pub(super) fn held(view: &View, author: &NodeId, seq: u64) -> Result<Option<Entry>> {
-    let Some((position, _)) = view.entry(author, seq)? else { return Ok(None) };
+/// The entry of a chain that is held under a number.
+pub(super) fn held(view: &View, chain: &ChainId, seq: u64) -> Result<Option<Entry>> {
+    let Some((position, _)) = view.entry(chain, seq)? else { return Ok(None) };
     read(view, position)
 }
 
@@ -142,8 +141,15 @@ pub(super) fn read(view: &View, position: Position) -> Result<Option<Entry>> {
     }
 }
 
-/// The time of the entry `id` that stands at `position`. What it did is not read: thousands may build on one of a megabyte.
+/// The header of the entry `id` that stands at `position`, and how long it is. What the entry did is not read: thousands may
+/// build on one of a megabyte.
+pub(super) fn header(view: &View, position: Position, id: &EntryId) -> Result<Option<(Header, usize)>> {
+    let bytes = view.log.read_header(position).map_err(StoreError::Log)?;
+    let (found, header) = Header::decode(&bytes)?;
+    Ok((found == *id).then_some((header, bytes.len())))
+}
+
+/// The time of the entry `id` that stands at `position`.
 pub(super) fn time_of(view: &View, position: Position, id: &EntryId) -> Result<Option<Hlc>> {
-    let (found, header) = Header::decode(&view.log.read_header(position).map_err(StoreError::Log)?)?;
-    Ok((found == *id).then_some(header.hlc))
+    Ok(header(view, position, id)?.map(|(header, _)| header.hlc))
 }

@@ -20,6 +20,7 @@
 
 mod apply;
 mod background;
+mod branches;
 mod bring;
 mod bundle;
 mod change;

@@ -20,6 +20,7 @@ use crate::state::{Overlay, State};
 use crate::sync::Mark;
 
 use super::apply::{Applier, project, unrouted};
+use super::branches::{self, Branches};
 use super::bring::Ahead;
 use super::core::Store;
 use super::error::{Result, StoreError};
@@ -115,7 +116,8 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
     content.sync()?;
     let genesis = read_genesis(&log.reader(), id)?;
     let members = Governed::new(&options.authority, genesis.entry_ref(), &log.reader())?;
-    let view = View { overlay: RwLock::new(Overlay::default()), state, log: log.reader(), members };
+    let branches = Branches::new(state.branches()?);
+    let view = View::new(state, log.reader(), members, branches);
     let (chains, applied) = resume(&view)?;
     let syncer = log.syncer();
     let mut writer = Writer {
@@ -127,11 +129,12 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
         chains: Chains { signed: signed(&chains.tips, &author), ..chains },
     };
     let hooks = Hooks { flush: &|| flush(&view) };
-    let stalled = replay(&view, &mut writer.chains, &author, applied, &hooks)?.stalled;
+    let stalled = replay_all(&view, &mut writer.chains, &author, applied, &hooks)?.stalled;
     // The high-water mark of our clock is our chain's tip: nothing of ours is later.
     writer.clock = HlcClock::starting_at(writer.tip().hlc);
     let forks = Forks::load(&**disk, dir, id);
-    let forked = forks.of(&author).map(|proof| forked_by(proof.seq));
+    let branch = view.branches.read().forked_at(&author);
+    let forked = forks.of(&author).map(|proof| proof.seq).or(branch).map(forked_by);
     let store = Arc::new(Store {
         id,
         genesis: genesis.id,
@@ -170,6 +173,11 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
         members_changed: Default::default(),
         orphans: Mutex::default(),
     });
+    if store.view.branches.read().authors().next().is_some() {
+        // Acts were folded before it was known which branch each is of.
+        store.view.members.forked();
+        store.refold()?;
+    }
     let weak = Arc::downgrade(&store);
     store.view.state.door(move || {
         let store = weak.upgrade().ok_or("the store is closed")?;
@@ -199,20 +207,47 @@ fn resume(view: &View) -> Result<(Chains, Option<Position>)> {
         .collect();
     let next_intent = read.intents()?.last().map_or(1, |(id, _)| id + 1);
     let applied = read.applied()?.to;
-    let named = |author: &_, seq| Ok(read.entry(author, seq)?.map(|(_, id)| id));
-    let due = view.members.cuts(&view.members.current(), tips.iter(), named)?;
     drop(read);
+    let membership = view.members.current();
+    let limits = view.limits_by(&membership)?;
+    let due = view.cuts_by((&membership, &limits), tips.iter())?;
+    view.members.set(membership, Arc::new(limits));
     let cuts = view.state.cuts()?;
     if due.into_iter().eq(cuts.iter().map(|(author, cut)| (*author, cut.upto))) {
         let mut open_groups = HashMap::new();
-        for (author, tip) in tips.iter().filter(|(_, tip)| tip.seq > 0) {
-            open_groups.extend(groups::reopen(view, author, tip)?.map(|group| (*author, group)));
+        for (chain, tip) in tips.iter().filter(|(_, tip)| tip.seq > 0) {
+            open_groups.extend(groups::reopen(view, chain, tip)?.map(|group| (*chain, group)));
         }
         return Ok((Chains { tips, cuts, next_intent, open_groups, ..Chains::default() }, applied));
     }
     tracing::info!("members have changed since the state was made: it is made anew from the log");
     view.state.clear()?;
+    *view.branches.write() = Branches::default();
     Ok((Chains { next_intent: 1, ..Chains::default() }, None))
+}
+
+/// [`replay`], and once more where only its end tells what a forked author's last entry that counts comes after.
+fn replay_all(
+    view: &View,
+    chains: &mut Chains,
+    ours: &NodeId,
+    after: Option<Position>,
+    hooks: &Hooks<'_>,
+) -> Result<Replayed> {
+    let signed = chains.signed;
+    let replayed = replay(view, chains, ours, after, hooks)?;
+    let membership = view.members.current();
+    let limits = view.limits_by(&membership)?;
+    if limits == *view.members.limits() {
+        return Ok(replayed);
+    }
+    flush(view)?;
+    view.members.set(membership, Arc::new(limits));
+    view.state.clear()?;
+    *view.overlay.write() = Overlay::default();
+    *view.branches.write() = Branches::default();
+    *chains = Chains { next_intent: 1, signed, ..Chains::default() };
+    replay(view, chains, ours, None, hooks)
 }
 
 /// Our last entry in the state: what it holds durably was signed before.
@@ -282,22 +317,24 @@ pub(super) fn replay(
                 if unsigned && entry.header.author == *ours {
                     chains.unsigned.push_back((entry.header.seq, entry.id));
                 }
-                let counts = view.members.counts(&entry.header.author, entry.header.seq, &entry.id);
+                let (chain, branch) = branches::replaying(view, chains, &entry)?;
+                let counts = view.members.counts(&chain, &entry.entry_ref());
                 if let Some(why) = why.filter(|_| counts) {
                     stalled.get_or_insert_with(|| stall(&entry, &why));
                 }
                 if entry.header.author == *ours && !unsigned {
                     chains.signed = Some(Mark { seq: entry.header.seq, id: entry.id });
                 }
-                if stalled.is_some() {
-                    let mut applier = Applier::new(view);
-                    applier.note(chains, &entry, position);
-                    applier.finish();
-                } else {
-                    let mut applier = Applier::new(view);
-                    project(&mut applier, chains, &entry, position)?;
-                    applier.finish();
+                let mut applier = Applier::new(view);
+                if let Some(branch) = branch {
+                    applier.branch(chain, branch);
                 }
+                if stalled.is_some() {
+                    applier.note(chains, chain, &entry, position);
+                } else {
+                    project(&mut applier, chains, chain, &entry, position)?;
+                }
+                applier.finish();
             }
             LogRecord::Signatures { author, list } if author == *ours => {
                 // In order, and each after its entry: those at the front are signed.

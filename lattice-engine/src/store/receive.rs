@@ -5,16 +5,18 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::access::Verdict;
-use crate::chain::{self, Outcome, Tip};
+use crate::access::{Limit, Verdict};
+use crate::chain::{self, ChainId, Outcome, Tip};
 use crate::entry::{Decoded, Dep, Entry};
 use crate::hlc::{Hlc, MAX_AHEAD_MS};
 use crate::id::{EntryId, NodeId};
 use crate::identity::Verifier;
+use crate::state::Branch;
 use crate::sync::{Cause, Range, Received};
 use crate::wire::v1::SignedEntry;
 
 use super::apply::{Applier, project, unrouted};
+use super::branches::{Branches, MAX_BRANCHES, Place, back, place};
 use super::core::Store;
 use super::error::Result;
 use super::handle::Handle;
@@ -91,12 +93,28 @@ fn verify(offered: &[Decoded], wanted: &[bool]) -> Vec<bool> {
 }
 
 /// A batch while it is judged: what was accepted is not in the log yet, and later ones may build on it.
+#[derive(Default)]
 struct Batch {
-    tips: HashMap<NodeId, Tip>,
-    accepted: Vec<Decoded>,
-    ids: HashMap<(NodeId, u64), (EntryId, Hlc)>,
-    /// Authors of whom a fork has become known.
-    forked: BTreeSet<NodeId>,
+    tips: HashMap<ChainId, Tip>,
+    accepted: Vec<Accepted>,
+    ids: HashMap<(ChainId, u64), (EntryId, Hlc)>,
+    /// Those that are to begin.
+    branches: Branches,
+}
+
+/// An entry that can be appended.
+struct Accepted {
+    chain: ChainId,
+    branch: Option<Branch>,
+    decoded: Decoded,
+}
+
+/// Where an entry belongs that can be appended.
+struct Spot {
+    chain: ChainId,
+    branch: Option<Branch>,
+    /// The entry that stands beside it, where a branch begins.
+    beside: Option<EntryId>,
 }
 
 impl Store {
@@ -104,19 +122,13 @@ impl Store {
     pub(super) fn take_in(&self, offered: Vec<Decoded>, from: Option<NodeId>) -> Result<Vec<Received>> {
         self.thawed()?;
         // What is held need not be checked: its id names all but the signature.
-        let held = |e: &Entry| {
-            self.view.entry(&e.header.author, e.header.seq).ok().flatten().is_some_and(|(_, id)| id == e.id)
-        };
+        let held =
+            |e: &Entry| self.view.find(&e.header.author, e.header.seq, &e.id).is_ok_and(|at| at.is_some());
         let news: Vec<bool> = offered.iter().map(|d| !held(d.entry())).collect();
         // Signatures are the dear part: before the lock.
         let good = verify(&offered, &news);
         let mut writer = self.writer.lock();
-        let mut batch = Batch {
-            tips: HashMap::new(),
-            accepted: Vec::with_capacity(offered.len()),
-            ids: HashMap::new(),
-            forked: BTreeSet::new(),
-        };
+        let mut batch = Batch { accepted: Vec::with_capacity(offered.len()), ..Batch::default() };
         let mut results = Vec::with_capacity(offered.len());
         for ((decoded, new), good) in offered.into_iter().zip(news).zip(good) {
             let result = match (new, good) {
@@ -130,29 +142,35 @@ impl Store {
             };
             results.push(result);
         }
-        self.append_batch(&mut writer, std::mem::take(&mut batch.accepted))?;
+        let again = self.append_batch(&mut writer, batch.accepted)?;
         drop(writer);
         self.back_pressure();
         self.refold()?;
-        batch.forked.iter().try_for_each(|author| self.retry_branch(author))?;
+        if again {
+            self.look_again()?;
+        }
         Ok(results)
     }
 
     /// Judges an entry whose signature is good, and whoever waited for it: accepted ones are added to the batch.
     fn accept(&self, writer: &Writer, batch: &mut Batch, decoded: Decoded, from: Option<NodeId>) -> Received {
-        let result = self.judge(writer, batch, decoded.entry(), from);
+        let result = match self.judge(writer, batch, decoded.entry(), from) {
+            Ok(spot) => {
+                let come = self.add_to(writer, batch, spot, decoded);
+                self.let_go(writer, batch, come);
+                return Received::New;
+            }
+            Err(result) => result,
+        };
         let now = self.clock.now_ms();
         let cause = match &result {
-            Received::New => {
-                let tip = batch.add(decoded);
-                self.let_go(writer, batch, tip);
-                return result;
-            }
             Received::Early { until } => Cause::Early(*until),
             Received::Missing(ranges) => Cause::Missing(ranges.clone()),
             Received::NotMember => Cause::NotMember,
-            Received::Fork { seq, .. } => {
-                self.prove_fork(writer, batch, decoded.entry(), *seq);
+            Received::Apart { .. } | Received::Fork { .. }
+                if decoded.entry().header.author == writer.author =>
+            {
+                self.forked_here(decoded.entry().header.seq);
                 return result;
             }
             _ => return result,
@@ -163,22 +181,33 @@ impl Store {
         }
     }
 
-    /// `other` can't stand beside the entry of its author that is here under `seq`.
-    fn prove_fork(&self, writer: &Writer, batch: &mut Batch, other: &Entry, seq: u64) {
-        let author = other.header.author;
-        let in_batch = batch
-            .accepted
-            .iter()
-            .map(Decoded::entry)
-            .find(|e| (e.header.author, e.header.seq) == (author, seq));
+    fn add_to(&self, writer: &Writer, batch: &mut Batch, spot: Spot, decoded: Decoded) -> (NodeId, u64) {
+        let Spot { chain, branch, beside } = spot;
+        if let (Some(branch), Some(beside)) = (&branch, &beside) {
+            self.prove_fork(writer, batch, decoded.entry(), (&branch.parent, beside));
+            batch.branches.insert(chain, *branch);
+        }
+        batch.add(Accepted { chain, branch, decoded })
+    }
+
+    /// `other` follows the same entry as the one of its author that is here under its number.
+    fn prove_fork(
+        &self,
+        writer: &Writer,
+        batch: &Batch,
+        other: &Entry,
+        (chain, beside): (&ChainId, &EntryId),
+    ) {
+        let seq = other.header.seq;
+        let in_batch = batch.accepted.iter().map(|a| a.decoded.entry()).find(|e| e.id == *beside);
         let held = match in_batch {
             Some(held) => Some(held.clone()),
-            None => history::held(&self.view, &author, seq).ok().flatten(),
+            None => history::held(&self.view, chain, seq).ok().flatten(),
         };
-        if held.is_some_and(|held| self.forked(&held, other)) {
-            batch.forked.insert(author);
+        if let Some(held) = held {
+            self.forked(&held, other);
         }
-        if author == writer.author {
+        if other.header.author == writer.author {
             self.forked_here(seq);
         }
     }
@@ -190,80 +219,114 @@ impl Store {
             let waiting = self.orphans.lock().reached(author, seq);
             for (decoded, from) in waiting {
                 match self.judge(writer, batch, decoded.entry(), Some(from)) {
-                    Received::New => come.push(batch.add(decoded)),
-                    Received::Missing(ranges) => {
+                    Ok(spot) => come.push(self.add_to(writer, batch, spot, decoded)),
+                    Err(Received::Missing(ranges)) => {
                         let now = self.clock.now_ms();
                         self.orphans.lock().keep(decoded, from, Cause::Missing(ranges), now);
                     }
-                    _ => {}
+                    Err(_) => {}
                 }
             }
         }
     }
 
-    /// What is to become of an entry whose signature is good. [`Received::New`]: it can be appended.
-    fn judge(&self, writer: &Writer, batch: &Batch, entry: &Entry, from: Option<NodeId>) -> Received {
+    /// What is to become of an entry whose signature is good. `Ok`: it can be appended.
+    fn judge(
+        &self,
+        writer: &Writer,
+        batch: &Batch,
+        entry: &Entry,
+        from: Option<NodeId>,
+    ) -> std::result::Result<Spot, Received> {
         let header = &entry.header;
         let now = self.clock.now_ms();
         let own = header.author == writer.author;
         // Our own time was ours, whatever our clock says today: a restored node must have all its entries before it writes.
         if !own && header.hlc > Hlc::new(now + MAX_AHEAD_MS, 0) {
-            return Received::Early { until: header.hlc.wall_ms().saturating_sub(MAX_AHEAD_MS) + 1 };
+            return Err(Received::Early { until: header.hlc.wall_ms().saturating_sub(MAX_AHEAD_MS) + 1 });
         }
-        let author = header.author;
-        let tip = batch.tips.get(&author).or_else(|| writer.chains.tips.get(&author));
-        let held = |seq| {
-            batch
-                .ids
-                .get(&(author, seq))
-                .map(|(id, _)| *id)
-                .or_else(|| self.view.entry(&author, seq).ok().flatten().map(|(_, id)| id))
-        };
-        match chain::check(tip, &writer.genesis, held, entry) {
-            Outcome::Append => {}
-            Outcome::Duplicate => return Received::Duplicate,
-            Outcome::Gap { have, need } => {
-                return Received::Missing(vec![Range { author, from: have + 1, to: need }]);
-            }
-            Outcome::Fork { existing, seq } => {
-                let other = if seq == header.seq { entry.id } else { header.prev };
-                return Received::Fork { seq, existing, other };
-            }
-            Outcome::Invalid(why) => return Received::Refused(why.to_string()),
-        }
+        let spot = self.spot(writer, batch, entry)?;
         match self.view.members.admits(entry) {
             Verdict::Valid => {}
-            Verdict::UnknownAuthor => return Received::NotMember,
+            Verdict::UnknownAuthor => return Err(Received::NotMember),
             // Taken from whom has no say in it: a file's user vouches for it, and what counts may build on it.
-            Verdict::Beyond { .. } if from.is_none() || self.orphans.lock().wait_for(author, header.seq) => {}
-            Verdict::Beyond { .. } => return Received::Beyond,
+            Verdict::Beyond if from.is_none() || self.orphans.lock().wait_for(header.author, header.seq) => {}
+            Verdict::Beyond => return Err(Received::Beyond),
         }
-        match chain::check_deps(entry, |id, author, seq| self.time_of(writer, batch, id, author, seq)) {
-            Err(why) => Received::Refused(why.to_string()),
-            Ok(missing) => {
-                let lacks = |dep: &&Dep| missing.contains(&dep.id) && !self.is_on_a_branch(dep);
-                let deps: Vec<&Dep> = header.deps.iter().filter(lacks).collect();
-                if deps.is_empty() {
-                    return Received::New;
+        let missing =
+            chain::check_deps(entry, |id, author, seq| self.time_of(writer, batch, id, author, seq))
+                .map_err(|why| Received::Refused(why.to_string()))?;
+        let lacks = |dep: &&Dep| missing.contains(&dep.id) && !self.is_over(dep);
+        let range = |dep: &Dep| {
+            let have = self.longest(writer, batch, &dep.author);
+            Range { author: dep.author, from: (have + 1).min(dep.seq), to: dep.seq }
+        };
+        let deps: Vec<Range> = header.deps.iter().filter(lacks).map(range).collect();
+        if deps.is_empty() { Ok(spot) } else { Err(Received::Missing(deps)) }
+    }
+
+    /// Where an entry belongs: at the end of its author's chain, or of one of its branches, or at the beginning of another.
+    fn spot(&self, writer: &Writer, batch: &Batch, entry: &Entry) -> std::result::Result<Spot, Received> {
+        let header = &entry.header;
+        let author = header.author;
+        let tip = |chain: &ChainId| batch.tips.get(chain).or_else(|| writer.chains.tips.get(chain)).copied();
+        let held = |chain: &ChainId, seq: u64| match batch.ids.get(&(*chain, seq)) {
+            Some((id, _)) => Some(*id),
+            None => self.view.entry(chain, seq).ok().flatten().map(|(_, id)| id),
+        };
+        let chains = self.chains(batch, &author);
+        if chains.len() == 1 {
+            match chain::check(tip(&author).as_ref(), &writer.genesis, |seq| held(&author, seq), entry) {
+                Outcome::Append => return Ok(Spot { chain: author, branch: None, beside: None }),
+                Outcome::Duplicate => return Err(Received::Duplicate),
+                Outcome::Gap { have, need } => {
+                    return Err(Received::Missing(vec![Range { author, from: have + 1, to: need }]));
                 }
-                let tip = |author: &NodeId| {
-                    let tip = batch.tips.get(author).or_else(|| writer.chains.tips.get(author));
-                    tip.map_or(0, |tip| tip.seq)
-                };
-                let range = |dep: &Dep| Range {
-                    author: dep.author,
-                    from: (tip(&dep.author) + 1).min(dep.seq),
-                    to: dep.seq,
-                };
-                Received::Missing(deps.into_iter().map(range).collect())
+                Outcome::Invalid(why) => return Err(Received::Refused(why.to_string())),
+                Outcome::Fork { .. } => {}
             }
+        }
+        let genesis = &writer.genesis;
+        let (before, spot) = match place((header, &entry.id), &chains, &genesis.id, tip, held) {
+            Place::Held(_) => return Err(Received::Duplicate),
+            Place::Apart => {
+                return Err(Received::Apart { from: back(header.seq, self.longest(writer, batch, &author)) });
+            }
+            Place::On(chain) => (tip(&chain), Spot { chain, branch: None, beside: None }),
+            Place::New { beside, .. } if chains.len() > MAX_BRANCHES => {
+                return Err(Received::Fork { seq: header.seq, existing: beside });
+            }
+            Place::New { parent, beside } => {
+                let seq = header.seq - 1;
+                let hlc = self.time_of(writer, batch, &header.prev, &author, seq).unwrap_or(Hlc(u64::MAX));
+                let branch = Some(Branch { author, first: header.seq, parent });
+                let chain = chain::branch_name(&author, header.seq, &entry.id);
+                (Some(Tip { seq, id: header.prev, hlc }), Spot { chain, branch, beside: Some(beside) })
+            }
+        };
+        match chain::check(before.as_ref(), genesis, |_| None, entry) {
+            Outcome::Append => Ok(spot),
+            Outcome::Invalid(why) => Err(Received::Refused(why.to_string())),
+            other => Err(Received::Refused(format!("it has no place in its author's chains: {other:?}"))),
         }
     }
 
-    /// Whether an entry may be of a branch that isn't taken: its author is proved to have forked before it. Who builds on it
-    /// has done nothing wrong, and its own entries must not wait for ever.
-    fn is_on_a_branch(&self, dep: &Dep) -> bool {
-        self.forks.of(&dep.author).is_some_and(|proof| proof.seq <= dep.seq)
+    fn chains(&self, batch: &Batch, author: &NodeId) -> Vec<ChainId> {
+        let mut chains = self.view.branches.read().chains(author);
+        chains.extend(batch.branches.of(author));
+        chains
+    }
+
+    /// How far the longest of an author's chains goes.
+    fn longest(&self, writer: &Writer, batch: &Batch, author: &NodeId) -> u64 {
+        let tip = |chain: &ChainId| batch.tips.get(chain).or_else(|| writer.chains.tips.get(chain));
+        self.chains(batch, author).iter().filter_map(tip).map(|tip| tip.seq).max().unwrap_or(0)
+    }
+
+    /// Whether an entry may be of a branch that isn't kept, because its author has signed too many. Who builds on it has done
+    /// nothing wrong, and its own entries must not wait for ever.
+    fn is_over(&self, dep: &Dep) -> bool {
+        self.view.branches.read().of(&dep.author).len() >= MAX_BRANCHES
     }
 
     fn time_of(
@@ -277,35 +340,41 @@ impl Store {
         if *id == writer.genesis.id {
             return Some(writer.genesis.hlc);
         }
-        if let Some((held, hlc)) = batch.ids.get(&(*author, seq)) {
-            return (held == id).then_some(*hlc);
+        for chain in self.chains(batch, author) {
+            if let Some((_, hlc)) = batch.ids.get(&(chain, seq)).filter(|(held, _)| held == id) {
+                return Some(*hlc);
+            }
+            if let Some(tip) = writer.chains.tips.get(&chain).filter(|t| t.id == *id) {
+                return Some(tip.hlc);
+            }
         }
-        if let Some(tip) = writer.chains.tips.get(author).filter(|t| t.id == *id) {
-            return Some(tip.hlc);
-        }
-        let (position, held) = self.view.entry(author, seq).ok().flatten()?;
-        if held != *id {
-            return None;
-        }
+        let (_, position) = self.view.find(author, seq, id).ok().flatten()?;
         history::time_of(&self.view, position, id).ok().flatten()
     }
 
-    fn append_batch(&self, writer: &mut Writer, accepted: Vec<Decoded>) -> Result<()> {
+    /// True: what counts of a forked author who was revoked is to be looked at again.
+    fn append_batch(&self, writer: &mut Writer, accepted: Vec<Accepted>) -> Result<bool> {
         if accepted.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        let positions =
-            writer.append(accepted.iter().map(Decoded::entry)).inspect_err(|e| self.freeze_on(e))?;
+        let entries = accepted.iter().map(|a| (a.chain, a.decoded.entry()));
+        let positions = writer.append(entries).inspect_err(|e| self.freeze_on(e))?;
         let now = self.clock.now_ms();
+        let mut again = false;
         let mut applier = Applier::new(&self.view);
         let (mut ops, mut applied) = (0, 0);
-        for (decoded, position) in accepted.iter().zip(&positions) {
+        for (Accepted { chain, branch, decoded }, position) in accepted.iter().zip(&positions) {
             let entry = decoded.entry();
             writer.clock.observe(entry.header.hlc, now);
             self.view.members.note(entry);
-            let counts = self.view.members.counts(&entry.header.author, entry.header.seq, &entry.id);
+            if let Some(branch) = branch {
+                applier.branch(*chain, *branch);
+                self.view.members.forked();
+            }
+            again |= self.is_to_be_traced(entry);
+            let counts = self.view.members.counts(chain, &entry.entry_ref());
             if self.must_stall(decoded, counts) {
-                applier.note(&mut writer.chains, entry, *position);
+                applier.note(&mut writer.chains, *chain, entry, *position);
                 continue;
             }
             if ops > APPLY_OPS {
@@ -314,14 +383,22 @@ impl Store {
                 ops = 0;
             }
             ops += entry.ops.len() + 1;
-            project(&mut applier, &mut writer.chains, entry, *position)
+            project(&mut applier, &mut writer.chains, *chain, entry, *position)
                 .inspect_err(|e| self.freeze_unapplied(e))?;
             applied += 1;
         }
         let bytes = applier.finish();
         // A projection that stands still does so for good: what was applied is at the front.
-        self.announce(accepted[..applied].iter().map(Decoded::entry).zip(&positions), 0, bytes);
-        Ok(())
+        let entries = accepted[..applied].iter().map(|a| a.decoded.entry());
+        self.announce(entries.zip(&positions), 0, bytes);
+        Ok(again)
+    }
+
+    /// Whether an entry may change what counts of its author, who has forked and was revoked.
+    fn is_to_be_traced(&self, entry: &Entry) -> bool {
+        let author = &entry.header.author;
+        !self.view.branches.read().of(author).is_empty()
+            && matches!(self.view.members.current().limit(&self.id, author), Limit::UpTo(_))
     }
 
     /// Whether the projection stands still, or has to from this entry on.
@@ -357,12 +434,6 @@ impl Store {
         self.retry(strangers)
     }
 
-    /// A fork of an author has become known: what waited in memory for the branch that isn't taken need not wait any more.
-    pub(super) fn retry_branch(&self, author: &NodeId) -> Result<()> {
-        let waiting = self.orphans.lock().reached(*author, u64::MAX);
-        self.retry(waiting)
-    }
-
     fn retry(&self, waiting: Vec<(Decoded, NodeId)>) -> Result<()> {
         let peers: BTreeSet<NodeId> = waiting.iter().map(|(_, from)| *from).collect();
         for peer in peers {
@@ -374,12 +445,12 @@ impl Store {
 }
 
 impl Batch {
-    fn add(&mut self, decoded: Decoded) -> (NodeId, u64) {
-        let entry = decoded.entry();
+    fn add(&mut self, accepted: Accepted) -> (NodeId, u64) {
+        let entry = accepted.decoded.entry();
         let at = (entry.header.author, entry.header.seq);
-        self.tips.insert(at.0, Tip::of(entry));
-        self.ids.insert(at, (entry.id, entry.header.hlc));
-        self.accepted.push(decoded);
+        self.tips.insert(accepted.chain, Tip::of(entry));
+        self.ids.insert((accepted.chain, at.1), (entry.id, entry.header.hlc));
+        self.accepted.push(accepted);
         at
     }
 }

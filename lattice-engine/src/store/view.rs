@@ -7,12 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
-use crate::id::{EntryId, NodeId};
+use crate::chain::ChainId;
+use crate::id::EntryId;
 use crate::key::Key;
 use crate::log::{LogReader, Position};
 use crate::merge::Record;
 use crate::state::{Overlay, RowKey, State};
 
+use super::branches::Branches;
 use super::error::Result;
 use super::govern::Governed;
 
@@ -23,6 +25,9 @@ pub(super) struct View {
     pub state: Arc<State>,
     pub log: LogReader,
     pub members: Governed,
+    pub genesis: EntryId,
+    /// Of forked chains.
+    pub branches: RwLock<Branches>,
 }
 
 /// An ordinary commit has the overlay for less.
@@ -32,6 +37,12 @@ const PATIENCE: Duration = Duration::from_micros(200);
 const PAGE: usize = 1024;
 
 impl View {
+    pub fn new(state: Arc<State>, log: LogReader, members: Governed, branches: Branches) -> Self {
+        let (overlay, branches) = (RwLock::new(Overlay::default()), RwLock::new(branches));
+        let genesis = members.genesis();
+        Self { overlay, state, log, members, genesis, branches }
+    }
+
     pub fn get(&self, key: &Key) -> Result<Option<Arc<Record>>> {
         self.row(&RowKey::of(key))
     }
@@ -54,8 +65,8 @@ impl View {
         Ok(self.state.read()?.record(row)?.map(Arc::new))
     }
 
-    /// Where an entry stands in the log.
-    pub fn entry(&self, author: &NodeId, seq: u64) -> Result<Option<(Position, EntryId)>> {
+    /// Where an entry of a chain stands in the log.
+    pub fn entry(&self, author: &ChainId, seq: u64) -> Result<Option<(Position, EntryId)>> {
         if let Some(found) = self.overlay.read().entry(author, seq) {
             return Ok(Some(found));
         }

@@ -29,7 +29,7 @@ impl Store {
             if let LogRecord::Entry { header, payload, signature } = record {
                 let (Decoded::Known(entry) | Decoded::Unknown { entry, .. }) =
                     Entry::decode(header, payload, signature)?;
-                if !self.view.members.counts(&entry.header.author, entry.header.seq, &entry.id) {
+                if !self.view.counts(&entry.entry_ref())? {
                     continue;
                 }
                 events.push(Event::of(&entry, &position, self.identity.node_id()));

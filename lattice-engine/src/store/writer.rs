@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use crate::chain::Tip;
+use crate::chain::{ChainId, Tip};
 use crate::entry::{Draft, Entry, Kind, Op};
 use crate::hlc::{Hlc, HlcClock};
 use crate::id::{EntryId, NodeId, StoreId};
@@ -11,6 +11,7 @@ use crate::merge::EntryRef;
 use crate::state::Cut;
 use crate::sync::Mark;
 
+use super::branches::Branches;
 use super::error::{Result, StoreError};
 use super::groups::{self, OpenGroup};
 
@@ -28,15 +29,15 @@ pub(super) struct Writer {
 /// What a replay of the log builds beside the records.
 #[derive(Debug, Default)]
 pub(super) struct Chains {
-    pub tips: HashMap<NodeId, Tip>,
+    pub tips: HashMap<ChainId, Tip>,
     /// Own entries in the log without a signature yet, in order.
     pub unsigned: VecDeque<(u64, EntryId)>,
     /// The last own entry before those.
     pub signed: Option<Mark>,
     /// Groups whose last entry has not come yet: applied together or never.
-    pub open_groups: HashMap<NodeId, OpenGroup>,
+    pub open_groups: HashMap<ChainId, OpenGroup>,
     /// Chains that are not projected whole, because what follows doesn't count.
-    pub cuts: BTreeMap<NodeId, Cut>,
+    pub cuts: BTreeMap<ChainId, Cut>,
     pub next_intent: u64,
 }
 
@@ -94,15 +95,15 @@ fn weight(op: &Op) -> usize {
 impl Writer {
     /// Makes an entry of `part` come after everything that is here: it names the other chains' tips, the latest first as
     /// far as there is room.
-    pub fn cite_tips(&self, part: &mut Part) {
-        let other = |(author, tip): (&NodeId, &Tip)| EntryRef {
+    pub fn cite_tips(&self, branches: &Branches, part: &mut Part) {
+        let other = |(chain, tip): (&ChainId, &Tip)| EntryRef {
             hlc: tip.hlc,
-            author: *author,
+            author: branches.author(chain),
             id: tip.id,
             seq: tip.seq,
         };
         let mut tips: Vec<EntryRef> =
-            self.chains.tips.iter().filter(|(author, _)| **author != self.author).map(other).collect();
+            self.chains.tips.iter().filter(|(chain, _)| **chain != self.author).map(other).collect();
         tips.sort_unstable_by(|a, b| b.cmp(a));
         let room = MAX_DEPS.saturating_sub(part.parents.len());
         part.parents.extend(tips.into_iter().take(room).map(|tip| (tip.id, tip)));
@@ -153,22 +154,25 @@ impl Writer {
         Ok(entries)
     }
 
-    /// Appends entries to the log, in one write: all of them are kept, or none.
-    pub fn append<'a>(&mut self, entries: impl Iterator<Item = &'a Entry> + Clone) -> Result<Vec<Position>> {
+    /// Appends entries to the log, each with the chain that it is of, in one write: all of them are kept, or none.
+    pub fn append<'a>(
+        &mut self,
+        entries: impl Iterator<Item = (ChainId, &'a Entry)> + Clone,
+    ) -> Result<Vec<Position>> {
         let records: Vec<RecordRef<'_>> = entries
             .clone()
-            .map(|e| RecordRef::Entry {
+            .map(|(_, e)| RecordRef::Entry {
                 header: &e.header_bytes,
                 payload: &e.payload_bytes,
                 signature: e.signature.as_ref(),
             })
             .collect();
         let positions = self.log.append(&records).map_err(|e| self.log_error(e))?;
-        for entry in entries {
-            self.chains.tips.insert(entry.header.author, Tip::of(entry));
+        for (chain, entry) in entries {
+            self.chains.tips.insert(chain, Tip::of(entry));
             if entry.signature.is_none() {
                 self.chains.unsigned.push_back((entry.header.seq, entry.id));
-            } else if entry.header.author == self.author {
+            } else if chain == self.author {
                 self.chains.signed = Some(Mark { seq: entry.header.seq, id: entry.id });
             }
         }

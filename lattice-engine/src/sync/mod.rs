@@ -39,7 +39,7 @@ pub use orphans::{Cause, MAX_AUTHOR, MAX_PEER, MAX_STORE, Orphans, TTL_MS};
 pub use peek::{Peek, peek};
 pub use received::Received;
 pub use session::{Behind, Config, Input, Output, Reason, Session, Wait};
-pub use tips::{Mark, Range, SharedTips, TIPS_DOMAIN, Tips, TipsDigest, lacking};
+pub use tips::{Leaves, Mark, Range, SharedTips, TIPS_DOMAIN, Tips, TipsDigest, lacking};
 
 /// Authors whose forks are told of.
 pub const MAX_FORKS: usize = 1024;

@@ -19,8 +19,11 @@ pub enum Received {
     NotMember,
     /// Its author was revoked, and this entry is behind the cutoff.
     Beyond,
-    /// Its author signed two entries of one number. `other` is the one that isn't in the chain held here.
-    Fork { seq: u64, existing: EntryId, other: EntryId },
+    /// Its author has forked, and the entry that it follows isn't here, but another in its place. What is before it is needed
+    /// from `from` on, to see where the two part; and then this entry again.
+    Apart { from: u64 },
+    /// Its author has forked more often than this node keeps branches: `existing` stands where it would.
+    Fork { seq: u64, existing: EntryId },
     /// It waits for something, and what waits is over its bound: ask again later.
     Full,
     /// Not an entry, or one that breaks a rule: no node takes it.

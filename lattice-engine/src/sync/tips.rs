@@ -1,6 +1,6 @@
 //! The frontier: how far each author's chain is held, its digest, and what one frontier has beyond another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
@@ -44,10 +44,15 @@ impl std::fmt::Debug for TipsDigest {
     }
 }
 
+/// The last entries of the branches of authors who have forked, all of them: two at least.
+pub type Leaves = BTreeMap<NodeId, BTreeSet<Mark>>;
+
 /// What a node holds durably of a store: the mark of every chain that has an entry. The genesis is no chain's.
 #[derive(Debug, Clone)]
 pub struct Tips {
+    /// Of an author who has forked, the highest.
     marks: BTreeMap<NodeId, Mark>,
+    leaves: Leaves,
     digest: TipsDigest,
     generation: u64,
 }
@@ -55,7 +60,7 @@ pub struct Tips {
 /// Equal when they say the same, whenever they were made.
 impl PartialEq for Tips {
     fn eq(&self, other: &Self) -> bool {
-        self.marks == other.marks
+        self.marks == other.marks && self.leaves == other.leaves
     }
 }
 
@@ -68,10 +73,18 @@ impl Default for Tips {
 }
 
 impl Tips {
-    pub fn new(mut marks: BTreeMap<NodeId, Mark>) -> Self {
+    pub fn new(marks: BTreeMap<NodeId, Mark>) -> Self {
+        Self::forked(marks, Leaves::new())
+    }
+
+    /// With those of whom there is more than one branch.
+    pub fn forked(mut marks: BTreeMap<NodeId, Mark>, mut leaves: Leaves) -> Self {
+        leaves.retain(|_, leaves| leaves.len() > 1);
+        marks.extend(leaves.iter().filter_map(|(author, leaves)| Some((*author, *leaves.last()?))));
         marks.retain(|_, mark| mark.seq > 0);
-        let digest = digest(&marks);
-        Self { marks, digest, generation: 0 }
+        let mut tips = Self { marks, leaves, digest: TipsDigest([0; 32]), generation: 0 };
+        tips.digest = digest(tips.all());
+        tips
     }
 
     /// Numbered by the store that makes them, so that later ones are told from earlier ones on whatever way they come.
@@ -100,19 +113,73 @@ impl Tips {
         &self.marks
     }
 
+    /// Of authors who have forked.
+    pub fn leaves(&self) -> &Leaves {
+        &self.leaves
+    }
+
+    /// The last entries of one author's branches: one, if it hasn't forked.
+    pub fn of<'a>(&'a self, author: &NodeId) -> impl Iterator<Item = &'a Mark> + use<'a> {
+        all_of(&self.marks, &self.leaves, author)
+    }
+
+    /// Every mark, by author and in order.
+    pub fn all(&self) -> impl Iterator<Item = (NodeId, Mark)> + '_ {
+        self.marks.keys().flat_map(|author| self.of(author).map(|mark| (*author, *mark)))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.marks.is_empty()
     }
 
-    /// The marks that differ from `before`'s or are not in it.
+    /// The marks of the authors of whom they differ from `before`'s or are not in it.
     pub fn since(&self, before: &Tips) -> Vec<(NodeId, Mark)> {
-        let new = |(author, mark): &(&NodeId, &Mark)| before.marks.get(*author) != Some(*mark);
-        self.marks.iter().filter(new).map(|(author, mark)| (*author, *mark)).collect()
+        let new = |author: &NodeId| {
+            before.marks.get(author) != self.marks.get(author)
+                || before.leaves.get(author) != self.leaves.get(author)
+        };
+        let news = self.marks.keys().filter(|author| new(author));
+        news.flat_map(|author| self.of(author).map(|mark| (*author, *mark))).collect()
     }
 }
 
-/// BLAKE3 over `author ‖ seq (u64, little-endian) ‖ id`, authors in order.
-fn digest(marks: &BTreeMap<NodeId, Mark>) -> TipsDigest {
+/// The marks of one author.
+pub(super) fn all_of<'a>(
+    marks: &'a BTreeMap<NodeId, Mark>,
+    leaves: &'a Leaves,
+    author: &NodeId,
+) -> impl Iterator<Item = &'a Mark> + use<'a> {
+    let forked = leaves.get(author);
+    let one = marks.get(author).filter(|_| forked.is_none());
+    forked.into_iter().flatten().chain(one)
+}
+
+/// Takes in marks that a peer tells: of each author that is among them all.
+pub(super) fn take_in(marks: &mut BTreeMap<NodeId, Mark>, leaves: &mut Leaves, told: Vec<(NodeId, Mark)>) {
+    for of_one in told.chunk_by(|a, b| a.0 == b.0) {
+        let Some((author, highest)) = of_one.last() else { continue };
+        marks.insert(*author, *highest);
+        leaves.remove(author);
+        if of_one.len() > 1 {
+            leaves.insert(*author, of_one.iter().map(|(_, mark)| *mark).collect());
+        }
+    }
+}
+
+/// Marks as they go into frames of `most`: those of one author are in one.
+pub(super) fn parts(marks: &[(NodeId, Mark)], most: usize) -> Vec<Vec<(NodeId, Mark)>> {
+    let mut parts: Vec<Vec<(NodeId, Mark)>> = Vec::new();
+    for of_one in marks.chunk_by(|a, b| a.0 == b.0) {
+        match parts.last_mut() {
+            Some(part) if part.len() + of_one.len() <= most => part.extend(of_one),
+            _ => parts.push(of_one.to_vec()),
+        }
+    }
+    parts
+}
+
+/// BLAKE3 over `author ‖ seq (u64, little-endian) ‖ id`, authors in order, and of one who has forked its marks in order.
+fn digest(marks: impl Iterator<Item = (NodeId, Mark)>) -> TipsDigest {
     let mut hasher = blake3::Hasher::new_from_context_key(&TIPS_KEY);
     for (author, mark) in marks {
         hasher.update(author.as_bytes());
@@ -168,6 +235,28 @@ mod tests {
         }
         assert_eq!(tips.digest().0, blake3::derive_key(TIPS_DOMAIN, &bytes));
         assert_eq!(Tips::default().digest().0, blake3::derive_key(TIPS_DOMAIN, &[]));
+    }
+
+    #[test]
+    fn the_ends_of_all_branches_are_told_together_and_again_when_one_of_them_changes() {
+        let ends = BTreeSet::from([mark(3), mark(7)]);
+        let tips = Tips::forked([(node(9), mark(2))].into(), [(node(1), ends)].into());
+        let all = [(node(1), mark(3)), (node(1), mark(7)), (node(9), mark(2))];
+        assert_eq!(tips.all().collect::<Vec<_>>(), all);
+        assert_eq!(parts(&all, 2), [all[..2].to_vec(), all[2..].to_vec()]);
+        let bytes: Vec<u8> = all
+            .iter()
+            .flat_map(|(author, mark)| [&author.0[..], &mark.seq.to_le_bytes(), &mark.id.0].concat())
+            .collect();
+        assert_eq!(tips.digest().0, blake3::derive_key(TIPS_DOMAIN, &bytes));
+        let (mut marks, mut leaves) = (BTreeMap::new(), Leaves::new());
+        take_in(&mut marks, &mut leaves, all.to_vec());
+        assert_eq!(Tips::forked(marks.clone(), leaves.clone()), tips);
+        let more = BTreeSet::from([mark(4), mark(7)]);
+        let later = Tips::forked([(node(9), mark(2))].into(), [(node(1), more)].into());
+        assert_eq!(later.since(&tips), [(node(1), mark(4)), (node(1), mark(7))]);
+        take_in(&mut marks, &mut leaves, later.since(&tips));
+        assert_eq!(Tips::forked(marks, leaves), later);
     }
 
     proptest! {

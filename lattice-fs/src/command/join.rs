@@ -31,8 +31,9 @@ const MAX_INPUT: u64 = 64 << 10;
 /// Become a member of a mesh by a ticket from `lattice invite`.
 ///
 /// A node under whose identity somebody else writes too (a copied data directory, a restored backup) writes no more. It goes on
-/// as a new node that keeps its data: `lattice --home NEW join TICKET` with a ticket from another member; then copy what only the
-/// old one has, which `lattice --home OLD mount --offline STORE DIR` shows; then `lattice peer revoke` the old one.
+/// as a new node: `lattice --home NEW join TICKET` with a ticket from another member. What both have written under the old identity
+/// comes to it like everything else, once both have been connected; what they did to one file is a conflict. Then `lattice peer
+/// revoke` the old one. `lattice --home OLD mount --offline STORE DIR` shows what an old directory has.
 #[derive(Debug, Args)]
 pub struct JoinArgs {
     /// The ticket, or `-` to read it from standard input, where other users of this machine can't see it.

@@ -12,17 +12,15 @@ use lattice_engine::sync::{MAX_STORE, Mark};
 use super::world::World;
 
 impl World {
-    /// All hold the same of everyone but the liar, whose branches may differ.
+    /// All hold the same, the branches of the liar with it.
     pub fn is_equal(&self) -> bool {
         let standing = self.standing();
         let marks: Vec<_> = standing.iter().map(|n| self.marks(*n)).collect();
         marks.windows(2).all(|w| w[0] == w[1] && w[0].is_some()) && self.has_content(&standing)
     }
 
-    fn marks(&self, node: usize) -> Option<BTreeMap<NodeId, Mark>> {
-        let mut marks = self.nodes[node].store.as_ref()?.published().marks().clone();
-        marks.remove(&self.liar.id());
-        Some(marks)
+    fn marks(&self, node: usize) -> Option<Vec<(NodeId, Mark)>> {
+        Some(self.nodes[node].store.as_ref()?.published().all().collect())
     }
 
     pub fn check(&mut self) {
@@ -55,7 +53,7 @@ impl World {
                 .conflicts(&Key::ROOT)
                 .map(|list| list.into_iter().map(|(key, _)| key.to_string()).collect())
                 .unwrap_or_default();
-            let mut listed: Vec<_> = listed.into_iter().filter(|key| !key.starts_with("liar")).collect();
+            let mut listed = listed;
             listed.sort();
             let conflicts: Vec<_> =
                 dump.iter().filter(|(_, (_, conflict))| *conflict).map(|(key, _)| key.clone()).collect();
@@ -94,13 +92,11 @@ impl World {
     }
 }
 
-/// All that is known of each key but the liar's, with bytes in the place of where they are, and whether it is in conflict.
+/// All that is known of each key, with bytes in the place of where they are, and whether it is in conflict.
 fn dump(store: &Handle) -> BTreeMap<String, (String, bool)> {
     let mut found = BTreeMap::new();
     let walked = store.walk(&Key::ROOT, &mut |key, record| {
-        if !key.as_bytes().starts_with(b"liar") {
-            found.insert(key.to_string(), (text(store, record), record.conflict() > 0));
-        }
+        found.insert(key.to_string(), (text(store, record), record.conflict() > 0));
         ControlFlow::Continue(())
     });
     if let Err(e) = walked {

@@ -115,22 +115,22 @@ impl World {
     fn lie(&mut self, node: usize) {
         let Some(store) = self.nodes[node].store.clone() else { return };
         let wall = self.nodes[node].wall(self.now);
-        match self.random.below(7) {
-            0 | 1 => {
+        match self.random.below(10) {
+            0..=2 => {
                 let entry = self.liar.honest(wall);
                 self.lied(node, vec![entry], false);
             }
-            2 => {
+            3 | 4 => {
                 let [one, two] = self.liar.fork(wall);
                 let other = self.random.index(self.nodes.len());
                 self.lied(node, vec![one], false);
                 self.lied(other, vec![two], false);
             }
-            3 => {
+            5 => {
                 let entry = self.liar.early(wall);
                 self.lied(node, vec![entry], false);
             }
-            4 => {
+            6 => {
                 let from = self.random.below(1_000_000);
                 let count = 50 + self.random.below(400);
                 let flood = self.liar.flood(wall, count, from);
@@ -140,7 +140,7 @@ impl World {
                     self.violated(format!("{bytes} bytes of one peer wait in the memory of node {node}"));
                 }
             }
-            5 => {
+            7 => {
                 let entry = self.liar.traversal(wall);
                 self.lied(node, vec![entry], true);
             }

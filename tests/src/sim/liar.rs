@@ -18,14 +18,17 @@ const YEAR_MS: u64 = 365 * 24 * 3600 * 1000;
 pub struct Liar {
     identity: Identity,
     store: StoreId,
-    /// Its last entry: number, id, time.
-    tip: (u64, EntryId, Hlc),
+    /// The last entry of each of its branches: number, id, time.
+    tips: Vec<(u64, EntryId, Hlc)>,
+    /// Which it writes on next.
+    turn: usize,
 }
 
 impl Liar {
     pub fn new(seed: u8, genesis: &Entry) -> Self {
         let store = StoreId::of_genesis(&genesis.id);
-        Self { identity: Identity::from_seed([seed; 32]), store, tip: (0, genesis.id, genesis.header.hlc) }
+        let tips = vec![(0, genesis.id, genesis.header.hlc)];
+        Self { identity: Identity::from_seed([seed; 32]), store, tips, turn: 0 }
     }
 
     pub fn id(&self) -> NodeId {
@@ -57,14 +60,19 @@ impl Liar {
     }
 
     fn next(&mut self, wall: u64, tag: u8) -> Entry {
-        let (seq, prev, hlc) = self.tip;
+        self.turn = (self.turn + 1) % self.tips.len();
+        self.next_of(self.turn, wall, tag)
+    }
+
+    fn next_of(&mut self, branch: usize, wall: u64, tag: u8) -> Entry {
+        let (seq, prev, hlc) = self.tips[branch];
         let hlc = hlc.next().max(Hlc::new(wall, 0));
         let entry = self.draft(
             &self.identity,
             (seq + 1, prev, hlc),
             Self::put(&format!("liar/{}", seq % 3), 20, tag),
         );
-        self.tip = (seq + 1, entry.id, hlc);
+        self.tips[branch] = (seq + 1, entry.id, hlc);
         entry
     }
 
@@ -73,12 +81,11 @@ impl Liar {
         sent(&self.next(wall, 0))
     }
 
-    /// Two entries of one number.
+    /// Two entries of one number. From then on it writes on both branches.
     pub fn fork(&mut self, wall: u64) -> [v1::SignedEntry; 2] {
-        let tip = self.tip;
-        let one = self.next(wall, 1);
-        self.tip = tip;
-        [sent(&one), sent(&self.next(wall, 2))]
+        self.turn = (self.turn + 1) % self.tips.len();
+        self.tips.push(self.tips[self.turn]);
+        [sent(&self.next_of(self.turn, wall, 1)), sent(&self.next_of(self.tips.len() - 1, wall, 2))]
     }
 
     /// An entry two years ahead.
@@ -102,7 +109,7 @@ impl Liar {
 
     /// A name that leads out of the store.
     pub fn traversal(&self, wall: u64) -> v1::SignedEntry {
-        let (seq, prev, hlc) = self.tip;
+        let (seq, prev, hlc) = self.tips[0];
         let hlc = hlc.next().max(Hlc::new(wall, 0));
         let entry = self.draft(&self.identity, (seq + 1, prev, hlc), Self::put("xx/liar", 3, 5));
         let payload = entry.payload_bytes.to_vec();

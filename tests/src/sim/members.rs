@@ -49,7 +49,7 @@ impl World {
         let id = self.store;
         let done = self.writing(node, |store| {
             store.sync()?;
-            let cutoff = store.accepted(&victim)?.unwrap_or(Cutoff { seq: 0, id: store.genesis() });
+            let cutoff = store.accepted(&victim)?.unwrap_or(Cutoff { seq: 0, id: store.genesis() }.into());
             let path = format!("nodes/{victim}/revoked/{id}");
             store.commit(vec![Change::CiteAll, put(&path, act::cutoff_value(&cutoff))])
         });

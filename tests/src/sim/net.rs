@@ -145,6 +145,10 @@ impl World {
                     let read = self.nodes[node].store.as_ref().map(|s| s.fetch(&entries, 1 << 20));
                     self.read(conn, side, request, read);
                 }
+                Output::Chain { request, author, of, from, max_bytes } => {
+                    let read = self.nodes[node].store.as_ref().map(|s| s.chain(&author, of, from, max_bytes));
+                    self.read(conn, side, request, read);
+                }
                 Output::Receive { batch, entries } => {
                     let wait = self.random.below(20);
                     self.after(wait, Event::Take { conn, side, batch, entries });

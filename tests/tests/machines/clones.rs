@@ -1,5 +1,6 @@
 //! A data directory that was copied: two nodes of one name are noticed, and a node on an old copy of its own asks first.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
@@ -21,6 +22,17 @@ fn shown(peer: &Peer) -> Result<String> {
     Ok(said.map(|done| done.stdout + &done.stderr).join("\n"))
 }
 
+/// What the versions in conflict of the file hold.
+fn versions(peer: &Peer) -> BTreeSet<String> {
+    let files = fs::read_dir(peer.place(".lattice/conflicts/same")).into_iter().flatten().flatten();
+    let live = files.map(|file| file.path()).filter(|path| !path.ends_with("base"));
+    live.filter_map(|path| fs::read_to_string(path).ok()).collect()
+}
+
+fn both() -> BTreeSet<String> {
+    ["b", "twin"].map(String::from).into()
+}
+
 #[test]
 fn a_cloned_data_directory_that_runs_twice_is_noticed_and_shown() -> Result<()> {
     if !networks() {
@@ -37,8 +49,8 @@ fn a_cloned_data_directory_that_runs_twice_is_noticed_and_shown() -> Result<()> 
     cluster.peers.push(twin);
     let [a, b, twin] = &cluster.peers[..] else { unreachable!("three nodes") };
     // Both go on as if they were the one: two entries of one number.
-    b.write("by-b", "b")?;
-    twin.write("by-twin", "twin")?;
+    b.write("same", "b")?;
+    twin.write("same", "twin")?;
     let notices = |peer: &Peer| -> Result<bool> {
         let shown = shown(peer)?.to_lowercase();
         Ok(shown.contains("copied data directory"))
@@ -56,20 +68,21 @@ fn a_cloned_data_directory_that_runs_twice_is_noticed_and_shown() -> Result<()> 
         ensure!(more.code() != 0, "{} goes on writing", stopped.name());
         ensure!(more.stderr.contains("lattice help join"), "what to do is not said: {}", more.stderr);
     }
+    // Both branches come to all of them: what was written to one file on both is a conflict.
+    for peer in [a, b, twin] {
+        until(&format!("{} has both versions", peer.name()), SOON * 3, || {
+            Ok((versions(peer) == both()).then_some(()))
+        })?;
+    }
     // The others go on.
     a.write("after", "a")?;
     ensure!(fs::read(a.place("before"))? == b"b", "what was written before is lost");
-    // And so does the twin: as a new node, which keeps what only the old one has.
+    // And so does the twin: as a new node, which gets what the old one wrote like everything else.
     let mut new = Peer::join(&cluster.machine(3), "new", a)?;
-    let [_, _, twin] = &mut cluster.peers[..] else { unreachable!("three nodes") };
-    twin.stop()?;
-    let old = twin.beside("old");
-    fs::create_dir(&old)?;
-    twin.lattice(["mount".as_ref(), "--offline".as_ref(), "home".as_ref(), old.as_os_str()]).ok()?;
-    let only_there = fs::read(old.join("by-twin"));
-    twin.lattice(["unmount".as_ref(), old.as_os_str()]).ok()?;
-    new.write("by-twin", only_there.context("the old directory can't be read")?)?;
-    cluster.peers[0].awaits("by-twin", "twin", SOON)?;
+    until("the new node has both versions", SOON * 3, || Ok((versions(&new) == both()).then_some(())))?;
+    new.lattice(["put", "home:same", "settled"]).ok()?;
+    a.awaits("same", "settled", SOON)?;
+    until("the conflict is settled on A", SOON, || Ok(versions(a).is_empty().then_some(())))?;
     new.passed();
     cluster.passed();
     Ok(())

@@ -36,8 +36,8 @@ fn entry_id(author: u8, seq: u64) -> EntryId {
     EntryId(id)
 }
 
-fn cutoff(author: u8, seq: u64) -> Cutoff {
-    Cutoff { seq, id: entry_id(author, seq) }
+fn cutoff(author: u8, seq: u64) -> Cutoffs {
+    Cutoff { seq, id: entry_id(author, seq) }.into()
 }
 
 fn add(n: u8) -> Does {
@@ -64,12 +64,9 @@ impl History {
     /// An act that has seen its author's own acts and those given by index. Gives its index.
     fn act(&mut self, author: u8, seen: &[usize], does: Vec<Does>) -> usize {
         let seq = self.seqs.entry(author).or_default();
-        let mut after = BTreeMap::from([(node(author), *seq)]);
+        let mut after = vec![(node(author), *seq, entry_id(author, *seq))];
         *seq += 1;
-        for at in seen.iter().map(|i| self.acts[*i].at) {
-            let upto = after.entry(at.author).or_default();
-            *upto = at.seq.max(*upto);
-        }
+        after.extend(seen.iter().map(|i| self.acts[*i].at).map(|at| (at.author, at.seq, at.id)));
         self.wall += 1;
         let at = EntryRef {
             hlc: Hlc::new(self.wall, 0),

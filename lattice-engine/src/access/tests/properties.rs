@@ -37,8 +37,8 @@ fn history(steps: &[Step]) -> Vec<Act> {
         if step.back_dated {
             // As early as what it cites allows.
             let after = h.acts[i].after.clone();
-            let cited =
-                h.acts[..i].iter().filter(|a| after.get(&a.at.author).is_some_and(|s| a.at.seq <= *s));
+            let sees = |a: &&Act| after.iter().any(|(of, s, _)| *of == a.at.author && a.at.seq <= *s);
+            let cited = h.acts[..i].iter().filter(sees);
             h.acts[i].at.hlc = cited.map(|a| a.at.hlc).max().unwrap_or(founder().hlc).next();
         }
     }
@@ -47,7 +47,8 @@ fn history(steps: &[Step]) -> Vec<Act> {
 
 /// `held[i][j]`: act i came after act j, by the transitive closure of what they cite.
 fn closure(acts: &[Act]) -> Vec<Vec<bool>> {
-    let cites = |a: &Act, b: &Act| a.after.get(&b.at.author).is_some_and(|upto| b.at.seq <= *upto);
+    let cites =
+        |a: &Act, b: &Act| a.after.iter().any(|(of, upto, _)| *of == b.at.author && b.at.seq <= *upto);
     let mut held: Vec<Vec<bool>> = acts.iter().map(|a| acts.iter().map(|b| cites(a, b)).collect()).collect();
     for k in 0..acts.len() {
         for i in 0..acts.len() {

@@ -123,10 +123,7 @@ fn a_store_that_a_revocation_does_not_list_keeps_nothing() {
     h.act(0, &[one], vec![revoke(1, 9)]);
     let membership = Membership::of(root(), &h.fold());
     let store = StoreId([9; 16]);
-    assert_eq!(
-        membership.judge(&store, &node(1), 1, &entry_id(1, 1)),
-        Verdict::Beyond { cutoff: Cutoff::NOTHING }
-    );
+    assert_eq!(membership.judge(&store, &node(1), 1, &entry_id(1, 1)), Verdict::Beyond);
     assert_eq!(
         membership.judge(&store, &node(1), 0, &entry_id(1, 0)),
         Verdict::Valid,
@@ -141,7 +138,7 @@ fn entries_are_judged_by_their_place_in_the_chain() {
     h.act(0, &[one], vec![revoke(1, 3)]);
     let membership = Membership::of(root(), &h.fold());
     let judge = |author, seq, id| membership.judge(&other_store(), &node(author), seq, &id);
-    let beyond = Verdict::Beyond { cutoff: cutoff(1, 3) };
+    let beyond = Verdict::Beyond;
     assert_eq!(judge(1, 2, entry_id(1, 2)), Verdict::Valid);
     assert_eq!(judge(1, 3, entry_id(1, 3)), Verdict::Valid);
     assert_eq!(judge(1, 3, entry_id(9, 3)), beyond, "another entry 3 than the one that was accepted");
@@ -164,10 +161,10 @@ fn in_the_root_store_the_acts_of_all_who_were_ever_named_travel() {
     h.act(0, &[one], vec![revoke(1, 3)]);
     h.act(1, &[], vec![add(2)]);
     let membership = Membership::of(root(), &h.fold());
-    assert_eq!(membership.limit(&root(), &node(1)), Limit::UpTo(Cutoff::NOTHING));
+    assert_eq!(membership.limit(&root(), &node(1)), Limit::UpTo(Cutoff::NOTHING.into()));
     assert_eq!(membership.limit(&root(), &node(2)), Limit::Nothing);
     let two = membership.judge(&other_store(), &node(2), 1, &entry_id(2, 1));
-    assert_eq!(two, Verdict::Beyond { cutoff: Cutoff::NOTHING }, "there is nothing to wait for");
+    assert_eq!(two, Verdict::Beyond, "there is nothing to wait for");
     for author in [0, 1, 2] {
         assert_eq!(membership.shared(&root(), &node(author)), Limit::All);
     }

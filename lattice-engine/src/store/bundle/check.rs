@@ -43,6 +43,7 @@ pub fn check(file: &File, here: Option<&Handle>, now_ms: u64, progress: Progress
         latest: Hlc::new(now_ms + MAX_AHEAD_MS, 0),
         ours: here.map(Handle::author),
         chains: HashMap::new(),
+        branches: HashMap::new(),
         late: HashMap::new(),
         chunks: HashMap::new(),
         unnamed: HashSet::new(),
@@ -101,6 +102,8 @@ struct Check<'a> {
     ours: Option<NodeId>,
     /// What the bundle adds to each author's chain.
     chains: HashMap<NodeId, Chain>,
+    /// And to branches, of authors who have forked: number and time of each entry.
+    branches: HashMap<(NodeId, EntryId), (u64, Hlc)>,
     /// Of each author the first entry that isn't taken today, because it or what it builds on is dated ahead.
     late: HashMap<NodeId, u64>,
     /// Where the bundle has each chunk, and its length.
@@ -170,18 +173,27 @@ impl Check<'_> {
         let tip = chain.map(|c| c.tip).or_else(|| self.tip_here(&author));
         let held =
             |seq| chain.and_then(|c| c.get(seq)).map(|(id, _)| id).or_else(|| self.held_here(&author, seq));
-        match chain::check(tip.as_ref(), &self.genesis, held, entry) {
+        let mut outcome = chain::check(tip.as_ref(), &self.genesis, held, entry);
+        let mut branch = false;
+        if let Outcome::Fork { .. } | Outcome::Gap { .. } = outcome {
+            if self.time_of(&entry.id, &author, header.seq).is_some() {
+                return Ok(false);
+            }
+            // Of a branch, if what it follows is here, wherever that stands.
+            let seq = header.seq.saturating_sub(1);
+            if let Some(hlc) = self.time_of(&header.prev, &author, seq) {
+                let before = Tip { seq, id: header.prev, hlc };
+                outcome = chain::check(Some(&before), &self.genesis, |_| None, entry);
+                branch = true;
+            }
+        }
+        match outcome {
             Outcome::Append => {}
             Outcome::Duplicate => return Ok(false),
-            Outcome::Gap { need, .. } if self.is_late(&author, need) => return self.is_late_too(entry),
-            Outcome::Gap { .. } => return Err(self.lacks(entry, &header.prev)),
-            Outcome::Fork { existing, seq } => {
-                return Err(refused(format!(
-                    "its author signed two entries {seq}, this one and {}: a copied data directory or a restored \
-                     backup. Keep one of the two nodes and give the other a new identity",
-                    existing.short()
-                )));
+            Outcome::Gap { need, .. } | Outcome::Fork { seq: need, .. } if self.is_late(&author, need) => {
+                return self.is_late_too(entry);
             }
+            Outcome::Gap { .. } | Outcome::Fork { .. } => return Err(self.lacks(entry, &header.prev)),
             Outcome::Invalid(why) => return Err(refused(why.to_string())),
         }
         let missing = chain::check_deps(entry, |id, author, seq| self.time_of(id, author, seq))
@@ -193,6 +205,10 @@ impl Check<'_> {
                 true => self.is_late_too(entry),
                 false => Err(self.lacks(entry, &first)),
             };
+        }
+        if branch {
+            self.branches.insert((author, entry.id), (header.seq, header.hlc));
+            return Ok(true);
         }
         let tip = Tip::of(entry);
         let empty = Chain { first: header.seq, entries: Vec::new(), tip };
@@ -232,14 +248,16 @@ impl Check<'_> {
         if *id == self.genesis.id {
             return Some(self.genesis.hlc);
         }
-        if let Some((held, hlc)) = self.chains.get(author).and_then(|c| c.get(seq)) {
-            return (held == *id).then_some(hlc);
+        if let Some((_, hlc)) =
+            self.chains.get(author).and_then(|c| c.get(seq)).filter(|(held, _)| held == id)
+        {
+            return Some(hlc);
+        }
+        if let Some((at, hlc)) = self.branches.get(&(*author, *id)) {
+            return (*at == seq).then_some(*hlc);
         }
         let view = &self.here?.view;
-        let (position, held) = view.entry(author, seq).ok().flatten()?;
-        if held != *id {
-            return None;
-        }
+        let (_, position) = view.find(author, seq, id).ok().flatten()?;
         history::time_of(view, position, id).ok().flatten()
     }
 

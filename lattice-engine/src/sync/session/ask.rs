@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::NodeId;
-use crate::sync::frame::{Frame, MAX_FETCH, MAX_RANGES};
+use crate::sync::frame::{Frame, MAX_RANGES};
 use crate::sync::{Mark, Mesh, Millis, Range, Received, lacking, peek};
 use crate::wire::v1::SignedEntry;
 
@@ -29,19 +29,30 @@ pub(super) struct Asking {
     noticed: BTreeMap<NodeId, Millis>,
     /// Authors of whom nothing is asked before a time.
     passed: BTreeMap<NodeId, Pass>,
-    /// Branches of forks that were asked for.
-    fetched: BTreeSet<(NodeId, Mark)>,
     /// Nothing was lacking when it was last looked.
     idle: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Pass {
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pass {
     tries: usize,
     /// When it may be tried again.
-    until: Millis,
+    pub until: Millis,
     /// It was not taken for what it is: trying again changes nothing.
-    refused: bool,
+    pub refused: bool,
+}
+
+impl Pass {
+    /// It is here.
+    pub fn for_good() -> Self {
+        Self { tries: 0, until: Millis::MAX, refused: true }
+    }
+
+    pub fn again(&mut self, refused: bool, now: Millis) {
+        self.until = now + RETRY_MS[self.tries.min(RETRY_MS.len() - 1)];
+        self.tries += 1;
+        self.refused = refused;
+    }
 }
 
 /// Entries that our store is dealing with.
@@ -50,6 +61,8 @@ struct Batch {
     /// The author of each.
     whose: Vec<NodeId>,
     up_to: BTreeMap<NodeId, u64>,
+    /// Of a branch that was asked for: its entries.
+    branch: Vec<Mark>,
 }
 
 impl Asking {
@@ -69,10 +82,12 @@ impl Asking {
 
     /// Not to be asked again before the time is over, a longer one each time.
     fn pass(&mut self, author: NodeId, refused: bool, now: Millis) {
-        let pass = self.passed.entry(author).or_insert(Pass { tries: 0, until: now, refused });
-        pass.until = now + RETRY_MS[pass.tries.min(RETRY_MS.len() - 1)];
-        pass.tries += 1;
-        pass.refused = refused;
+        self.passed.entry(author).or_default().again(refused, now);
+    }
+
+    /// Something of an author was asked for, and is on its way or with our store.
+    pub fn is_under_way(&self, author: &NodeId) -> bool {
+        self.wanted.contains_key(author) || self.arriving(author) > 0
     }
 
     /// A fresh look: what only didn't come, or had to wait, may come now.
@@ -87,11 +102,11 @@ impl Session {
         if !self.known || self.ask.asking {
             return;
         }
-        self.fetch_forks(now);
         let mut lacks = lacking(&self.ours, &self.theirs);
         lacks.retain(|author, range| {
             range.from = range.from.max(self.ask.arriving(author) + 1);
-            range.entries() > 0 && self.ask.passed.get(author).is_none_or(|pass| pass.until <= now)
+            let passed = || self.ask.passed.get(author).is_some_and(|pass| pass.until > now);
+            range.entries() > 0 && !self.branches.is_apart(author) && !passed()
         });
         self.ask.noticed.retain(|author, _| lacks.contains_key(author));
         self.ask.idle = lacks.is_empty() && self.ask.needs.is_empty();
@@ -162,20 +177,6 @@ impl Session {
         self.send(Frame::Want(ranges), now);
     }
 
-    /// A chain that the peer holds to the same number with another entry: the author has signed both. Seen once each.
-    fn fetch_forks(&mut self, now: Millis) {
-        let differs = |(author, mark): &(NodeId, Mark)| {
-            self.ours.get(author).is_some_and(|ours| ours.seq == mark.seq && ours.id != mark.id)
-        };
-        let theirs = self.theirs.iter().map(|(author, mark)| (*author, *mark));
-        let forks: Vec<_> =
-            theirs.filter(differs).filter(|fork| !self.ask.fetched.contains(fork)).take(MAX_FETCH).collect();
-        if !forks.is_empty() {
-            self.ask.fetched.extend(forks.iter().copied());
-            self.send(Frame::Fetch(forks), now);
-        }
-    }
-
     /// Entries came: our store checks and keeps them.
     pub(super) fn entries(
         &mut self,
@@ -211,13 +212,14 @@ impl Session {
         if self.ask.asking {
             let _ = mesh.take(self.config.peer, now);
         }
+        let branch = self.is_branch(&entries, &whose, last, now);
         if entries.is_empty() {
             self.taken += 1;
             return Ok(());
         }
         let batch = self.ask.batches;
         self.ask.batches += 1;
-        self.ask.receiving.insert(batch, Batch { whose, up_to: came });
+        self.ask.receiving.insert(batch, Batch { whose, up_to: came, branch });
         self.waits.start(Wait::Receive, now);
         self.out.push(Output::Receive { batch, entries });
         Ok(())
@@ -235,7 +237,7 @@ impl Session {
 
     /// Our store has dealt with a batch.
     pub(super) fn received(&mut self, batch: u64, results: &[Received], now: Millis, mesh: &mut Mesh) {
-        let Some(Batch { whose, .. }) = self.ask.receiving.remove(&batch) else { return };
+        let Some(Batch { whose, branch, .. }) = self.ask.receiving.remove(&batch) else { return };
         self.taken += 1;
         if self.ask.receiving.is_empty() {
             self.waits.end(Wait::Receive);
@@ -248,8 +250,13 @@ impl Session {
         }
         let mut held = BTreeSet::new();
         let mut passed = BTreeMap::new();
-        for (author, result) in whose.iter().zip(results) {
+        if !branch.is_empty() {
+            self.branch_received(&branch, results, now);
+        }
+        for (author, result) in whose.iter().zip(results).take(if branch.is_empty() { usize::MAX } else { 0 })
+        {
             match result {
+                Received::Apart { .. } => self.branches.part(*author),
                 Received::New | Received::Duplicate => drop(held.insert(*author)),
                 Received::Missing(ranges) => self.need(ranges),
                 Received::Early { .. } | Received::NotMember | Received::Full => {
@@ -270,6 +277,10 @@ impl Session {
 
     fn need(&mut self, ranges: &[Range]) {
         for range in ranges {
+            // Which of a forked author's branches it is, a number doesn't say: all of them are asked for by their ends.
+            if self.is_forked(&range.author) {
+                continue;
+            }
             let known = self.ask.needs.entry(range.author).or_insert(*range);
             known.to = known.to.max(range.to);
             known.from = known.from.min(range.from);

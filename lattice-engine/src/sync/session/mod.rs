@@ -10,12 +10,14 @@
 //! Have(whole) <->          when the bytes of large files, which come by another way, are here for all that was told
 //! Hello(check) -> <- Hello asked now and then: do we still hold the same?
 //! Fork  <->              an author has signed two entries of one number: the proof
+//! Fetch, FetchChain ->   the end of a branch of such an author, and what is before it
 //! ```
 //!
 //! Nothing is queued entry by entry: what a peer lacks is always computed from marks, so a slow peer costs the same memory as
 //! a fast one, and what happens while it is busy reaches it as one range.
 
 mod ask;
+mod branches;
 mod forks;
 mod serve;
 mod wait;
@@ -31,7 +33,8 @@ use crate::id::{EntryId, NodeId, StoreId};
 use crate::wire::v1::SignedEntry;
 
 use super::frame::{Frame, FrameError, MAX_MARKS};
-use super::{Mark, Mesh, Millis, Range, Received, SharedForks, SharedTips, TipsDigest, tips::beyond};
+use super::tips::{beyond, parts, take_in};
+use super::{Leaves, Mark, Mesh, Millis, Range, Received, SharedForks, SharedTips, TipsDigest};
 
 pub use wait::Wait;
 use wait::Waits;
@@ -66,7 +69,7 @@ pub enum Input {
     Whole(u64),
     /// These forks are known here.
     Forks(SharedForks),
-    /// The answer to [`Output::Range`] or [`Output::Fetch`]: in hlc order, perhaps not all, perhaps none.
+    /// The answer to [`Output::Range`], [`Output::Fetch`] or [`Output::Chain`]: in hlc order, perhaps not all, perhaps none.
     Ranged {
         request: u64,
         entries: Vec<SignedEntry>,
@@ -99,6 +102,14 @@ pub enum Output {
     Fetch {
         request: u64,
         entries: Vec<(NodeId, Mark)>,
+    },
+    /// Read the entries of one chain from a number on, up to the one that `of` names.
+    Chain {
+        request: u64,
+        author: NodeId,
+        of: Mark,
+        from: u64,
+        max_bytes: usize,
     },
     /// Check these entries and keep what is good, durably.
     Receive {
@@ -151,13 +162,15 @@ pub struct Session {
     asked_with: Option<SharedTips>,
     /// What the peer holds durably, by its own words.
     theirs: BTreeMap<NodeId, Mark>,
+    /// And of authors who have forked.
+    their_leaves: Leaves,
     known: bool,
     /// Up to where it has, by its own words, the content that the entries name as well.
     theirs_whole: BTreeMap<NodeId, Mark>,
     /// Whose marks it told of since it last said so.
     theirs_bare: BTreeSet<NodeId>,
     /// A Tips that comes in several frames.
-    partial: BTreeMap<NodeId, Mark>,
+    partial: Vec<(NodeId, Mark)>,
     /// What we last told of.
     told: Option<SharedTips>,
     /// The generation of our tips up to which content is here, and whether that was said of what was told.
@@ -168,6 +181,7 @@ pub struct Session {
     /// Something was sent that the transport hasn't taken yet.
     unwritten: bool,
     ask: ask::Asking,
+    branches: branches::Branches,
     serve: serve::Serving,
     forks: forks::Forks,
     done_sent: bool,
@@ -185,16 +199,18 @@ impl Session {
             ours: tips,
             asked_with: None,
             theirs: BTreeMap::new(),
+            their_leaves: Leaves::new(),
             known: false,
             theirs_whole: BTreeMap::new(),
             theirs_bare: BTreeSet::new(),
-            partial: BTreeMap::new(),
+            partial: Vec::new(),
             told: None,
             whole: None,
             whole_told: false,
             taken: 0,
             unwritten: false,
             ask: ask::Asking::default(),
+            branches: branches::Branches::default(),
             serve: serve::Serving::default(),
             forks: forks::Forks::default(),
             done_sent: false,
@@ -215,6 +231,7 @@ impl Session {
         } else {
             self.serve(now);
             self.ask(now, mesh);
+            self.ask_for_branches(now);
             self.settle(mesh);
             self.tell(now);
             self.tell_forks(now);
@@ -228,10 +245,13 @@ impl Session {
         let ours = self.ours.marks();
         let own = self.config.node;
         let own_seq = |marks: &BTreeMap<NodeId, Mark>| marks.get(&own).map_or(0, |mark| mark.seq);
+        let there =
+            beyond(&self.theirs, ours).map(|range| range.entries()).sum::<u64>() + self.branches_untold();
         Behind {
             known: self.known,
-            here: beyond(ours, &self.theirs).map(|range| range.entries()).sum(),
-            there: beyond(&self.theirs, ours).filter(|_| self.known).map(|range| range.entries()).sum(),
+            here: beyond(ours, &self.theirs).map(|range| range.entries()).sum::<u64>()
+                + self.branches_lacking(),
+            there: if self.known { there } else { 0 },
             own: own_seq(&self.theirs) > own_seq(ours),
         }
     }
@@ -256,6 +276,7 @@ impl Session {
             Input::Opened => self.hello(false, now),
             Input::Check => {
                 self.ask.forget_passed();
+                self.branches.forget_passed();
                 if self.known && self.asked_with.is_none() {
                     self.hello(true, now);
                 }
@@ -293,7 +314,9 @@ impl Session {
                     return Err(Reason::Protocol("it tells of more authors than there may be"));
                 }
                 if !more {
-                    self.theirs = std::mem::take(&mut self.partial);
+                    self.theirs.clear();
+                    self.their_leaves.clear();
+                    take_in(&mut self.theirs, &mut self.their_leaves, std::mem::take(&mut self.partial));
                     self.theirs_bare = self.theirs.keys().copied().collect();
                     self.known = true;
                     self.waits.end(Wait::Tips);
@@ -315,7 +338,7 @@ impl Session {
                 Ok(())
             }
             Frame::Fetch(entries) => self.fetch_asked(entries),
-            Frame::FetchChain { author, of, from } => self.wanted(vec![Range { author, from, to: of.seq }]),
+            Frame::FetchChain { author, of, from } => self.chain_asked(author, of, from),
             Frame::Fork(proof) => self.fork_told(proof),
         }
     }
@@ -353,6 +376,7 @@ impl Session {
         };
         if digest == with.digest() {
             self.theirs = with.marks().clone();
+            self.their_leaves = with.leaves().clone();
             self.theirs_bare = self.theirs.keys().copied().collect();
             self.known = true;
             self.told.get_or_insert(with);
@@ -366,13 +390,12 @@ impl Session {
     /// All our marks, in as many frames as they take.
     fn tell_all(&mut self, now: Millis) {
         let ours = self.ours.clone();
-        let marks: Vec<_> = ours.marks().iter().map(|(author, mark)| (*author, *mark)).collect();
-        let mut parts = marks.chunks(MAX_MARKS).peekable();
+        let mut parts = parts(&ours.all().collect::<Vec<_>>(), MAX_MARKS).into_iter().peekable();
         if parts.peek().is_none() {
             self.send(Frame::Tips { marks: Vec::new(), more: false }, now);
         }
-        while let Some(part) = parts.next() {
-            self.send(Frame::Tips { marks: part.to_vec(), more: parts.peek().is_some() }, now);
+        while let Some(marks) = parts.next() {
+            self.send(Frame::Tips { marks, more: parts.peek().is_some() }, now);
         }
         self.told = Some(ours);
         self.whole_told = false;
@@ -396,12 +419,12 @@ impl Session {
         if marks.is_empty() && taken == 0 && !news {
             return;
         }
-        let mut parts = marks.chunks(MAX_MARKS).peekable();
-        let first = parts.next().unwrap_or_default().to_vec();
+        let mut parts = parts(&marks, MAX_MARKS).into_iter().peekable();
+        let first = parts.next().unwrap_or_default();
         self.send(Frame::Have { marks: first, taken, whole: news && parts.peek().is_none() }, now);
-        while let Some(part) = parts.next() {
+        while let Some(marks) = parts.next() {
             let whole = news && parts.peek().is_none();
-            self.send(Frame::Have { marks: part.to_vec(), taken: 0, whole }, now);
+            self.send(Frame::Have { marks, taken: 0, whole }, now);
         }
     }
 
@@ -422,7 +445,7 @@ impl Session {
     fn have(&mut self, marks: Vec<(NodeId, Mark)>, taken: u64, now: Millis) -> Result<(), Reason> {
         self.acknowledged(taken, now)?;
         self.theirs_bare.extend(marks.iter().map(|(author, _)| *author));
-        self.theirs.extend(marks);
+        take_in(&mut self.theirs, &mut self.their_leaves, marks);
         if self.theirs.len() > MAX_AUTHORS {
             return Err(Reason::Protocol("it tells of more authors than there may be"));
         }
@@ -431,7 +454,7 @@ impl Session {
 
     /// Says that nothing is lacking, the first time that it is so.
     fn settle(&mut self, mesh: &mut Mesh) {
-        if self.known && !self.done_sent && self.ask.is_idle() {
+        if self.known && !self.done_sent && self.ask.is_idle() && self.branches.is_idle() {
             self.done_sent = true;
             // A Done is a few bytes, once: it doesn't wait for the transport.
             self.out.push(Output::Send(Frame::Done));
@@ -445,7 +468,8 @@ impl Session {
             match wait {
                 // What turns out to be our own slowness is not held against the peer.
                 Wait::Entries if self.ask.is_receiving() => self.waits.start(Wait::Entries, now),
-                Wait::Turn | Wait::Grace | Wait::Retry => {}
+                Wait::Branch => self.branch_is_late(now),
+                Wait::Turn | Wait::Grace | Wait::Retry | Wait::RetryBranch => {}
                 wait => return Err(Reason::Silent(wait)),
             }
         }

@@ -13,13 +13,20 @@ use super::{Output, Reason, Session, WINDOW, Wait};
 /// Questions for single entries that may wait.
 const MAX_QUESTIONS: usize = 4;
 
+/// What the peer asks for by name.
+#[derive(Debug)]
+enum Question {
+    Entries(Vec<(NodeId, Mark)>),
+    Chain { author: NodeId, of: Mark, from: u64 },
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Serving {
     /// What is still to be sent.
     ranges: BTreeMap<NodeId, Range>,
     /// A Want is being answered: its end must be said.
     answering: bool,
-    questions: VecDeque<Vec<(NodeId, Mark)>>,
+    questions: VecDeque<Question>,
     /// The last request to our own store, and whether it is for a question.
     reading: Option<(u64, bool)>,
     requests: u64,
@@ -51,10 +58,19 @@ impl Session {
 
     /// The peer asks for single entries.
     pub(super) fn fetch_asked(&mut self, entries: Vec<(NodeId, Mark)>) -> Result<(), Reason> {
+        self.asked(Question::Entries(entries))
+    }
+
+    /// The peer asks for a branch.
+    pub(super) fn chain_asked(&mut self, author: NodeId, of: Mark, from: u64) -> Result<(), Reason> {
+        self.asked(Question::Chain { author, of, from })
+    }
+
+    fn asked(&mut self, question: Question) -> Result<(), Reason> {
         if self.serve.questions.len() == MAX_QUESTIONS {
             return Err(Reason::Protocol("it asks on without waiting for an answer"));
         }
-        self.serve.questions.push_back(entries);
+        self.serve.questions.push_back(question);
         Ok(())
     }
 
@@ -77,8 +93,13 @@ impl Session {
             return;
         }
         let request = self.serve.requests;
-        if let Some(entries) = self.serve.questions.pop_front() {
-            self.out.push(Output::Fetch { request, entries });
+        if let Some(question) = self.serve.questions.pop_front() {
+            self.out.push(match question {
+                Question::Entries(entries) => Output::Fetch { request, entries },
+                Question::Chain { author, of, from } => {
+                    Output::Chain { request, author, of, from, max_bytes: ENTRIES_BYTES }
+                }
+            });
             self.reading(true, now);
         } else if !self.serve.ranges.is_empty() {
             let ranges = self.serve.ranges.values().copied().collect();
@@ -98,7 +119,8 @@ impl Session {
 
     /// What this node has written goes to a peer that lacks nothing else.
     fn push_own(&mut self) {
-        if !self.done_received {
+        // A node that sees that its name is used twice writes nothing: others ask for the branches.
+        if !self.done_received || self.ours.leaves().contains_key(&self.config.node) {
             return;
         }
         let own = self.config.node;

@@ -12,6 +12,7 @@ use crate::hlc::Hlc;
 use crate::sync::{Announced, Tips, peek};
 use crate::wire::v1;
 
+mod branches;
 mod forks;
 mod whole;
 
@@ -191,7 +192,7 @@ impl Net {
                     let entries = self.stores[a].range(&ranges, self.page);
                     end.local.push_back(Input::Ranged { request, entries });
                 }
-                Output::Fetch { request, .. } => {
+                Output::Fetch { request, .. } | Output::Chain { request, .. } => {
                     end.local.push_back(Input::Ranged { request, entries: Vec::new() });
                 }
                 Output::Receive { batch, entries } => {

@@ -28,17 +28,21 @@ pub enum Wait {
     Grace,
     /// That it is worthwhile to ask again for what didn't come, or wasn't taken.
     Retry,
+    /// That a piece of a branch comes.
+    Branch,
+    /// That it is worthwhile to ask for a branch again.
+    RetryBranch,
 }
 
 impl Wait {
-    /// Milliseconds. Of the last three the caller says when.
+    /// Milliseconds. Of those with 0 the caller says when.
     fn limit(self) -> Millis {
         match self {
             Self::Hello => 10_000,
-            Self::Tips | Self::Entries => 30_000,
+            Self::Tips | Self::Entries | Self::Branch => 30_000,
             Self::Taken | Self::Write => 60_000,
             Self::Range | Self::Receive => 120_000,
-            Self::Turn | Self::Grace | Self::Retry => 0,
+            Self::Turn | Self::Grace | Self::Retry | Self::RetryBranch => 0,
         }
     }
 }
@@ -55,7 +59,8 @@ impl fmt::Display for Wait {
             Self::Receive => "this node's own disk to keep what came",
             Self::Turn => "another peer's turn to end",
             Self::Grace => "an author to send its own entry",
-            Self::Retry => "the time to ask again",
+            Self::Retry | Self::RetryBranch => "the time to ask again",
+            Self::Branch => "a piece of a branch",
         })
     }
 }
