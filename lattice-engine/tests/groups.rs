@@ -1,7 +1,6 @@
 //! Groups that come in parts, never end, or aren't any: what has an effect is the same on every replica, whenever it was
 //! closed and opened on the way.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use bytes::Bytes;
 use lattice_engine::clock::ManualClock;
 use lattice_engine::disk::Disk;
 use lattice_engine::disk::sim::SimDisk;
-use lattice_engine::entry::{Attrs, Content, Draft, Entry, Kind, Node, Op, Value, genesis_from};
+use lattice_engine::entry::{Attrs, Content, Draft, Entry, EntryRef, Kind, Node, Op, Value, genesis_from};
 use lattice_engine::hlc::Hlc;
 use lattice_engine::id::{EntryId, FileId, NodeId, StoreId};
 use lattice_engine::identity::Identity;
@@ -45,19 +44,30 @@ fn options(disk: &SimDisk) -> OpenOptions {
     }
 }
 
-/// A member who writes what it likes: each entry puts a key named by its number.
+/// A member who writes what it likes.
 struct Author {
+    seed: u8,
     seq: u64,
     prev: EntryId,
 }
 
 impl Author {
     fn new() -> Self {
-        Self { seq: 0, prev: genesis().id }
+        Self::of(2)
     }
 
+    fn of(seed: u8) -> Self {
+        Self { seed, seq: 0, prev: genesis().id }
+    }
+
+    /// Puts a key that is named by the entry's number.
     fn write(&mut self, group_first: u64, group_more: bool) -> SignedEntry {
-        let author = Identity::from_seed([2; 32]);
+        self.put(self.seq + 1, None, group_first, group_more)
+    }
+
+    /// Puts a key, over the version that it has seen.
+    fn put(&mut self, name: u64, over: Option<EntryRef>, group_first: u64, group_more: bool) -> SignedEntry {
+        let author = Identity::from_seed([self.seed; 32]);
         self.seq += 1;
         let content = Content::Inline(Bytes::from_static(b"x"));
         let node = Node { file_id: FileId([8; 16]), value: Value::File(content), attrs: Attrs::default() };
@@ -66,12 +76,18 @@ impl Author {
             author: author.node_id(),
             seq: self.seq,
             prev: self.prev,
-            hlc: Hlc::new(NOW, self.seq as u16),
+            // Later than what others wrote under lower seeds.
+            hlc: Hlc::new(NOW, u16::from(self.seed - 2) * 8192 + self.seq as u16),
             kind: Kind::Data,
             group_first,
             group_more,
-            ops: vec![Op::Put { key: key(self.seq), node, new_name: true, parents: Vec::new() }],
-            parents: BTreeMap::new(),
+            ops: vec![Op::Put {
+                key: key(name),
+                node,
+                new_name: over.is_none(),
+                parents: over.iter().map(|at| at.id).collect(),
+            }],
+            parents: over.iter().map(|at| (at.id, *at)).collect(),
         };
         let mut entry = draft.build().expect("an entry");
         entry.sign(&author).expect("sign");
@@ -153,6 +169,37 @@ fn a_group_that_came_in_parts_counts_when_it_is_whole() {
     let open = Replica::new();
     open.take(&entries[..2]);
     assert!(!open.again(false).shows(1), "it isn't whole");
+}
+
+/// What others made of a group's entry before the group was whole supersedes it all the same.
+#[test]
+fn a_version_that_takes_effect_late_does_not_come_back() {
+    let (mut one, mut two) = (Author::new(), Author::of(3));
+    let at = |author: &Author, hlc| EntryRef {
+        hlc,
+        author: Identity::from_seed([author.seed; 32]).node_id(),
+        id: author.prev,
+        seq: author.seq,
+    };
+    let first = one.put(1, None, 1, true);
+    let seen = at(&one, Hlc::new(NOW, 1));
+    let last = one.put(2, None, 1, false);
+    let over = two.put(1, Some(seen), 0, false);
+    let over_that = two.put(1, Some(at(&two, Hlc::new(NOW, 8193))), 0, false);
+    let orders = [
+        [&first, &last, &over, &over_that],
+        [&first, &over, &last, &over_that],
+        [&first, &over, &over_that, &last],
+    ];
+    for order in orders {
+        let entries: Vec<_> = order.into_iter().cloned().collect();
+        check(&entries, 2, &[(1, true), (2, true)]);
+        let replica = Replica::new();
+        entries.iter().for_each(|entry| replica.take(std::slice::from_ref(entry)));
+        let record = replica.store.get(&key(1)).expect("get").expect("is there");
+        let heads: Vec<_> = record.heads.iter().map(|head| head.entry.id).collect();
+        assert_eq!(heads, [two.prev]);
+    }
 }
 
 #[test]

@@ -28,6 +28,11 @@ impl Record {
         }
     }
 
+    /// An entry that took effect late was superseded by then.
+    pub fn drop_head(&mut self, id: &EntryId) {
+        self.heads.retain(|head| head.entry.id != *id);
+    }
+
     fn supersede(&mut self, head: Head, parents: &[EntryId]) {
         self.heads.retain(|h| !parents.contains(&h.entry.id));
         if let Err(place) = self.heads.binary_search_by(|h| h.entry.cmp(&head.entry)) {

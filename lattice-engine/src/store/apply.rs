@@ -11,7 +11,7 @@ use parking_lot::RwLockWriteGuard;
 
 use crate::chain::{ChainId, Tip};
 use crate::entry::{Content, Dep, Entry, LogRange, Node, Op, Value};
-use crate::id::{EntryId, FileId};
+use crate::id::{EntryId, FileId, NodeId};
 use crate::key::Key;
 use crate::log::{PAYLOAD_AT, Position};
 use crate::merge::{EntryRef, Record};
@@ -20,6 +20,7 @@ use crate::state::{Branch, Cut, Dormant, Overlay, RowKey, TipRow};
 use super::error::{Result, StoreError};
 use super::govern::{Governed, after_projecting, leave_out};
 use super::groups::{self, OpenGroup};
+use super::late;
 use super::reader::to_wire;
 use super::view::View;
 use super::writer::Chains;
@@ -140,6 +141,16 @@ impl<'a> Applier<'a> {
         })
     }
 
+    /// Where an author's entry stands, on whichever branch it is.
+    pub fn find(&self, author: &NodeId, seq: u64, id: &EntryId) -> Result<Option<Position>> {
+        for chain in self.view.branches.read().chains(author) {
+            if let Some((position, _)) = self.at(&chain, seq)?.filter(|(_, found)| found == id) {
+                return Ok(Some(position));
+            }
+        }
+        Ok(None)
+    }
+
     /// What a dep stands for: its chain, and those that this one leaves, each up to a number.
     pub fn path_to(&self, dep: &Dep) -> Result<Vec<(ChainId, u64)>> {
         let branches = self.view.branches.read();
@@ -186,7 +197,19 @@ impl<'a> Applier<'a> {
         let entry = super::history::read(self.view, position)?.ok_or_else(|| {
             StoreError::Refused("another record stands where an entry was: run `lattice fsck`".into())
         })?;
-        self.entry(&entry, position)
+        self.entry(&entry, position)?;
+        late::leave_superseded(self, &entry)
+    }
+
+    /// The versions of a key that this commit has changed.
+    pub fn heads(&self, key: &Key) -> Vec<EntryRef> {
+        let record = self.known.get(&RowKey::of(key));
+        record.map_or_else(Vec::new, |record| record.heads.iter().map(|head| head.entry).collect())
+    }
+
+    /// A version of a key is none any more.
+    pub fn take_back(&mut self, key: &Key, at: EntryRef) -> Result<()> {
+        self.change(key, None, at, false, |record| record.drop_head(&at.id))
     }
 
     /// The node as the record keeps it: longer inline bytes are left in the log. `searched`: the ops before took so much of

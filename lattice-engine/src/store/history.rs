@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashSet};
 use crate::chain::ChainId;
 use crate::entry::{Decoded, Entry, Header, Node, Op};
 use crate::hlc::Hlc;
-use crate::id::EntryId;
+use crate::id::{EntryId, NodeId};
 use crate::key::Key;
 use crate::log::{Position, Record as LogRecord};
 use crate::merge::{EntryRef, Record};
@@ -97,26 +97,25 @@ fn follow(
 }
 
 /// Where the cited entries stand. Those that this node doesn't hold are left out.
-fn parents<'a>(
-    view: &View,
-    entry: &Entry,
-    cited: impl Iterator<Item = &'a EntryId>,
-) -> Result<Vec<EntryRef>> {
+fn parents<'a>(view: &View, entry: &Entry, ids: impl Iterator<Item = &'a EntryId>) -> Result<Vec<EntryRef>> {
     let mut found = Vec::new();
-    for id in cited {
-        let (author, seq) = if *id == entry.header.prev {
-            (entry.header.author, entry.header.seq.saturating_sub(1))
-        } else if let Some(dep) = entry.header.deps.iter().find(|d| d.id == *id) {
-            (dep.author, dep.seq)
-        } else {
-            continue;
-        };
+    for id in ids {
+        let Some((author, seq)) = cited(entry, id) else { continue };
         let at = EntryRef { hlc: Default::default(), author, id: *id, seq };
         if let Some(parent) = load(view, &at)? {
             found.push(parent.entry_ref());
         }
     }
     Ok(found)
+}
+
+/// Whose entry `id` is, and its number, as the entry that cites it says.
+pub(super) fn cited(entry: &Entry, id: &EntryId) -> Option<(NodeId, u64)> {
+    let header = &entry.header;
+    if *id == header.prev {
+        return Some((header.author, header.seq.saturating_sub(1)));
+    }
+    header.deps.iter().find(|dep| dep.id == *id).map(|dep| (dep.author, dep.seq))
 }
 
 /// Reads an entry back from the log.

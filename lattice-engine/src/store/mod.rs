@@ -38,6 +38,7 @@ mod handle;
 mod history;
 mod hold;
 mod intent;
+mod late;
 mod lost;
 mod network;
 mod open;
