@@ -1,9 +1,8 @@
 //! Collections give back what nothing names, and never what a reader or a commit needs.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::super::store::Tuning;
 use super::super::{ContentError, ContentStore, GcReport, MIN_ADOPT};
@@ -201,12 +200,49 @@ fn what_is_stored_again_while_it_is_condemned_stays() {
     assert_eq!(fixture.store.fsck(true).expect("checks").problems, Vec::<String>::new());
 }
 
-/// One writer less, also when it panics: the others end too.
-struct Busy<'a>(&'a AtomicUsize);
+/// Keeps commits and collections beside each other however the threads are scheduled: each collection follows at least
+/// 40 commits, and no more than 160 begin before the next.
+#[derive(Default)]
+struct Pace {
+    state: Mutex<Paced>,
+    changed: Condvar,
+}
 
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+#[derive(Default)]
+struct Paced {
+    commits: usize,
+    writers: usize,
+    over: bool,
+}
+
+impl Pace {
+    /// Waits until a commit may begin; false once the collections are over.
+    fn commit(&self) -> bool {
+        let state = &mut self.state.lock();
+        self.changed.wait_while(state, |s| s.commits >= 160 && !s.over);
+        state.commits += 1;
+        self.changed.notify_all();
+        !state.over
+    }
+
+    /// Waits until a collection may begin.
+    fn collect(&self) {
+        let state = &mut self.state.lock();
+        self.changed.wait_while(state, |s| s.commits < 40 && s.writers > 0);
+        state.commits = 0;
+        self.changed.notify_all();
+    }
+
+    /// Ends what `end` says when it is dropped, also by a panic: nobody waits for who is gone.
+    fn until_dropped(&self, end: fn(&mut Paced)) -> impl Drop {
+        struct End<'a>(&'a Pace, fn(&mut Paced));
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                self.1(&mut self.0.state.lock());
+                self.0.changed.notify_all();
+            }
+        }
+        End(self, end)
     }
 }
 
@@ -217,19 +253,17 @@ fn nothing_needed_is_lost_to_a_concurrent_collection() {
     let fixture = small();
     let store = &fixture.store;
     let live: Mutex<Vec<(Content, u64, usize)>> = Mutex::default();
-    let busy = AtomicUsize::new(3);
+    let pace = Pace { state: Mutex::new(Paced { writers: 3, ..Paced::default() }), ..Pace::default() };
     let bytes = |n: u64, len: usize| noise(if n.is_multiple_of(4) { n % 24 } else { n }, len);
-    let (removed, rounds) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let mut removed = 0;
     std::thread::scope(|scope| {
+        let (pace, live) = (&pace, &live);
+        let collections = pace.until_dropped(|s| s.over = true);
         for thread in 0..3u64 {
-            let (live, busy, removed, rounds) = (&live, &busy, &removed, &rounds);
             let is_live = move |content: &Content| live.lock().iter().any(|(c, ..)| c == content);
             scope.spawn(move || {
-                let _busy = Busy(busy);
-                for n in (thread..6000).step_by(3) {
-                    if rounds.load(Ordering::Relaxed) >= 12 && removed.load(Ordering::Relaxed) >= 150 {
-                        break;
-                    }
+                let _writer = pace.until_dropped(|s| s.writers -= 1);
+                for n in (thread..).step_by(3).take_while(|_| pace.commit()) {
                     let most = if n.is_multiple_of(5) { 1_500_000 } else { 200_000 };
                     let len = 5000 + (n as usize * 7919) % most;
                     let data = bytes(n, len);
@@ -259,21 +293,20 @@ fn nothing_needed_is_lost_to_a_concurrent_collection() {
                 }
             });
         }
-        let busy = &busy;
         scope.spawn(move || {
-            while busy.load(Ordering::Relaxed) > 0 {
+            while pace.state.lock().writers > 0 {
                 store.sync().expect("syncs");
                 store.index_pending(50).expect("indexes");
             }
         });
-        while busy.load(Ordering::Relaxed) > 0 {
+        for _ in 0..15 {
+            pace.collect();
             let token = store.begin_gc().expect("begins");
             let named = live.lock().clone();
             let named = ids(store, named.iter().map(|(c, ..)| c));
             let report = store.collect(token, &named).expect("collects");
             assert_eq!(report.problems, Vec::<String>::new());
-            removed.fetch_add(report.chunks as usize, Ordering::Relaxed);
-            rounds.fetch_add(1, Ordering::Relaxed);
+            removed += report.chunks;
             let now = live.lock().clone();
             for (content, n, len) in now {
                 let found = try_read(store, &content);
@@ -283,10 +316,10 @@ fn nothing_needed_is_lost_to_a_concurrent_collection() {
                 }
             }
         }
+        drop(collections);
     });
-    let (removed, rounds) = (removed.into_inner(), rounds.into_inner());
-    println!("{rounds} collections beside commits removed {removed} chunks");
-    assert!(removed >= 150, "the collections had nothing to do");
+    println!("15 collections beside commits removed {removed} chunks");
+    assert!(removed >= 1500, "the collections had nothing to do");
     for (content, seed, len) in live.into_inner() {
         assert!(read(store, &content) == bytes(seed, len));
     }
