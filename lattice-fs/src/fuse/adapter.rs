@@ -10,46 +10,28 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags, IoctlFlags,
-    KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
-    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo, IoctlFlags, KernelConfig,
+    LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
+    ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use super::habits::Habits;
 use super::reply::{
     GENERATION, LONG, done, entry, errno, file_attr, file_type, open_flags, set_time, ttl, xattr,
 };
 use super::slow::{self, Slow};
 use super::through::{Through, backing};
 use super::waiter::Waiter;
+use super::wanted;
 use crate::ops::errno::{FROZEN, NOT_HERE};
 use crate::ops::{self, Caller, DirEntry, Errno, Fs, Looked, SetAttr, SetHow};
-
-/// Bytes of one write or read request.
-const MAX_REQUEST: u32 = 1 << 20;
 
 /// What must be here of a file before a part of it can be written: small ones are read into memory whole.
 const REWRITTEN: Range<u64> = 0..ops::MEMORY_MAX;
 
 /// A part of a file that is written is cut into chunks together with what stands beside it.
 const WHOLE: Range<u64> = 0..u64::MAX;
-
-/// What the mount asks of the kernel, each only where it is offered.
-const WANTED: [InitFlags; 11] = [
-    InitFlags::FUSE_ASYNC_READ,
-    InitFlags::FUSE_BIG_WRITES,
-    InitFlags::FUSE_MAX_PAGES,
-    InitFlags::FUSE_ATOMIC_O_TRUNC,
-    InitFlags::FUSE_DO_READDIRPLUS,
-    InitFlags::FUSE_READDIRPLUS_AUTO,
-    InitFlags::FUSE_PARALLEL_DIROPS,
-    InitFlags::FUSE_CACHE_SYMLINKS,
-    // Without it the kernel asks for `security.capability` at every write.
-    InitFlags::FUSE_HANDLE_KILLPRIV_V2,
-    // The watcher says what has changed: the kernel need not guess from times.
-    InitFlags::FUSE_EXPLICIT_INVAL_DATA,
-    InitFlags::FUSE_ASYNC_DIO,
-];
 
 #[derive(Debug)]
 pub struct Adapter {
@@ -58,6 +40,8 @@ pub struct Adapter {
     pub slow: Slow,
     /// Whether the kernel may read files by itself.
     pub through: Arc<Through>,
+    /// Who writes large files.
+    pub habits: Habits,
 }
 
 thread_local! {
@@ -88,16 +72,7 @@ impl Adapter {
 
 impl Filesystem for Adapter {
     fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        for flag in WANTED {
-            // What this kernel doesn't know it does without.
-            let _ = config.add_capabilities(flag);
-        }
-        // Both answer with the nearest value that is allowed, and keep theirs.
-        let _ = config.set_max_write(MAX_REQUEST);
-        if let Err(most) = config.set_max_readahead(MAX_REQUEST) {
-            let _ = config.set_max_readahead(most);
-        }
-        let _ = config.set_max_background(32);
+        wanted::ask(config);
         self.through.ask(config);
         Ok(())
     }
@@ -233,16 +208,17 @@ impl Filesystem for Adapter {
         reply.error(errno(Errno::PERM));
     }
 
-    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let through = self.through.clone();
+        let directly = flags.acc_mode() == OpenAccMode::O_WRONLY && self.habits.opens(req.pid());
         let open = move |fs: &Fs, reply: ReplyOpen| {
             let opened = fs.open_by(ino.0, flags.0, &|file| through.register(|| reply.open_backing(file)));
             match opened {
                 Ok(opened) => match backing(&opened) {
                     Some(id) => {
-                        reply.opened_passthrough(FileHandle(opened.handle), open_flags(&opened), id);
+                        reply.opened_passthrough(FileHandle(opened.handle), open_flags(&opened, false), id);
                     }
-                    None => reply.opened(FileHandle(opened.handle), open_flags(&opened)),
+                    None => reply.opened(FileHandle(opened.handle), open_flags(&opened, directly)),
                 },
                 Err(e) => reply.error(errno(e)),
             }
@@ -269,13 +245,14 @@ impl Filesystem for Adapter {
         flags: i32,
         reply: ReplyCreate,
     ) {
+        let directly = flags & libc::O_ACCMODE == libc::O_WRONLY && self.habits.opens(req.pid());
         match self.fs.create(caller(req), parent.0, name.as_bytes(), mode, flags) {
             Ok((_, attr, opened)) => {
-                let (attr, flags) = (file_attr(&attr), open_flags(&opened));
+                let (attr, flags) = (file_attr(&attr), |directly| open_flags(&opened, directly));
                 let handle = FileHandle(opened.handle);
                 match backing(&opened) {
-                    Some(id) => reply.created_passthrough(&LONG, &attr, GENERATION, handle, flags, id),
-                    None => reply.created(&LONG, &attr, GENERATION, handle, flags),
+                    Some(id) => reply.created_passthrough(&LONG, &attr, GENERATION, handle, flags(false), id),
+                    None => reply.created(&LONG, &attr, GENERATION, handle, flags(directly)),
                 }
             }
             Err(e) => reply.error(errno(e)),
@@ -344,6 +321,7 @@ impl Filesystem for Adapter {
             let (fs, data) = (self.fs.clone(), data.to_vec());
             return slow::alone(move || written(fs.write(ino.0, offset, &data, kill), data.len(), reply));
         }
+        self.habits.writes(req.pid(), offset, data.len());
         match self.fs.write(ino.0, offset, data, kill) {
             Err(NOT_HERE | FROZEN) => {
                 let (len, data, waiter) = (data.len(), data.to_vec(), Waiter::of(req));

@@ -3,6 +3,7 @@
 
 mod adapter;
 mod check;
+mod habits;
 mod invalidate;
 mod mount;
 mod reply;
@@ -10,6 +11,7 @@ mod slow;
 mod sys;
 mod through;
 mod waiter;
+mod wanted;
 
 pub use check::{Mounted, clear_dead_mount, mounts};
 pub use mount::{Mount, MountOptions, Shown};

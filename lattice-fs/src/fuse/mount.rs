@@ -13,6 +13,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::adapter::Adapter;
 use super::check::{check_mount_point, mounted_at};
+use super::habits::Habits;
 use super::invalidate::Caches;
 use super::slow::Slow;
 use super::sys::{self, MountError, io_on};
@@ -172,7 +173,8 @@ impl Mount {
 
     fn serve(&mut self, source: &str, allow_other: bool, read_only: bool) -> Result<(), MountError> {
         let through = self.through.clone();
-        let adapter = Adapter { fs: self.fs.clone(), slow: Slow::default(), through };
+        let (fs, slow, habits) = (self.fs.clone(), Slow::default(), Habits::default());
+        let adapter = Adapter { fs, slow, through, habits };
         let session = if sys::is_root() {
             let device = sys::mount(&self.dir, source, allow_other, read_only)?;
             let mut config = Config::default();

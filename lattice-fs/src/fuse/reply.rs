@@ -142,11 +142,12 @@ pub fn xattr(value: Result<impl AsRef<[u8]>>, size: u32, reply: ReplyXattr) {
     }
 }
 
-pub fn open_flags(opened: &Opened) -> FopenFlags {
+/// `directly`: of a file of a store that is only written, the kernel keeps no copy.
+pub fn open_flags(opened: &Opened, directly: bool) -> FopenFlags {
     let mut flags = FopenFlags::empty();
     flags.set(FopenFlags::FOPEN_KEEP_CACHE, opened.keep_cache);
     flags.set(FopenFlags::FOPEN_NOFLUSH, opened.no_flush);
-    flags.set(FopenFlags::FOPEN_DIRECT_IO, opened.direct);
+    flags.set(FopenFlags::FOPEN_DIRECT_IO, opened.direct || (directly && opened.handle == 0));
     flags
 }
 

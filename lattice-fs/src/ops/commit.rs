@@ -187,7 +187,7 @@ impl Fs {
         if *whole {
             return Ok(());
         }
-        over.file.set_len(0).map_err(|e| errno::of_staging("write", &key.to_string(), &e))
+        over.file().and_then(|f| f.set_len(0)).map_err(|e| errno::of_staging("write", &key.to_string(), &e))
     }
 
     /// A directory was renamed since: if it stood above, the same version has other heads now. Another version, which came

@@ -19,6 +19,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub mod attr;
 mod background;
+mod behind;
 mod bring;
 mod commit;
 mod control;

@@ -12,6 +12,7 @@ use lattice_engine::content::ReadAt;
 use lattice_engine::entry::Attrs;
 use lattice_engine::store::{Reader, StoreError};
 
+use super::behind::Behind;
 use super::ranges::Ranges;
 
 /// Larger than this and the bytes go to a file. Up to here a close chunks and commits them at once (under a
@@ -23,7 +24,7 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// A file in the staging directory. Removed when dropped, unless it was handed over.
 #[derive(Debug)]
 pub struct StagingFile {
-    pub file: File,
+    file: Behind,
     path: PathBuf,
     keep: bool,
 }
@@ -31,16 +32,23 @@ pub struct StagingFile {
 impl StagingFile {
     pub fn create(path: PathBuf) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-        Ok(Self { file, path, keep: false })
+        Ok(Self { file: Behind::new(file), path, keep: false })
     }
 
     /// One that has no name.
     fn nameless(file: File) -> Self {
-        Self { file, path: PathBuf::new(), keep: true }
+        Self { file: Behind::new(file), path: PathBuf::new(), keep: true }
     }
 
-    /// Its name, which somebody else removes now. Every time a new one: what was handed over before keeps its own.
+    /// The file, with all that was written.
+    pub fn file(&self) -> io::Result<&File> {
+        self.file.file()
+    }
+
+    /// Its name, which somebody else removes now: all that was written is in it. Every time a new one: what was handed
+    /// over before keeps its own.
     pub fn hand_over(&mut self, fresh: PathBuf) -> io::Result<PathBuf> {
+        self.file()?;
         if std::mem::replace(&mut self.keep, true) {
             std::fs::hard_link(&self.path, &fresh)?;
             self.path = fresh;
@@ -183,7 +191,7 @@ impl Staged {
         let Body::Overlay { base, base_len, over, written, whole } = &self.body else {
             return Ok(None);
         };
-        let over = StagingFile::nameless(over.file.try_clone()?);
+        let over = StagingFile::nameless(over.file()?.try_clone()?);
         let (base, written) = (base.clone(), written.clone());
         let body = Body::Overlay { base, base_len: *base_len, over, written, whole: *whole };
         Ok(Some(Self::with(body, self.size, false)))
@@ -211,9 +219,9 @@ impl Staged {
                     buf.copy_from_slice(&bytes[start..start + len]);
                 }
             }
-            Body::File(f) => read_or_zeros(&f.file, buf, offset)?,
+            Body::File(f) => read_or_zeros(f.file()?, buf, offset)?,
             // Others may have written it meanwhile.
-            Body::Overlay { over, whole: true, .. } => read_or_zeros(&over.file, buf, offset)?,
+            Body::Overlay { over, whole: true, .. } => read_or_zeros(over.file()?, buf, offset)?,
             Body::Overlay { base, base_len, over, written, .. } => {
                 let mut done = 0;
                 while done < len {
@@ -222,7 +230,7 @@ impl Staged {
                     let run = (end - at).min((len - done) as u64) as usize;
                     let part = &mut buf[done..done + run];
                     if inside {
-                        read_or_zeros(&over.file, part, at)?;
+                        read_or_zeros(over.file()?, part, at)?;
                     } else {
                         read_base(base, *base_len, part, at)?;
                     }
@@ -258,7 +266,7 @@ impl Staged {
             }
             Body::File(f) => f.file.write_all_at(data, offset)?,
             Body::Overlay { over, written, .. } => {
-                over.file.write_all_at(data, offset)?;
+                over.file()?.write_all_at(data, offset)?;
                 written.insert(offset..end);
             }
         }
@@ -278,11 +286,11 @@ impl Staged {
         }
         match &mut self.body {
             Body::Memory(bytes) => bytes.resize(len as usize, 0),
-            Body::File(f) => f.file.set_len(len)?,
+            Body::File(f) => f.file()?.set_len(len)?,
             Body::Overlay { base_len, over, written, .. } => {
                 *base_len = (*base_len).min(len);
                 written.truncate(len);
-                over.file.set_len(len)?;
+                over.file()?.set_len(len)?;
             }
         }
         self.size = len;
@@ -298,9 +306,9 @@ impl Staged {
         }
         match &mut self.body {
             Body::Memory(bytes) => bytes[range.start as usize..range.end as usize].fill(0),
-            Body::File(f) => zero_in(&f.file, range)?,
+            Body::File(f) => zero_in(f.file()?, range)?,
             Body::Overlay { over, written, .. } => {
-                zero_in(&over.file, range.clone())?;
+                zero_in(over.file()?, range.clone())?;
                 // A range of the overlay that is a hole there still hides the base.
                 written.insert(range);
             }
@@ -314,9 +322,10 @@ impl Staged {
         match &self.body {
             Body::File(f) => {
                 use rustix::fs::{SeekFrom, seek};
-                match seek(&f.file, SeekFrom::Data(at)) {
+                let file = f.file()?;
+                match seek(file, SeekFrom::Data(at)) {
                     Ok(start) if start < self.size => {
-                        let end = seek(&f.file, SeekFrom::Hole(start))?;
+                        let end = seek(file, SeekFrom::Hole(start))?;
                         Ok(Some(start..end.min(self.size)))
                     }
                     Ok(_) | Err(rustix::io::Errno::NXIO) => Ok(None),
@@ -334,7 +343,7 @@ impl Staged {
     ) -> Result<()> {
         if let Body::Memory(bytes) = &self.body {
             let file = StagingFile::create(staging()?)?;
-            file.file.write_all_at(bytes, 0)?;
+            file.file()?.write_all_at(bytes, 0)?;
             self.body = Body::File(file);
         }
         Ok(())

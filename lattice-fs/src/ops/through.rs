@@ -55,7 +55,7 @@ impl Fs {
             Some(staged) => match &staged.body {
                 // Closed and logged: it is adopted as it is.
                 Body::File(f) if !staged.is_dirty() && state.intent.is_some() && state.writers == 0 => {
-                    Some((reopen(&f.file).ok()?, None))
+                    Some((reopen(f.file().ok()?).ok()?, None))
                 }
                 _ => None,
             },

@@ -239,3 +239,68 @@ fn the_kernel_reads_large_files_by_itself_where_the_mount_says_so() {
         assert!(n == 0 || !through, "it was switched off");
     }
 }
+
+/// The first file that a program writes goes to the daemon directly, past the kernel's cache, and to the disk behind its
+/// back: others see each write all the same, also through a mapping that was there before.
+const WRITTEN: &str = r#"
+import mmap, os, sys
+path = sys.argv[1]
+writer = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+wanted = bytearray()
+for n in range(9):
+    piece = bytes([65 + n]) * (1 << 20)
+    assert os.write(writer, piece) == len(piece)
+    wanted += piece
+    with open(path, "rb") as f:
+        assert os.fstat(f.fileno()).st_size == len(wanted)
+        f.seek(max(0, len(wanted) - 5000))
+        assert f.read() == wanted[-5000:], f"the end of {len(wanted)} bytes"
+reader = os.open(path, os.O_RDONLY)
+held = mmap.mmap(reader, len(wanted), prot=mmap.PROT_READ)
+assert held[:] == wanted, "mapped"
+for at in (0, 4_999_999, 8_000_000):
+    for len_ in (7, 70_000):
+        piece = os.urandom(len_)
+        assert os.pwrite(writer, piece, at) == len_
+        wanted[at:at + len_] = piece
+        assert held[at:at + len_] == piece, f"{len_} bytes at {at}, mapped"
+        assert os.pread(reader, len_, at) == piece, f"{len_} bytes at {at}, read"
+os.ftruncate(writer, 6_000_001)
+del wanted[6_000_001:]
+assert os.pread(reader, 1 << 20, 5_500_000) == wanted[5_500_000:], "cut"
+os.lseek(writer, 0, os.SEEK_END)
+piece = os.urandom(3 << 20)
+os.write(writer, piece)
+wanted += piece
+assert os.lseek(reader, 0, os.SEEK_HOLE) == len(wanted)
+os.close(writer)
+assert os.pread(reader, len(wanted), 0) == wanted, "closed"
+appender = os.open(path, os.O_WRONLY | os.O_APPEND)
+os.write(appender, b"the end")
+os.close(appender)
+wanted += b"the end"
+with open(path, "rb") as f:
+    assert f.read() == wanted, "a new reader"
+with open(sys.argv[2], "wb") as f:
+    f.write(wanted)
+"#;
+
+#[test]
+fn what_is_written_directly_is_seen_at_once() {
+    if !lattice_tests::fixture::needs(&["python3"]) {
+        return;
+    }
+    for mut mounted in mounts() {
+        let (path, plain) = (mounted.join("direct"), tempfile::NamedTempFile::new().expect("a file"));
+        Cmd::new("python3")
+            .args(["-c", WRITTEN])
+            .arg(&path)
+            .arg(plain.path())
+            .deadline(60)
+            .ok()
+            .expect("the script");
+        let wanted = fs::read(plain.path()).expect("what the script wrote");
+        fs::copy(&path, mounted.join("direct-twin")).expect("a copy");
+        stored(&mut mounted, "direct", &wanted, &wanted);
+    }
+}
