@@ -18,6 +18,7 @@ use crate::command::{
 };
 use crate::config::Config;
 use crate::paths::Paths;
+use crate::patience::limit_looks;
 use crate::{helper, logging};
 
 // A paragraph is one line: clap breaks it where the terminal ends.
@@ -138,6 +139,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         _ => false,
     };
     logging::start(daemon, &config);
+    if let Some(limit) = timeout(&cli.global, &config).filter(|_| !daemon) {
+        limit_looks(limit);
+    }
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = match runtime.enable_all().max_blocking_threads(MAX_WAITING).build() {
         Ok(runtime) => runtime,

@@ -22,6 +22,7 @@ use crate::fuse::clear_dead_mount;
 use crate::http::encode;
 use crate::http::model::{MountDoc, MountList, MountRequest, StatusDoc};
 use crate::mounts::{MountError, kernel_mounts};
+use crate::patience::look;
 
 /// How long a daemon that is about to end is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -280,10 +281,29 @@ async fn list(ctx: &Context) -> Result<()> {
     ctx.out.table(&table)
 }
 
+/// What stands behind a mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behind {
+    Live,
+    /// Its process is gone.
+    Dead,
+    /// Its process is there and doesn't answer.
+    Silent,
+}
+
+pub fn behind(dir: &std::path::Path) -> Behind {
+    let gone = rustix::io::Errno::NOTCONN.raw_os_error();
+    let dir = dir.to_owned();
+    match look(move || std::fs::metadata(dir).err().and_then(|e| e.raw_os_error())) {
+        Ok(error) if error == Some(gone) => Behind::Dead,
+        Ok(_) => Behind::Live,
+        Err(_) => Behind::Silent,
+    }
+}
+
 /// Whether a mount's process is gone.
 pub fn is_dead(dir: &std::path::Path) -> bool {
-    let gone = rustix::io::Errno::NOTCONN.raw_os_error();
-    std::fs::metadata(dir).is_err_and(|e| e.raw_os_error() == Some(gone))
+    behind(dir) == Behind::Dead
 }
 
 /// Clears a mount of ours whose process is gone; `false` where there is none.
