@@ -70,7 +70,7 @@ fn exit_codes_tell_what_went_wrong() {
     home.fails(["get", "./x"], 2, "is not inside a Lattice mount");
     home.ok(["put", "home:x", "1"]);
     home.fails(["put", "--if-absent", "home:x", "2"], 21, "exists");
-    home.fails(["put", "--if-match", "00", "home:x", "2"], 21, "changed");
+    home.fails(["put", "--if-match", "0000", "home:x", "2"], 21, "changed");
     home.fails(["put", "home:x", "@/nowhere/at/all"], 1, "/nowhere/at/all");
     home.fails(["rm", "home:x", "home:y"], 3, "y");
     home.fails(["rm", "home:x"], 20, "x");
@@ -396,4 +396,22 @@ fn a_deleted_key_comes_back_without_naming_a_version() {
     home.ok(["restore", "home:k"]);
     assert_eq!(home.ok(["get", "home:k"]), "two");
     home.fails(["restore", "home:never"], 20, "never");
+}
+
+#[test]
+fn a_precondition_takes_the_short_ids_that_history_prints() {
+    let home = Home::new();
+    let first = home.ok(["put", "home:k", "1"]).trim().to_owned();
+    let second = home.ok(["put", "home:k", "2", "--if-match", &first]).trim().to_owned();
+    assert_eq!((first.len(), home.ok(["get", "home:k"])), (8, "2".into()));
+    home.fails(["put", "home:k", "3", "--if-match", &first], 21, "has changed");
+    home.fails(["put", "home:k", "3", "--if-match", "0123456789"], 21, &second);
+    home.fails(["put", "home:none", "3", "--if-match", &first], 21, "no such key");
+    for rubbish in ["rubbish", "abc", "", &"a".repeat(65)] {
+        home.fails(["put", "home:k", "3", "--if-match", rubbish], 2, "--if-match");
+    }
+    home.fails(["rm", "home:k", "--if-match", &first], 21, "has changed");
+    home.ok(["put", "home:k", "3", "--if-match", "*"]);
+    let third = home.json(["--json", "ls", "home"])["keys"][0]["entry"].as_str().expect("an id").to_owned();
+    home.ok(["rm", "home:k", "--if-match", &third[..12].to_ascii_uppercase()]);
 }
