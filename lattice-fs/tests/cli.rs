@@ -415,3 +415,17 @@ fn a_precondition_takes_the_short_ids_that_history_prints() {
     let third = home.json(["--json", "ls", "home"])["keys"][0]["entry"].as_str().expect("an id").to_owned();
     home.ok(["rm", "home:k", "--if-match", &third[..12].to_ascii_uppercase()]);
 }
+
+#[test]
+fn what_is_not_in_conflict_is_not_resolved() {
+    let home = Home::new();
+    let id = home.ok(["put", "home:k", "1"]).trim().to_owned();
+    home.fails(["resolve", "home:k", "--with", "-"], 20, "nothing to resolve");
+    home.fails(["resolve", "home:k", "--pick", &id], 20, "nothing to resolve");
+    assert_eq!(home.ok(["get", "home:k"]), "1");
+    assert_eq!(home.ok(["history", "home:k"]).lines().count(), 2, "nothing was written");
+    // Once settled it is settled, whoever comes second.
+    let (a, _) = conflict();
+    a.ok(["resolve", "home:k", "--with", "/dev/null"]);
+    a.fails(["resolve", "home:k", "--with", "/dev/null"], 20, "nothing to resolve");
+}
