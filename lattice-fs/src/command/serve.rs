@@ -121,10 +121,15 @@ pub async fn start(ctx: &Context, net: &Typed<NetArgs>, http: &Typed<HttpArgs>) 
 }
 
 async fn stop(ctx: &Context) -> Result<()> {
-    let Some(daemon) = ctx.daemon().await? else {
+    if end(ctx).await?.is_none() {
         ctx.out.note("no daemon runs");
-        return Ok(());
-    };
+    }
+    Ok(())
+}
+
+/// Stops the daemon, with its mounts, and waits for its end; gives what it was. `None`: none runs.
+pub async fn end(ctx: &Context) -> Result<Option<StatusDoc>> {
+    let Some(daemon) = ctx.daemon().await? else { return Ok(None) };
     let status: StatusDoc = daemon.get("/status").send().await?.json().await?;
     daemon.post("/shutdown").send().await?;
     let began = Instant::now();
@@ -135,7 +140,7 @@ async fn stop(ctx: &Context) -> Result<()> {
         }
         tokio::time::sleep(POLL).await;
     }
-    Ok(())
+    Ok(Some(status))
 }
 
 /// Whether a process is there that has not ended; one that nobody has waited for yet has.
