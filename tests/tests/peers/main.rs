@@ -300,3 +300,16 @@ fn joining_refuses_what_it_must() {
     }
     c.join(&ticket).expect("the ticket is still good");
 }
+
+/// The one that stays is dialling the one that has gone when it stops: nobody will ever answer that.
+#[test]
+fn stopping_leaves_no_error_in_the_log_whoever_is_there() {
+    let Some((a, b)) = two() else { return };
+    a.write("x", "1").expect("written");
+    b.reads("x", "1").expect("read");
+    for machine in [&b, &a] {
+        machine.stop().expect("stopped");
+        let log = machine.log();
+        assert!(!log.contains("ERROR") && !log.contains("cut off"), "{log}");
+    }
+}
