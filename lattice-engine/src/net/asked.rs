@@ -85,6 +85,11 @@ impl Network for Asked {
         };
         shared.gate.members().into_iter().map(peer).collect()
     }
+
+    fn revoked_by(&self) -> Vec<NodeId> {
+        let Some(shared) = self.0.upgrade() else { return Vec::new() };
+        if shared.peers.links().is_empty() { shared.revoked.by().into_iter().collect() } else { Vec::new() }
+    }
 }
 
 /// For a store of this network.

@@ -84,7 +84,10 @@ async fn node(ctx: &Context, again: bool) -> Result<()> {
             number(|o| o.entries),
             number(|o| o.conflicts),
             s.open.as_ref().map_or("-".into(), |o| bytes(o.log_bytes + o.pack_bytes + o.state_bytes)),
-            state(s),
+            match state(s).as_str() {
+                "ok" if doc.revoked.is_some() => "not shared: this node was revoked".into(),
+                state => state.into(),
+            },
         ]);
     }
     ctx.out.table(&table)

@@ -244,6 +244,15 @@ fn peers_are_listed_named_pinged_and_revoked() {
         let (got, said) = told(args);
         assert!(got == code && said.contains("this node was revoked"), "{args:?}: {got}: {said}");
     }
+    for args in [&["doctor"][..], &["status"], &["cat"]] {
+        let said = match args {
+            ["cat"] => std::fs::read_to_string(b.path(".lattice/status")).expect("a status"),
+            args => told(args).1,
+        };
+        assert!(said.contains("this node was revoked") && said.contains("stays here"), "{args:?}: {said}");
+        assert!(said.contains("join TICKET"), "{args:?} says what next: {said}");
+    }
+    assert!(told(&["status"]).1.contains("not shared"), "no store of its is just ok");
     b.write("late", "from the revoked").expect("it may write for itself");
     let until = Instant::now() + Duration::from_secs(2);
     while Instant::now() < until {
