@@ -145,7 +145,7 @@ fn conflict() -> (Home, Home) {
 fn a_conflict_is_shown_compared_and_settled() {
     let (a, b) = conflict();
     assert_eq!(a.run(["conflicts", "--exit-code"]).status.code(), Some(22));
-    assert_eq!(a.ok(["conflicts"]), b.ok(["conflicts"]));
+    assert_eq!(a.json(["conflicts", "--json"]), b.json(["conflicts", "--json"]));
     let doc = a.json(["conflicts", "--json"]);
     let heads = &doc["stores"][0]["conflicts"][0]["heads"];
     let loser = heads[1]["entry"].as_str().expect("an id").to_owned();
@@ -428,4 +428,14 @@ fn what_is_not_in_conflict_is_not_resolved() {
     let (a, _) = conflict();
     a.ok(["resolve", "home:k", "--with", "/dev/null"]);
     a.fails(["resolve", "home:k", "--with", "/dev/null"], 20, "nothing to resolve");
+}
+
+#[test]
+fn who_wrote_it_is_shown_by_name() {
+    let home = Home::empty();
+    home.ok(["init", "--name", "laptop", "--store", "home"]);
+    home.ok(["put", "home:k", "1"]);
+    assert!(home.ok(["history", "home:k"]).contains("  laptop  "));
+    let (a, _) = conflict();
+    assert_eq!(a.ok(["conflicts"]).matches("  by ").count(), 2);
 }

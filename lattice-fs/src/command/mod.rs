@@ -21,6 +21,7 @@ pub mod log;
 pub mod ls;
 pub mod man;
 pub mod mount;
+mod names;
 mod net_args;
 pub mod output;
 pub mod paths;
