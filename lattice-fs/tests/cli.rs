@@ -431,6 +431,37 @@ fn what_is_not_in_conflict_is_not_resolved() {
 }
 
 #[test]
+fn none_means_none_and_a_dash_is_stdout() {
+    let home = Home::new();
+    home.ok(["put", "home:k", "1"]);
+    assert_eq!(home.ok(["log", "-n", "0", "home"]), "");
+    assert_eq!(home.ok(["history", "-n", "0", "home:k"]).lines().count(), 1, "its head");
+    assert_eq!(home.ok(["get", "home:k", "-o", "-"]), "1");
+    assert!(home.ok(["status", "home"]).contains("by 1 author\n"));
+}
+
+#[test]
+fn an_empty_home_is_none() {
+    let home = Home::new();
+    let mut paths = home.command(["paths", "data"]);
+    paths.env("LATTICE_HOME", "").env("XDG_DATA_HOME", home.path("xdg")).env("HOME", home.path("user"));
+    let done = paths.output().expect("it runs");
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(said.trim().starts_with(&home.path("xdg").display().to_string()), "{said}{done:?}");
+}
+
+#[test]
+fn a_directory_without_versions_of_its_own_is_told_from_what_never_was() {
+    let home = Home::new();
+    home.ok(["put", "home:d/f", "1"]);
+    for command in ["history", "diff"] {
+        home.fails([command, "home:d"], 1, "no versions of its own");
+        home.fails([command, "home:e"], 20, "never was");
+    }
+    assert!(home.ok(["log", "home:d/"]).contains("d/f"));
+}
+
+#[test]
 fn who_wrote_it_is_shown_by_name() {
     let home = Home::empty();
     home.ok(["init", "--name", "laptop", "--store", "home"]);

@@ -24,8 +24,18 @@ pub struct Target {
 
 impl Target {
     /// `STORE:KEY` or a path; there must be a key.
+    ///
+    /// In a mount a bare name is a key there, also where nothing has that name any more: no store is one.
     pub fn key(arg: &OsStr) -> Result<Self> {
-        Self::any(arg)?.with_key(arg)
+        let found = Self::any(arg)?;
+        if found.key.is_empty()
+            && !arg.as_bytes().contains(&b':')
+            && let Ok(below) = at_path(Path::new(arg))
+            && !below.key.is_empty()
+        {
+            return Ok(below);
+        }
+        found.with_key(arg)
     }
 
     /// Itself, if it is a key; `arg` is what named it.
