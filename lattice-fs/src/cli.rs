@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::command::{
 };
 use crate::config::Config;
 use crate::paths::Paths;
+use crate::patience::limit_looks;
 use crate::{helper, logging};
 
 // A paragraph is one line: clap breaks it where the terminal ends.
@@ -50,8 +51,9 @@ struct Global {
     #[arg(long, global = true)]
     json: bool,
     /// A directory for everything: data, state, configuration.
-    #[arg(long, global = true, env = "LATTICE_HOME", value_name = "DIR", hide_env_values = true)]
-    home: Option<PathBuf>,
+    // Text of any kind: a variable that is set and empty says nothing, as the XDG ones do.
+    #[arg(long, global = true, env = "LATTICE_HOME", value_name = "DIR", hide_env_values = true, value_hint = clap::ValueHint::DirPath)]
+    home: Option<OsString>,
     /// Seconds to wait for the daemon's answer; 0 waits for ever [default: 60].
     #[arg(long, global = true, env = "LATTICE_TIMEOUT", value_name = "SECONDS", hide_env_values = true)]
     timeout: Option<u64>,
@@ -116,7 +118,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Ok(asked)) => Cli {
             global: Global {
                 json: false,
-                home: asked.home.or_else(|| std::env::var_os("LATTICE_HOME").map(Into::into)),
+                home: asked.home.map(Into::into).or_else(|| std::env::var_os("LATTICE_HOME")),
                 timeout: None,
             },
             command: Command::Mount(asked.mount),
@@ -138,6 +140,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         _ => false,
     };
     logging::start(daemon, &config);
+    if let Some(limit) = timeout(&cli.global, &config).filter(|_| !daemon) {
+        limit_looks(limit);
+    }
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = match runtime.enable_all().max_blocking_threads(MAX_WAITING).build() {
         Ok(runtime) => runtime,
@@ -155,7 +160,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// The places and what config.toml sets. Who only asks what there is, or what is wrong, isn't kept from it by a bad file.
 fn settings(cli: &Cli) -> Result<(Paths, Config)> {
-    let paths = Paths::resolve(cli.global.home.as_deref())?;
+    let paths = Paths::resolve(cli.global.home.as_deref().map(Path::new))?;
     let config = match Config::load(&paths.config_file) {
         Ok(config) => config,
         Err(_) if cli.command.works_without_config() => Config::default(),

@@ -1,6 +1,8 @@
 //! How long a start or a command waits for the process that has the data directory. One command after the other lets go of
-//! it in a moment; one that has kept it for longer is at long work, or is no command, and is not waited for.
+//! it in a moment; one that has kept it for longer is at long work, or is no command, and is not waited for. And how long a
+//! command looks at a mount, behind which there may be a daemon that hangs.
 
+use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 /// While the holders change, and while it is one and the same.
@@ -8,6 +10,25 @@ const ALL: Duration = Duration::from_secs(5);
 const SAME: Duration = Duration::from_secs(1);
 /// How often to try again.
 pub const POLL: Duration = Duration::from_millis(25);
+
+/// Unset in a process that doesn't look at mounts from outside.
+static LOOK: OnceLock<Duration> = OnceLock::new();
+
+/// How long a look may take in this process, from here on.
+pub fn limit_looks(limit: Duration) {
+    // Said once, by the command line.
+    let _ = LOOK.set(limit);
+}
+
+/// What a look at files comes to, or how long it has taken without coming to anything. The thread that looked is left
+/// behind: nothing ends a system call that waits for a daemon.
+pub fn look<T: Send + 'static>(at: impl FnOnce() -> T + Send + 'static) -> Result<T, Duration> {
+    let Some(limit) = LOOK.get() else { return Ok(at()) };
+    let (tell, seen) = mpsc::sync_channel(1);
+    // Nobody listens any more to what comes too late.
+    std::thread::spawn(move || drop(tell.send(at())));
+    seen.recv_timeout(*limit).map_err(|_| *limit)
+}
 
 /// The waiting of one start.
 #[derive(Debug)]

@@ -70,7 +70,7 @@ fn exit_codes_tell_what_went_wrong() {
     home.fails(["get", "./x"], 2, "is not inside a Lattice mount");
     home.ok(["put", "home:x", "1"]);
     home.fails(["put", "--if-absent", "home:x", "2"], 21, "exists");
-    home.fails(["put", "--if-match", "00", "home:x", "2"], 21, "changed");
+    home.fails(["put", "--if-match", "0000", "home:x", "2"], 21, "changed");
     home.fails(["put", "home:x", "@/nowhere/at/all"], 1, "/nowhere/at/all");
     home.fails(["rm", "home:x", "home:y"], 3, "y");
     home.fails(["rm", "home:x"], 20, "x");
@@ -145,7 +145,7 @@ fn conflict() -> (Home, Home) {
 fn a_conflict_is_shown_compared_and_settled() {
     let (a, b) = conflict();
     assert_eq!(a.run(["conflicts", "--exit-code"]).status.code(), Some(22));
-    assert_eq!(a.ok(["conflicts"]), b.ok(["conflicts"]));
+    assert_eq!(a.json(["conflicts", "--json"]), b.json(["conflicts", "--json"]));
     let doc = a.json(["conflicts", "--json"]);
     let heads = &doc["stores"][0]["conflicts"][0]["heads"];
     let loser = heads[1]["entry"].as_str().expect("an id").to_owned();
@@ -396,4 +396,77 @@ fn a_deleted_key_comes_back_without_naming_a_version() {
     home.ok(["restore", "home:k"]);
     assert_eq!(home.ok(["get", "home:k"]), "two");
     home.fails(["restore", "home:never"], 20, "never");
+}
+
+#[test]
+fn a_precondition_takes_the_short_ids_that_history_prints() {
+    let home = Home::new();
+    let first = home.ok(["put", "home:k", "1"]).trim().to_owned();
+    let second = home.ok(["put", "home:k", "2", "--if-match", &first]).trim().to_owned();
+    assert_eq!((first.len(), home.ok(["get", "home:k"])), (8, "2".into()));
+    home.fails(["put", "home:k", "3", "--if-match", &first], 21, "has changed");
+    home.fails(["put", "home:k", "3", "--if-match", "0123456789"], 21, &second);
+    home.fails(["put", "home:none", "3", "--if-match", &first], 21, "no such key");
+    for rubbish in ["rubbish", "abc", "", &"a".repeat(65)] {
+        home.fails(["put", "home:k", "3", "--if-match", rubbish], 2, "--if-match");
+    }
+    home.fails(["rm", "home:k", "--if-match", &first], 21, "has changed");
+    home.ok(["put", "home:k", "3", "--if-match", "*"]);
+    let third = home.json(["--json", "ls", "home"])["keys"][0]["entry"].as_str().expect("an id").to_owned();
+    home.ok(["rm", "home:k", "--if-match", &third[..12].to_ascii_uppercase()]);
+}
+
+#[test]
+fn what_is_not_in_conflict_is_not_resolved() {
+    let home = Home::new();
+    let id = home.ok(["put", "home:k", "1"]).trim().to_owned();
+    home.fails(["resolve", "home:k", "--with", "-"], 20, "nothing to resolve");
+    home.fails(["resolve", "home:k", "--pick", &id], 20, "nothing to resolve");
+    assert_eq!(home.ok(["get", "home:k"]), "1");
+    assert_eq!(home.ok(["history", "home:k"]).lines().count(), 2, "nothing was written");
+    // Once settled it is settled, whoever comes second.
+    let (a, _) = conflict();
+    a.ok(["resolve", "home:k", "--with", "/dev/null"]);
+    a.fails(["resolve", "home:k", "--with", "/dev/null"], 20, "nothing to resolve");
+}
+
+#[test]
+fn none_means_none_and_a_dash_is_stdout() {
+    let home = Home::new();
+    home.ok(["put", "home:k", "1"]);
+    assert_eq!(home.ok(["log", "-n", "0", "home"]), "");
+    assert_eq!(home.ok(["history", "-n", "0", "home:k"]).lines().count(), 1, "its head");
+    assert_eq!(home.ok(["get", "home:k", "-o", "-"]), "1");
+    assert!(home.ok(["status", "home"]).contains("by 1 author\n"));
+}
+
+#[test]
+fn an_empty_home_is_none() {
+    let home = Home::new();
+    let mut paths = home.command(["paths", "data"]);
+    paths.env("LATTICE_HOME", "").env("XDG_DATA_HOME", home.path("xdg")).env("HOME", home.path("user"));
+    let done = paths.output().expect("it runs");
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(said.trim().starts_with(&home.path("xdg").display().to_string()), "{said}{done:?}");
+}
+
+#[test]
+fn a_directory_without_versions_of_its_own_is_told_from_what_never_was() {
+    let home = Home::new();
+    home.ok(["put", "home:d/f", "1"]);
+    for command in ["history", "diff"] {
+        home.fails([command, "home:d"], 1, "no versions of its own");
+        home.fails([command, "home:e"], 20, "never was");
+    }
+    assert!(home.ok(["log", "home:d/"]).contains("d/f"));
+}
+
+#[test]
+fn who_wrote_it_is_shown_by_name() {
+    let home = Home::empty();
+    home.ok(["init", "--name", "laptop", "--store", "home"]);
+    home.ok(["put", "home:k", "1"]);
+    assert!(home.ok(["history", "home:k"]).contains("  laptop  "));
+    let (a, _) = conflict();
+    assert_eq!(a.ok(["conflicts"]).matches("  by ").count(), 2);
 }

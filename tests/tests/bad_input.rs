@@ -320,6 +320,10 @@ fn a_flipped_bit_in_the_middle_of_the_log() {
     file.write_all_at(b"V", at).expect("a flipped bit");
     let check = home.run(&["fsck"]);
     assert_ne!(check.code(), 0, "fsck finds it: {}", check.stdout);
+    // And the way out is named, down to the commands.
+    let (said, help) = (check.stdout + &check.stderr, home.ok(&["help", "fsck"]));
+    assert!(said.contains("from a backup") && said.contains("lattice help fsck"), "{said}");
+    assert!(help.contains("join TICKET") && help.contains("peer revoke"), "{help}");
     let done = home.run(&["get", "home:k10"]);
     assert_ne!(done.stdout, "Value 10", "a damaged value is never shown");
     let before = fs::read(&log).expect("the log");

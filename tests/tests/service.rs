@@ -1,11 +1,13 @@
 //! The daemon as a service: what a manager that speaks sd_notify(3) hears, and units that systemd accepts.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lattice_tests::fixture::{Cmd, Scratch, binary, have, wait_for_exit};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -98,6 +100,50 @@ fn a_unit_is_written_that_systemd_accepts_and_removed() {
     lattice(&scratch, &["service", "remove"]).ok().expect("remove");
     assert!(!unit.exists());
     assert_eq!(lattice(&scratch, &["service", "remove"]).run().expect("it ends").code(), 20);
+}
+
+/// A `systemctl` that writes down what it is told, and whether a daemon runs while it starts one.
+#[test]
+fn a_daemon_that_runs_by_hand_makes_way_for_the_service() {
+    let scratch = Scratch::new().expect("a directory");
+    lattice(&scratch, &["init", "--store", "home"]).ok().expect("init");
+    lattice(&scratch, &["serve", "--offline"]).ok().expect("a daemon");
+    let by_hand = status(&scratch)["daemon_pid"].as_u64().expect("it runs");
+    let (bin, said) = (scratch.join("bin"), scratch.join("said"));
+    std::fs::create_dir(&bin).expect("a directory");
+    let install = |systemctl: &str| {
+        let tool = bin.join("systemctl");
+        std::fs::write(&tool, systemctl).expect("a script");
+        std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a path"));
+        let lattice = lattice(&scratch, &["service", "install", "--now"]).env("PATH", path);
+        lattice
+            .env("SAID", &said)
+            .env("LATTICE", binary("lattice").expect("it is built"))
+            .run()
+            .expect("it ends")
+    };
+    // Where systemd can't be reached nothing is started, so nothing is stopped.
+    let alone = install("#!/bin/sh\nexit 1\n");
+    assert_eq!(
+        (alone.code(), status(&scratch)["daemon_pid"].as_u64()),
+        (0, Some(by_hand)),
+        "{}",
+        alone.stderr
+    );
+    let script = "#!/bin/sh\necho \"$*\" >>\"$SAID\"\ncase \"$*\" in *enable*) \"$LATTICE\" --json status >>\"$SAID\";; esac\n";
+    let done = install(script);
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    let said = std::fs::read_to_string(&said).expect("it was called");
+    let status: Value = serde_json::from_str(said.lines().last().expect("a status")).expect("JSON");
+    assert!(said.contains("--user enable --now lattice.service") && status["daemon_pid"].is_null(), "{said}");
+    let pid = by_hand.to_string();
+    assert!(done.stderr.contains(&pid) && done.stderr.contains("was stopped"), "{}", done.stderr);
+}
+
+fn status(scratch: &Scratch) -> Value {
+    let said = lattice(scratch, &["--json", "status"]).ok().expect("a status");
+    serde_json::from_str(&said).expect("JSON")
 }
 
 #[test]

@@ -74,7 +74,8 @@ pub enum LogError {
     },
     /// A checksum doesn't hold where the disk had promised to keep the bytes. Nothing was modified.
     #[error(
-        "{} is damaged at byte {offset}: {why}. Nothing was changed; run `lattice fsck` to see what can still be read",
+        "{} is damaged at byte {offset}: {why}. Nothing was changed; `lattice fsck` shows what can still be read, and `lattice \
+         help fsck` says what to do",
         path.display()
     )]
     Corrupt { path: PathBuf, offset: u64, why: String },

@@ -13,7 +13,8 @@ use crate::store::{Held, Network, NotFetched, Peer};
 
 /// A read waits so long without any progress.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// And so long while no peer is connected: dialling one takes a moment.
+/// And so long while no peer is connected, for dialling one takes a moment, or while all that are say that they lack it: one
+/// of them may be fetching it itself.
 const PATIENCE_ALONE: Duration = Duration::from_secs(4);
 
 /// The network, as a store has it.
@@ -30,13 +31,16 @@ impl Network for Asked {
         let stopping = || NotFetched::Hopeless("the network is stopping".into());
         let shared = self.0.upgrade().ok_or_else(stopping)?;
         let local = shared.stores.get(&store).ok_or_else(stopping)?;
+        if shared.gate.members().is_empty() {
+            return Err(NotFetched::Hopeless("there is no other member that could have it".into()));
+        }
         drop(shared);
         local.wanted.want(chunks, Urgency::Now);
         // The first is what is read next; those behind it are on their way all the same.
         let first = &chunks[..chunks.len().min(1)];
-        let patience = || match (local.stop.is_cancelled(), local.sessions.lock().is_empty()) {
+        let patience = |lacking: usize| match (local.stop.is_cancelled(), local.sessions.lock().len()) {
             (true, _) => Duration::ZERO,
-            (_, true) => PATIENCE_ALONE,
+            (_, connected) if lacking >= connected => PATIENCE_ALONE,
             _ => PATIENCE,
         };
         let waited = local.wanted.wait(first, patience, give_up);
@@ -48,10 +52,10 @@ impl Network for Asked {
             (Waited::Come, _) => Ok(()),
             (Waited::GivenUp, _) => Err(NotFetched::GivenUp),
             (Waited::InVain, 0) => Err(NotFetched::Hopeless("no peer is connected".into())),
-            (Waited::InVain, n) => Err(NotFetched::Hopeless(format!(
-                "none of the {n} connected peers has sent it for {} s",
-                PATIENCE.as_secs()
-            ))),
+            (Waited::InVain, 1) => Err(NotFetched::Hopeless("the connected peer doesn't send it".into())),
+            (Waited::InVain, n) => {
+                Err(NotFetched::Hopeless(format!("none of the {n} connected peers sends it")))
+            }
         }
     }
 
@@ -84,6 +88,11 @@ impl Network for Asked {
             }
         };
         shared.gate.members().into_iter().map(peer).collect()
+    }
+
+    fn revoked_by(&self) -> Vec<NodeId> {
+        let Some(shared) = self.0.upgrade() else { return Vec::new() };
+        if shared.peers.links().is_empty() { shared.revoked.by().into_iter().collect() } else { Vec::new() }
     }
 }
 

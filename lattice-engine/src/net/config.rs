@@ -1,6 +1,6 @@
 //! How the network is to run. Everything that reaches beyond this machine's own networks is off unless it is asked for.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Settings of one node's network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,17 @@ impl Config {
     }
 }
 
+impl std::fmt::Display for Relay {
+    /// As it is read.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Public => "public",
+            Self::At(url) => url,
+        })
+    }
+}
+
 impl std::str::FromStr for Relay {
     type Err = String;
 
@@ -48,10 +59,29 @@ impl std::str::FromStr for Relay {
         match text {
             "off" | "none" => Ok(Self::Off),
             "public" => Ok(Self::Public),
-            url if url.starts_with("https://") || url.starts_with("http://") => Ok(Self::At(url.into())),
-            other => Err(format!("{other:?} is no relay: off, public, or an https:// address")),
+            url => relay_address(url),
         }
     }
+}
+
+/// Without TLS only on this machine: a relay sees who talks to whom, and nobody else is to.
+fn relay_address(text: &str) -> Result<Relay, String> {
+    let url: Option<iroh::RelayUrl> = text.parse().ok();
+    let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let here = host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    match url.as_ref().map_or("", |url| url.scheme()) {
+        _ if host.is_empty() => {}
+        "https" => return Ok(Relay::At(text.into())),
+        "http" if here => return Ok(Relay::At(text.into())),
+        "http" => {
+            return Err(format!(
+                "{text:?} is a relay without TLS, which is for this machine alone: use https://"
+            ));
+        }
+        _ => {}
+    }
+    Err(format!("{text:?} is no relay: off, public, or an address such as https://relay.example"))
 }
 
 fn host_name() -> String {
@@ -75,6 +105,21 @@ mod tests {
         assert_eq!("off".parse(), Ok(Relay::Off));
         assert_eq!("public".parse(), Ok(Relay::Public));
         assert_eq!("https://r.example".parse(), Ok(Relay::At("https://r.example".into())));
-        assert!("r.example".parse::<Relay>().is_err());
+        for here in ["http://localhost:3340", "http://127.0.0.1:3340", "http://[::1]:3340/"] {
+            assert_eq!(here.parse(), Ok(Relay::At(here.into())));
+        }
+        let bad = [
+            "r.example",
+            "",
+            "https://",
+            "https:// x",
+            "http://r.example",
+            "http://10.0.0.1:80",
+            "ftp://r.example",
+            "no",
+        ];
+        for bad in bad {
+            assert!(bad.parse::<Relay>().is_err(), "{bad}");
+        }
     }
 }

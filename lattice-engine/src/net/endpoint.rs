@@ -2,6 +2,7 @@
 //! chosen once. A fixed port is what makes a remembered address worth remembering, and what keeps a restarted node on
 //! the path that its peers still use.
 
+use std::mem::ManuallyDrop;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
@@ -88,6 +89,18 @@ async fn bind_on(port: u16, identity: &Identity, config: &Config, gate: Gate, li
     })?;
     let mdns = if config.mdns { start_mdns(&endpoint) } else { None };
     Ok(Bound { endpoint, mdns })
+}
+
+/// Closes the endpoint, and goes on with it where nobody waits any more: an endpoint that is dropped half closed gives its
+/// port back late, and complains in the log. Where the process ends first, it goes with the process.
+pub(super) async fn close(endpoint: &Endpoint) {
+    let endpoint = ManuallyDrop::new(endpoint.clone());
+    let closing = tokio::spawn(async move {
+        endpoint.close().await;
+        drop(ManuallyDrop::into_inner(endpoint));
+    });
+    // A runtime that ends itself has ended the connections' reason to be.
+    let _ = closing.await;
 }
 
 /// An error with what caused it: iroh's outermost one says little.

@@ -105,8 +105,10 @@ pub(crate) fn decode_any(bytes: &[u8]) {
 
 /// How long peers may take with what was written last before a stop.
 const HAND_OVER: Duration = Duration::from_secs(1);
-/// How long the end of connections may take.
-const CLOSE: Duration = Duration::from_secs(1);
+/// How long the end of connections may take: a few round trips to the farthest peer, for the last word and its answer. Who
+/// never answered (a dial to a peer that is off) would be waited for longer, and for nothing.
+const CLOSE: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(1);
+const ROUND_TRIPS: u32 = 3;
 
 /// A node's running network. Cheap to clone. Ends with [`Net::stop`].
 #[derive(Debug, Clone)]
@@ -153,12 +155,14 @@ impl Net {
             local.handle.set_network(None);
         }
         shared.stop.cancel();
+        let farthest = shared.peers.links().iter().filter_map(|link| link.rtt()).max().unwrap_or_default();
         for link in shared.peers.links() {
             link.close(code::CLOSED, "it stops");
         }
         shared.hints.stop().await;
-        if tokio::time::timeout(CLOSE, shared.endpoint.close()).await.is_err() {
-            tracing::warn!("some connections were cut off");
+        let patience = (farthest * ROUND_TRIPS).clamp(*CLOSE.start(), *CLOSE.end());
+        if tokio::time::timeout(patience, endpoint::close(&shared.endpoint)).await.is_err() {
+            tracing::debug!("some connections end without the other side's answer");
         }
         shared.join_all().await;
     }

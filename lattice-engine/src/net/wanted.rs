@@ -203,11 +203,12 @@ impl Wanted {
     }
 
     /// Waits until none of these is wanted any more, for `patience` nothing has come while they were asked for, or
-    /// `give_up`, which is asked ten times a second, says so.
+    /// `give_up`, which is asked ten times a second, says so. `patience` is told how many peers have said meanwhile that they
+    /// lack what is waited for.
     pub fn wait(
         &self,
         ids: &[ChunkId],
-        mut patience: impl FnMut() -> Duration,
+        mut patience: impl FnMut(usize) -> Duration,
         give_up: &dyn Fn() -> bool,
     ) -> Waited {
         let mut state = self.state.lock();
@@ -222,7 +223,8 @@ impl Wanted {
             if asked && state.arrived != progress {
                 (progress, since) = (state.arrived, Instant::now());
             }
-            if since.elapsed() >= patience() {
+            let lacking = left.iter().map(|c| c.lacking.len()).max().unwrap_or(0);
+            if since.elapsed() >= patience(lacking) {
                 return Waited::InVain;
             }
             if ask_at <= Instant::now() {
@@ -285,12 +287,24 @@ mod tests {
     fn a_wait_ends_with_the_last_chunk_or_with_patience() {
         let wanted = Wanted::default();
         wanted.want(&[id(1)], Urgency::Now);
-        let wait = |ids: &[ChunkId]| wanted.wait(ids, || Duration::ZERO, &|| false);
+        let wait = |ids: &[ChunkId]| wanted.wait(ids, |_| Duration::ZERO, &|| false);
         assert_eq!(wait(&[id(1)]), Waited::InVain);
         wanted.got([&id(1)]);
         assert_eq!(wait(&[id(1), id(2)]), Waited::Come);
         wanted.want(&[id(1)], Urgency::Now);
-        assert_eq!(wanted.wait(&[id(1)], || DEADLINE, &|| true), Waited::GivenUp);
+        assert_eq!(wanted.wait(&[id(1)], |_| DEADLINE, &|| true), Waited::GivenUp);
+    }
+
+    #[test]
+    fn who_waits_learns_that_nobody_has_it() {
+        let wanted = Wanted::default();
+        wanted.want(&[id(1)], Urgency::Now);
+        for peer in [A, B] {
+            assert_eq!(wanted.take(peer, 9), [id(1)]);
+            wanted.lacks(peer, &id(1));
+        }
+        let patience = |lacking: usize| if lacking < 2 { DEADLINE } else { Duration::ZERO };
+        assert_eq!(wanted.wait(&[id(1)], patience, &|| false), Waited::InVain);
     }
 
     #[test]
@@ -299,7 +313,7 @@ mod tests {
         let ids: Vec<_> = (0..=255).map(id).collect();
         wanted.want(&ids, Urgency::Now);
         let began = Instant::now();
-        let patience = || {
+        let patience = |_| {
             looked.fetch_add(1, Ordering::AcqRel);
             DEADLINE
         };

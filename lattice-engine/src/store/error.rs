@@ -48,7 +48,8 @@ pub enum StoreError {
     Content(ContentError),
     /// An entry names it, and nobody who has it can be asked.
     #[error(
-        "chunk {chunk} is not here yet and can't be had: {why}; it comes when a peer that has it is connected"
+        "chunk {chunk} is not here and can't be had now: {why}. Either `lattice gc` has freed it, or it comes when a peer that \
+         has it is connected"
     )]
     NotHere { chunk: ChunkId, why: String },
     /// Content that isn't here was waited for, and who waited was interrupted.

@@ -178,7 +178,8 @@ fn log_problems(report: &log::Report) -> Vec<String> {
     let bad = report.segments.iter().flat_map(|s| s.bad.iter().map(move |b| (s, b)));
     let bad = bad.filter(|(_, b)| !b.torn_tail).map(|(s, b)| {
         format!(
-            "{} is damaged at byte {} ({}, {} bytes); {} records after it can be read",
+            "{} is damaged at byte {} ({}, {} bytes); {} records after it can be read. Put it back from a backup, or begin anew \
+             from another member (`lattice help fsck`)",
             s.path.display(),
             b.offset,
             b.why,

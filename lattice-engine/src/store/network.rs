@@ -22,6 +22,9 @@ pub trait Network: Send + Sync + Debug {
 
     /// The other members.
     fn peers(&self, store: StoreId) -> Vec<Peer>;
+
+    /// Members that say that this node was revoked; none while anybody is connected.
+    fn revoked_by(&self) -> Vec<NodeId>;
 }
 
 /// Why content was waited for in vain.

@@ -1,6 +1,7 @@
 //! The API as a command uses it: HTTP over the daemon's socket, or to the same router in this process when no daemon
 //! runs. A command can't tell the two apart. Bodies are streamed both ways.
 
+mod alive;
 mod error;
 mod lines;
 mod request;
@@ -15,6 +16,8 @@ use lattice_engine::node::{Node, NodeError};
 pub use error::{ClientError, Result};
 pub use lines::{Lines, SseEvent};
 pub use request::{Request, Response};
+
+use alive::Alive;
 
 use crate::http::problem::blocking;
 use crate::http::{self, App};
@@ -76,6 +79,12 @@ impl Client {
     pub fn in_process(node: Node) -> Self {
         let router = http::local(App::in_process(node.clone()));
         Self { transport: Transport::InProcess { router, node }, timeout: None }
+    }
+
+    /// The daemon that is to be heard of while it is waited for.
+    fn alive(&self) -> Option<Alive> {
+        let Transport::Socket(socket) = &self.transport else { return None };
+        self.timeout.map(|limit| Alive { socket: socket.clone(), limit })
     }
 
     /// Whether a daemon answers.

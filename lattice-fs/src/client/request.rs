@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tower::ServiceExt;
 
+use super::alive::{Alive, during};
 use super::{Client, ClientError, Lines, Result, Transport};
 use crate::http::problem::Problem;
 use crate::socket;
@@ -71,7 +72,7 @@ impl<'c> Request<'c> {
         self
     }
 
-    /// An answer that takes as long as the work does.
+    /// An answer that takes as long as the work does, as long as the daemon lives.
     pub fn patient(mut self) -> Self {
         self.streamed = true;
         self
@@ -91,6 +92,7 @@ impl<'c> Request<'c> {
         *request.headers_mut() = self.headers;
         request.headers_mut().insert(header::HOST, HeaderValue::from_static("lattice"));
         let timeout = self.client.timeout.filter(|_| !self.streamed);
+        let alive = self.client.alive();
         let answer = match &self.client.transport {
             Transport::InProcess { router, .. } => {
                 let Ok(answer) = router.clone().oneshot(request).await;
@@ -99,21 +101,25 @@ impl<'c> Request<'c> {
             Transport::Socket(path) => {
                 let sent = over_socket(path, request);
                 match timeout {
-                    None => sent.await?,
+                    None => during(alive.as_ref(), sent).await??,
                     Some(limit) => tokio::time::timeout(limit, sent)
                         .await
                         .map_err(|_| ClientError::TimedOut { seconds: limit.as_secs() })??,
                 }
             }
         };
-        let response =
-            Response { status: answer.status(), headers: answer.headers().clone(), body: answer.into_body() };
+        let response = Response {
+            status: answer.status(),
+            headers: answer.headers().clone(),
+            body: answer.into_body(),
+            alive,
+        };
         response.success().await
     }
 }
 
 /// A connection of its own for each request: they cost microseconds, and none outlives a restart of the daemon.
-async fn over_socket(
+pub(super) async fn over_socket(
     path: &std::path::Path,
     request: axum::http::Request<Body>,
 ) -> Result<axum::http::Response<Body>> {
@@ -137,6 +143,7 @@ pub struct Response {
     pub status: StatusCode,
     pub headers: HeaderMap,
     body: Body,
+    alive: Option<Alive>,
 }
 
 impl Response {
@@ -145,7 +152,10 @@ impl Response {
             return Ok(self);
         }
         let status = self.status;
-        let bytes = self.bytes().await.unwrap_or_default();
+        let bytes = match self.bytes().await {
+            Err(e @ ClientError::TimedOut { .. }) => return Err(e),
+            bytes => bytes.unwrap_or_default(),
+        };
         match serde_json::from_slice::<Problem>(&bytes) {
             Ok(problem) => Err(problem.into()),
             Err(_) => Err(ClientError::Unexpected(format!("HTTP {status}"))),
@@ -168,14 +178,15 @@ impl Response {
     }
 
     pub async fn bytes(self) -> Result<Bytes> {
-        let body = self.body.collect().await.map_err(|e| ClientError::BrokeOff(e.to_string()))?;
+        let collected = during(self.alive.as_ref(), self.body.collect()).await?;
+        let body = collected.map_err(|e| ClientError::BrokeOff(e.to_string()))?;
         Ok(body.to_bytes())
     }
 
     /// The next run of bytes; `None` at the body's end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         loop {
-            match self.body.frame().await {
+            match during(self.alive.as_ref(), self.body.frame()).await? {
                 None => return Ok(None),
                 Some(Err(e)) => return Err(ClientError::BrokeOff(e.to_string())),
                 Some(Ok(frame)) => match frame.into_data() {

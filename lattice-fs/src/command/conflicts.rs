@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::error::{Error, Result};
+use super::names::Names;
 use super::output::{Paint, bytes, safe, short};
 use super::target::{Target, store_route};
 use crate::http::model::{ConflictDoc, ConflictList, StoreList};
@@ -43,11 +44,14 @@ pub async fn run(ctx: &Context, args: ConflictsArgs) -> Result<()> {
         let list: ConflictList = request.send().await?.json().await?;
         found.push(StoreConflicts { store: t.store, conflicts: list.conflicts });
     }
+    let names = Names::for_text(ctx, &client).await?;
     let count = found.iter().map(|s| s.conflicts.len()).sum();
     if ctx.out.json {
         ctx.out.doc(&serde_json::json!({ "stores": found }))?;
     } else {
-        found.iter().try_for_each(|s| s.conflicts.iter().try_for_each(|c| print(ctx, &s.store, c)))?;
+        found
+            .iter()
+            .try_for_each(|s| s.conflicts.iter().try_for_each(|c| print(ctx, &names, &s.store, c)))?;
         if count == 0 {
             ctx.out.note("no conflicts");
         }
@@ -55,7 +59,7 @@ pub async fn run(ctx: &Context, args: ConflictsArgs) -> Result<()> {
     if args.exit_code && count > 0 { Err(Error::Conflicts(count)) } else { Ok(()) }
 }
 
-fn print(ctx: &Context, store: &str, c: &ConflictDoc) -> Result<()> {
+fn print(ctx: &Context, names: &Names, store: &str, c: &ConflictDoc) -> Result<()> {
     ctx.out.line(ctx.out.paint(Paint::Bold, &format!("{store}:{}", safe(&c.key.key))))?;
     if c.directory {
         ctx.out.line("    dir       what stands below it  shown")?;
@@ -63,6 +67,7 @@ fn print(ctx: &Context, store: &str, c: &ConflictDoc) -> Result<()> {
     c.heads.iter().try_for_each(|h| {
         let size = if h.kind == "file" { bytes(h.size) } else { h.kind.clone() };
         let shown = if h.winner { "  shown" } else { "" };
-        ctx.out.line(format!("    {}  {}  by {}  {size}{shown}", short(&h.entry), h.time, short(&h.author)))
+        let by = names.show(&h.author);
+        ctx.out.line(format!("    {}  {}  by {by}  {size}{shown}", short(&h.entry), h.time))
     })
 }

@@ -53,7 +53,7 @@ pub async fn run(ctx: &Context, _: DoctorArgs) -> Result<()> {
     findings.extend(places::directories(&ctx.paths));
     findings.extend([places::space(&ctx.paths), places::files(), clock::sane(&ctx.paths)]);
     findings.extend(fuse::stale_mounts());
-    findings.push(places::socket(ctx).await);
+    findings.extend(places::socket(ctx).await);
     let bad = findings.iter().filter(|f| f.verdict == Verdict::Fail).count();
     if ctx.out.json {
         ctx.out.doc(&serde_json::json!({ "findings": findings, "failed": bad }))?;

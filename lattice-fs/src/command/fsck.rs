@@ -6,12 +6,17 @@ use clap::Args;
 
 use super::context::Context;
 use super::error::{Error, Result};
-use super::output::Paint;
+use super::output::{Paint, count};
 use super::target::store_route;
 use super::task;
 use crate::http::model::{FsckDoc, TaskLine};
 
 /// Check stores: log, signatures, chains, content.
+///
+/// Nothing that is damaged is mended by a guess. The log: put the file that is named back from a backup. Without one, and where
+/// another member has the store, begin anew from there: `lattice invite` on that one, `lattice --home NEW join TICKET` here, and
+/// `lattice peer revoke` this node once all is there; keep the old directory until then. A chunk: `lattice store export` on a
+/// member that has it and `lattice store import` here bring it back. The derived state: `lattice fsck --rebuild` makes it anew.
 #[derive(Debug, Args)]
 pub struct FsckArgs {
     /// One store only.
@@ -34,9 +39,10 @@ pub async fn run(ctx: &Context, args: FsckArgs) -> Result<()> {
     }
     match problems {
         0 => Ok(()),
-        n => {
-            Err(Error::Failed(format!("{n} problems: restore from another member by `lattice store import`")))
-        }
+        n => Err(Error::Failed(format!(
+            "{}: `lattice help fsck` says what to do about each kind",
+            count(n as u64, "problems")
+        ))),
     }
 }
 

@@ -16,7 +16,7 @@ use super::target::Target;
 pub struct GetArgs {
     /// STORE:KEY, or a path inside a mount.
     key: OsString,
-    /// To this file instead of stdout; it appears when it is whole.
+    /// To this file instead of stdout; it appears when it is whole. - is stdout.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// An earlier version, or a losing one: its id or a unique prefix.
@@ -34,7 +34,7 @@ pub async fn run(ctx: &Context, args: GetArgs) -> Result<()> {
         Error::Failed(detail) => Error::Failed(format!("{}: {detail}", target.name())),
         other => other,
     };
-    let done = match args.output {
+    let done = match args.output.filter(|file| file.as_os_str() != "-") {
         Some(file) => to_file(answer, &file, "get").await,
         None => {
             // A bar would mix with what is shown.

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::context::Context;
 use super::error::Result;
+use super::names::Names;
 use super::output::{Table, bytes, short};
 use super::target::Target;
 use crate::http::model::{History, VersionDoc};
@@ -24,15 +25,17 @@ pub async fn run(ctx: &Context, args: HistoryArgs) -> Result<()> {
     let target = Target::key(&args.key)?;
     let client = ctx.client().await?;
     let request = client.get(target.route("history")).query("limit", &args.limit.to_string());
-    let doc: History = request.send().await?.json().await?;
+    let mut doc: History = request.send().await?.json().await?;
+    doc.versions.truncate(args.limit);
     if ctx.out.json {
         return ctx.out.doc(&doc);
     }
+    let names = Names::load(&client).await?;
     let mut table = Table::new(["VERSION", "TIME", "AUTHOR", "KIND", ">SIZE", ""]);
     for v in &doc.versions {
         let size = if v.kind == "file" { bytes(v.size) } else { "-".into() };
         let id = short(&v.entry).into();
-        table.row([id, v.time.clone(), short(&v.author).into(), v.kind.clone(), size, standing(v).into()]);
+        table.row([id, v.time.clone(), names.show(&v.author), v.kind.clone(), size, standing(v).into()]);
     }
     ctx.out.table(&table)
 }

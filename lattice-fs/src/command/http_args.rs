@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -99,7 +99,7 @@ impl HttpArgs {
         };
         let tls = match tls {
             (None, None) => None,
-            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (Some(cert), Some(key)) => Some(TlsFiles { cert: from_here(&cert), key: from_here(&key) }),
             _ => return Err(Error::Usage("a TLS certificate and its key go together".into())),
         };
         let hosts = or(&self.http_host, &file.hosts).iter().map(|h| h.to_ascii_lowercase()).collect();
@@ -130,11 +130,16 @@ impl HttpArgs {
         }
         flags.extend(self.http_behind_proxy.then(|| "--http-behind-proxy".into()));
         for (name, file) in [("--tls-cert", &self.tls_cert), ("--tls-key", &self.tls_key)] {
-            let file = file.as_ref().map(|f| std::path::absolute(f).unwrap_or_else(|_| f.clone()));
+            let file = file.as_deref().map(from_here);
             flags.extend(file.into_iter().flat_map(|file| [name.into(), file.into()]));
         }
         flags
     }
+}
+
+/// A daemon works in `/`, so a file that is named from here is named in full.
+fn from_here(file: &Path) -> PathBuf {
+    std::path::absolute(file).unwrap_or_else(|_| file.into())
 }
 
 #[cfg(test)]
@@ -201,6 +206,9 @@ mod tests {
         let flags: Vec<String> = given.flags().iter().map(|f| f.to_string_lossy().into_owned()).collect();
         let again = args(&flags.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(again.config(&file).expect("fine"), Some(config));
+        let near =
+            args(&["--http=1", "--tls-cert=c", "--tls-key=k"]).config(&file).expect("fine").expect("on");
+        assert!(near.tls.is_some_and(|tls| tls.cert.is_absolute() && tls.key.is_absolute()));
         let half = HttpConfig { tls_cert: Some("/c".into()), ..file };
         args(&[]).config(&half).expect_err("no key");
     }

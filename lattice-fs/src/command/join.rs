@@ -12,9 +12,9 @@ use tokio::io::AsyncReadExt;
 
 use super::context::Context;
 use super::error::{Error, Result, exit, problem_exit_code};
-use super::http_args::HttpArgs;
 use super::net_args::NetArgs;
 use super::output::{count, safe, short};
+use super::typed::Typed;
 use super::{progress, serve};
 use crate::client::Client;
 use crate::http::model::{StatusDoc, StoreDoc, StoreList};
@@ -42,7 +42,7 @@ pub struct JoinArgs {
     #[arg(long)]
     name: Option<String>,
     #[command(flatten)]
-    net: NetArgs,
+    net: Typed<NetArgs>,
 }
 
 #[derive(Debug, Serialize)]
@@ -80,7 +80,7 @@ pub async fn run(ctx: &Context, args: JoinArgs) -> Result<()> {
     let spinner = progress::spinner("asking to be let in");
     let joined = net::join(&data, &ticket, &config).await.map_err(refused)?;
     spinner.set_message("fetching the stores");
-    serve::start(ctx, &args.net, &HttpArgs::default()).await?;
+    serve::start(ctx, &args.net, &Typed::default()).await?;
     let stores = wait(ctx, &joined.node.to_string()).await;
     spinner.finish_and_clear();
     let doc = JoinDoc {

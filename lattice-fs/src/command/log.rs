@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::error::Result;
+use super::names::Names;
 use super::output::{Paint, bytes, safe, short};
 use super::target::{Target, store_route};
 use crate::client::Client;
@@ -39,15 +40,16 @@ pub struct EntryLine<'a> {
 pub async fn run(ctx: &Context, args: LogArgs) -> Result<()> {
     let target = Target::any(&args.target)?;
     let client = ctx.client().await?;
+    let names = Names::for_text(ctx, &client).await?;
     if !args.all {
         let limit = args.limit.to_string();
         let list = page(&client, &target, args.since.as_deref(), &limit, true).await?;
-        return list.entries.iter().try_for_each(|e| print(ctx, e));
+        return list.entries.iter().take(args.limit).try_for_each(|e| print(ctx, &names, e));
     }
     let mut since = args.since;
     loop {
         let list = page(&client, &target, since.as_deref(), "1000", false).await?;
-        list.entries.iter().try_for_each(|e| print(ctx, e))?;
+        list.entries.iter().try_for_each(|e| print(ctx, &names, e))?;
         match list.cursor {
             Some(cursor) => since = Some(cursor),
             None => return Ok(()),
@@ -68,11 +70,11 @@ async fn page(
 }
 
 /// An entry and what it did.
-pub fn print(ctx: &Context, entry: &EntryDoc) -> Result<()> {
+pub fn print(ctx: &Context, names: &Names, entry: &EntryDoc) -> Result<()> {
     if ctx.out.json {
         return ctx.out.doc(&EntryLine { r#type: "entry", entry });
     }
-    let who = if entry.local { "here".into() } else { short(&entry.author).to_owned() };
+    let who = if entry.local { "here".into() } else { names.show(&entry.author) };
     let id = ctx.out.paint(Paint::Warn, short(&entry.entry));
     ctx.out.line(format!("{id}  {}  {who}", entry.time))?;
     entry.ops.iter().try_for_each(|op| ctx.out.line(format!("    {}", describe(op))))

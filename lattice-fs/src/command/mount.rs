@@ -14,7 +14,9 @@ use super::http_args::HttpArgs;
 use super::net_args::NetArgs;
 use super::output::Table;
 use super::serve::say_http;
+use super::settled::take_over;
 use super::target::{Target, absolute_dir};
+use super::typed::Typed;
 use crate::client::Client;
 use crate::config::Config;
 use crate::daemon::{self, DaemonError, Faces, Ready, Report, Started, signals};
@@ -22,6 +24,7 @@ use crate::fuse::clear_dead_mount;
 use crate::http::encode;
 use crate::http::model::{MountDoc, MountList, MountRequest, StatusDoc};
 use crate::mounts::{MountError, kernel_mounts};
+use crate::patience::look;
 
 /// How long a daemon that is about to end is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,9 +61,9 @@ pub struct MountArgs {
     )]
     no_passthrough: Option<bool>,
     #[command(flatten)]
-    net: NetArgs,
+    net: Typed<NetArgs>,
     #[command(flatten)]
-    http: HttpArgs,
+    http: Typed<HttpArgs>,
     /// Say on stdout when it is ready (how the background process is started).
     #[arg(long, hide = true, requires = "foreground")]
     report: bool,
@@ -76,7 +79,7 @@ impl MountArgs {
         no_passthrough: bool,
     ) -> Self {
         let what = store.map(OsString::from).into_iter().chain([dir.into_os_string()]).collect();
-        let (net, http) = (NetArgs::default(), HttpArgs::default());
+        let (net, http) = (Typed::default(), Typed::default());
         Self {
             what,
             foreground: false,
@@ -96,7 +99,8 @@ impl MountArgs {
     }
 
     fn faces(&self, config: &Config) -> Result<Faces> {
-        Ok(Faces { net: self.net.config(&config.network), http: self.http.config(&config.http)? })
+        let http = self.http.config(&config.http)?;
+        Ok(Faces { net: self.net.config(&config.network), insists: self.net.insists(), http })
     }
 
     fn request(&self, config: &Config) -> Result<Option<MountRequest>> {
@@ -157,8 +161,7 @@ async fn mount(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Resul
     let started = Instant::now();
     loop {
         let tried = match ctx.daemon().await? {
-            Some(daemon) if args.foreground => attend(&daemon, request).await.map(|()| None),
-            Some(daemon) => add(&daemon, request).await.map(Some),
+            Some(daemon) => through(ctx, &daemon, args, request).await,
             None if args.foreground => {
                 let faces = args.faces(&ctx.config)?;
                 let ran = daemon::run(&ctx.paths, Some(request), faces, Ready::Terminal).await;
@@ -172,6 +175,20 @@ async fn mount(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Resul
             }
             tried => return tried,
         }
+    }
+}
+
+/// By the daemon that runs, with its settings.
+async fn through(
+    ctx: &Context,
+    daemon: &Client,
+    args: &MountArgs,
+    request: &MountRequest,
+) -> Result<Option<MountDoc>> {
+    take_over(ctx, daemon, &args.net, &args.http).await?;
+    match args.foreground {
+        true => attend(daemon, request).await.map(|()| None),
+        false => add(daemon, request).await.map(Some),
     }
 }
 
@@ -227,7 +244,10 @@ async fn start(ctx: &Context, args: &MountArgs, request: &MountRequest) -> Resul
             Err(Error::Failed(format!("process {pid} runs without the mount: see its log")))
         }
         Err(e) => match ctx.daemon().await? {
-            Some(daemon) => add(&daemon, request).await,
+            Some(daemon) => {
+                take_over(ctx, &daemon, &args.net, &args.http).await?;
+                add(&daemon, request).await
+            }
             None => Err(e.into()),
         },
     }
@@ -280,10 +300,29 @@ async fn list(ctx: &Context) -> Result<()> {
     ctx.out.table(&table)
 }
 
+/// What stands behind a mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behind {
+    Live,
+    /// Its process is gone.
+    Dead,
+    /// Its process is there and doesn't answer.
+    Silent,
+}
+
+pub fn behind(dir: &std::path::Path) -> Behind {
+    let gone = rustix::io::Errno::NOTCONN.raw_os_error();
+    let dir = dir.to_owned();
+    match look(move || std::fs::metadata(dir).err().and_then(|e| e.raw_os_error())) {
+        Ok(error) if error == Some(gone) => Behind::Dead,
+        Ok(_) => Behind::Live,
+        Err(_) => Behind::Silent,
+    }
+}
+
 /// Whether a mount's process is gone.
 pub fn is_dead(dir: &std::path::Path) -> bool {
-    let gone = rustix::io::Errno::NOTCONN.raw_os_error();
-    std::fs::metadata(dir).is_err_and(|e| e.raw_os_error() == Some(gone))
+    behind(dir) == Behind::Dead
 }
 
 /// Clears a mount of ours whose process is gone; `false` where there is none.

@@ -89,13 +89,14 @@ impl NetArgs {
         for (flag, value) in [("--no-mdns", self.no_mdns), ("--dns", self.dns), ("--offline", self.offline)] {
             flags.extend(value.map(|value| format!("{flag}={value}").into()));
         }
-        match &self.relay {
-            None => {}
-            Some(Relay::Off) => flags.extend(["--relay".into(), "off".into()]),
-            Some(Relay::Public) => flags.extend(["--relay".into(), "public".into()]),
-            Some(Relay::At(url)) => flags.extend(["--relay".into(), url.into()]),
-        }
+        flags.extend(self.relay.iter().flat_map(|relay| ["--relay".into(), relay.to_string().into()]));
         flags
+    }
+
+    /// Whether the flags or the environment name an address: then it must be had. One in config.toml may be away for a
+    /// while, and the machine's stores are there without it.
+    pub fn insists(&self) -> bool {
+        !self.listen.is_empty()
     }
 }
 

@@ -12,10 +12,11 @@ use super::context::Context;
 use super::error::{Error, Result};
 use super::output::short;
 use super::progress;
+use super::put::tag;
 use super::target::Target;
 use crate::http::model::{ConflictDoc, Resolve, Written};
 use crate::http::problem::Problem;
-use crate::view::resolve::ResolveError;
+use crate::view::resolve::{DIRECTORY, ResolveError};
 
 /// Settle a conflict.
 #[derive(Debug, Args)]
@@ -40,13 +41,23 @@ struct How {
 pub async fn run(ctx: &Context, args: ResolveArgs) -> Result<()> {
     let target = Target::key(&args.key)?;
     let client = ctx.client().await?;
+    // The tag of what was looked at: a version that arrives meanwhile is not overwritten unseen.
+    let seen: ConflictDoc = client.get(target.route("conflicts")).send().await?.json().await?;
+    // What can't be an id is told first, by the API.
+    let sound = args.how.pick.as_deref().is_none_or(|pick| pick == DIRECTORY || tag(pick).is_ok());
+    if seen.heads.len() < 2 && !seen.directory && sound {
+        let why = format!(
+            "{} is not in conflict, so there is nothing to resolve: `lattice put` gives it a new value, `lattice restore` an \
+             old one",
+            target.name()
+        );
+        return Err(Error::NotFound(why));
+    }
     let doc: Written = match (args.how.pick, args.how.with) {
         (Some(pick), _) => {
             client.post(target.route("conflicts")).json(&Resolve { pick })?.send().await?.json().await?
         }
         (None, with) => {
-            // The tag of what was looked at: a version that arrives meanwhile is not overwritten unseen.
-            let seen: ConflictDoc = client.get(target.route("conflicts")).send().await?.json().await?;
             if seen.directory {
                 let key = Key::parse(&target.key).map_err(Problem::from)?;
                 return Err(Error::Failed(ResolveError::HasChildren(key).to_string()));

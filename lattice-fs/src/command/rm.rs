@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::context::Context;
 use super::error::{Error, Result};
-use super::put::quoted;
+use super::put::{tag, whole};
 use super::target::Target;
 use crate::client::ClientError;
 use crate::http::model::Written;
@@ -25,8 +25,8 @@ pub struct RmArgs {
     /// Nothing to remove is no error.
     #[arg(short, long)]
     force: bool,
-    /// Only if this is still the key's tag.
-    #[arg(long, value_name = "TAG", conflicts_with = "recursive")]
+    /// Only if this is still what the key holds, as for `lattice put`.
+    #[arg(long, value_name = "ID", value_parser = tag, conflicts_with = "recursive")]
     if_match: Option<String>,
 }
 
@@ -65,7 +65,7 @@ async fn one(ctx: &Context, key: &OsString, args: &RmArgs) -> Result<Written> {
         request = request.query("recursive", "true").patient();
     }
     if let Some(tag) = &args.if_match {
-        request = request.header(header::IF_MATCH, &quoted(tag));
+        request = request.header(header::IF_MATCH, &whole(&client, &target, tag).await?);
     }
     match request.send().await {
         // What to do about it is not what the API would say.

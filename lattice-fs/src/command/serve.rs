@@ -9,6 +9,8 @@ use super::context::Context;
 use super::error::{Error, Result, exit};
 use super::http_args::HttpArgs;
 use super::net_args::NetArgs;
+use super::settled::take_over;
+use super::typed::Typed;
 use crate::daemon::{self, Faces, Ready, Report, Started};
 use crate::http::model::StatusDoc;
 
@@ -26,9 +28,9 @@ pub struct ServeArgs {
     #[arg(long, conflicts_with_all = ["foreground"])]
     stop: bool,
     #[command(flatten)]
-    net: NetArgs,
+    net: Typed<NetArgs>,
     #[command(flatten)]
-    http: HttpArgs,
+    http: Typed<HttpArgs>,
     /// Say on stdout when it is ready (how the background process is started).
     #[arg(long, hide = true, requires = "foreground")]
     report: bool,
@@ -41,7 +43,8 @@ impl ServeArgs {
     }
 
     fn faces(&self, ctx: &Context) -> Result<Faces> {
-        Ok(Faces { net: self.net.config(&ctx.config.network), http: self.http.config(&ctx.config.http)? })
+        let http = self.http.config(&ctx.config.http)?;
+        Ok(Faces { net: self.net.config(&ctx.config.network), insists: self.net.insists(), http })
     }
 }
 
@@ -52,6 +55,10 @@ pub async fn run(ctx: &Context, args: ServeArgs) -> Result<()> {
         return report(ctx, &args).await;
     }
     if args.stop {
+        if let Some(flag) = args.net.typed().iter().chain(args.http.typed()).next() {
+            let why = format!("--stop takes no settings: `lattice serve --{flag} ...` comes after it");
+            return Err(Error::Usage(why));
+        }
         return stop(ctx).await;
     }
     if args.foreground {
@@ -77,13 +84,11 @@ pub async fn run(ctx: &Context, args: ServeArgs) -> Result<()> {
     Ok(())
 }
 
-/// Where the daemon serves HTTP. `asked`: it was asked for now, which one that runs already doesn't do.
+/// Where the daemon serves HTTP. `asked`: by the environment, perhaps, which holds for a daemon that is started.
 pub fn say_http(ctx: &Context, url: Option<&str>, asked: bool) {
     match url {
         Some(url) => ctx.out.note(format!("HTTP at {url}")),
-        None if asked => {
-            ctx.out.note("it serves no HTTP: stop it (`lattice serve --stop`) and start it with --http")
-        }
+        None if asked => ctx.out.note("it serves no HTTP: `lattice serve --http ADDR` adds it"),
         None => {}
     }
 }
@@ -99,8 +104,9 @@ pub struct Served {
 
 /// Starts the daemon, unless one runs: then that one stays on when its last mount goes. Gives its process id, and whether
 /// it is a new one.
-pub async fn start(ctx: &Context, net: &NetArgs, http: &HttpArgs) -> Result<Served> {
+pub async fn start(ctx: &Context, net: &Typed<NetArgs>, http: &Typed<HttpArgs>) -> Result<Served> {
     if let Some(daemon) = ctx.daemon().await? {
+        take_over(ctx, &daemon, net, http).await?;
         let status: StatusDoc = daemon.post("/stay").send().await?.json().await?;
         return Ok(Served { pid: status.daemon_pid.unwrap_or(0), new: false, http: status.http });
     }
@@ -115,10 +121,15 @@ pub async fn start(ctx: &Context, net: &NetArgs, http: &HttpArgs) -> Result<Serv
 }
 
 async fn stop(ctx: &Context) -> Result<()> {
-    let Some(daemon) = ctx.daemon().await? else {
+    if end(ctx).await?.is_none() {
         ctx.out.note("no daemon runs");
-        return Ok(());
-    };
+    }
+    Ok(())
+}
+
+/// Stops the daemon, with its mounts, and waits for its end; gives what it was. `None`: none runs.
+pub async fn end(ctx: &Context) -> Result<Option<StatusDoc>> {
+    let Some(daemon) = ctx.daemon().await? else { return Ok(None) };
     let status: StatusDoc = daemon.get("/status").send().await?.json().await?;
     daemon.post("/shutdown").send().await?;
     let began = Instant::now();
@@ -129,7 +140,7 @@ async fn stop(ctx: &Context) -> Result<()> {
         }
         tokio::time::sleep(POLL).await;
     }
-    Ok(())
+    Ok(Some(status))
 }
 
 /// Whether a process is there that has not ended; one that nobody has waited for yet has.

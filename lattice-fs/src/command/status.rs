@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::context::Context;
 use super::error::Result;
-use super::output::{Line, Paint, Table, bytes, short};
+use super::output::{Line, Paint, Table, bytes, count, short};
 use super::peer;
 use super::target::{Target, store_route};
 use crate::http::model::{OpenDoc, StatusDoc, StoreStatusDoc};
@@ -84,7 +84,10 @@ async fn node(ctx: &Context, again: bool) -> Result<()> {
             number(|o| o.entries),
             number(|o| o.conflicts),
             s.open.as_ref().map_or("-".into(), |o| bytes(o.log_bytes + o.pack_bytes + o.state_bytes)),
-            state(s),
+            match state(s).as_str() {
+                "ok" if doc.revoked.is_some() => "not shared: this node was revoked".into(),
+                state => state.into(),
+            },
         ]);
     }
     ctx.out.table(&table)
@@ -136,7 +139,7 @@ pub fn print_store(ctx: &Context, doc: &StoreStatusDoc) -> Result<()> {
 pub fn print_open(ctx: &Context, open: &OpenDoc) -> Result<()> {
     let row = |name: &str, value: String| ctx.out.line(format!("{name:<11}{value}"));
     row("keys", open.live_keys.to_string())?;
-    row("entries", format!("{} by {} authors", open.entries, open.authors))?;
+    row("entries", format!("{} by {}", open.entries, count(open.authors, "authors")))?;
     row("conflicts", open.conflicts.to_string())?;
     row("log", bytes(open.log_bytes))?;
     row("packs", bytes(open.pack_bytes))?;

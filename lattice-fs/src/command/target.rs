@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Error, Result};
 use crate::http::encode;
+use crate::patience::look;
 
 const STORE: &str = "user.lattice.store";
 const KEY: &str = "user.lattice.key";
@@ -23,8 +24,18 @@ pub struct Target {
 
 impl Target {
     /// `STORE:KEY` or a path; there must be a key.
+    ///
+    /// In a mount a bare name is a key there, also where nothing has that name any more: no store is one.
     pub fn key(arg: &OsStr) -> Result<Self> {
-        Self::any(arg)?.with_key(arg)
+        let found = Self::any(arg)?;
+        if found.key.is_empty()
+            && !arg.as_bytes().contains(&b':')
+            && let Ok(below) = at_path(Path::new(arg))
+            && !below.key.is_empty()
+        {
+            return Ok(below);
+        }
+        found.with_key(arg)
     }
 
     /// Itself, if it is a key; `arg` is what named it.
@@ -50,7 +61,8 @@ impl Target {
                 let key = &bytes[colon + 1..];
                 Ok(Self { store: text(&bytes[..colon])?, key: key.strip_prefix(b"/").unwrap_or(key).into() })
             }
-            None if bytes.contains(&b'/') || in_mount(Path::new(arg)) => at_path(Path::new(arg)),
+            None if bytes.contains(&b'/') => at_path(Path::new(arg)),
+            None if in_mount(Path::new(arg))? => at_path(Path::new(arg)),
             None => Ok(Self { store: text(bytes)?, key: Vec::new() }),
         }
     }
@@ -106,12 +118,27 @@ fn looks_like_path(arg: &[u8]) -> bool {
     arg == b"." || arg == b".." || [&b"/"[..], b"./", b"../", b"~/"].iter().any(|p| arg.starts_with(p))
 }
 
-fn in_mount(path: &Path) -> bool {
-    path.symlink_metadata().is_ok() && at_path(path).is_ok()
+fn in_mount(path: &Path) -> Result<bool> {
+    in_time(path, |path| path.symlink_metadata().is_ok() && found_at(path).is_ok())
 }
 
 /// The key at a path, whether or not anything is there (any more).
 fn at_path(path: &Path) -> Result<Target> {
+    in_time(path, found_at)?
+}
+
+/// Looks at a path, behind which there may be a daemon that hangs.
+fn in_time<T: Send + 'static>(path: &Path, at: fn(&Path) -> T) -> Result<T> {
+    let there = path.to_owned();
+    look(move || at(&there)).map_err(|limit| {
+        let (path, seconds) = (path.display(), limit.as_secs());
+        Error::TimedOut(format!(
+            "looking at {path} took over {seconds} s: the daemon of that mount hangs, `lattice doctor` says more"
+        ))
+    })
+}
+
+fn found_at(path: &Path) -> Result<Target> {
     let path = std::path::absolute(path).map_err(|source| unreadable(path, source))?;
     let kind = path.symlink_metadata().map(|m| m.file_type());
     match &kind {

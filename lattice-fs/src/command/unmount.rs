@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::context::Context;
 use super::error::{Error, Result};
-use super::mount::{clear_dead, is_dead};
+use super::mount::{Behind, behind, clear_dead, is_dead};
 use super::serve::runs;
 use super::target::absolute_dir;
 use crate::client::{Client, ClientError};
@@ -56,7 +56,10 @@ pub async fn run(ctx: &Context, args: UnmountArgs) -> Result<()> {
 
 async fn one(daemon: Option<&Client>, dir: &Path, force: bool) -> Result<Vec<String>> {
     let dir = absolute_dir(dir)?;
-    let real = if is_dead(&dir) { dir.clone() } else { dir.canonicalize().unwrap_or_else(|_| dir.clone()) };
+    let real = match behind(&dir) {
+        Behind::Live => dir.canonicalize().unwrap_or_else(|_| dir.clone()),
+        Behind::Dead | Behind::Silent => dir.clone(),
+    };
     if let Some(daemon) = daemon {
         let request = daemon.delete("/mounts").query_bytes("dir", real.as_os_str().as_bytes());
         match request.query("force", if force { "true" } else { "false" }).patient().send().await {

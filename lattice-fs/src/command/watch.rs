@@ -7,6 +7,7 @@ use clap::Args;
 use super::context::Context;
 use super::error::{Error, Result};
 use super::log::print;
+use super::names::Names;
 use super::target::{Target, store_route};
 use crate::http::model::{EntryDoc, StoreList};
 use crate::http::problem::Problem;
@@ -35,6 +36,7 @@ pub async fn run(ctx: &Context, args: WatchArgs) -> Result<()> {
     };
     target.key.extend_from_slice(args.prefix.as_bytes());
     let client = ctx.client().await?;
+    let names = Names::for_text(ctx, &client).await?;
     let request = client.get(store_route(&target.store, "events")).query_bytes("prefix", &target.key);
     let mut events = request.query_opt("since", args.since.as_deref()).send().await?.lines();
     let mut left = args.limit;
@@ -52,15 +54,19 @@ pub async fn run(ctx: &Context, args: WatchArgs) -> Result<()> {
         match event.event.as_str() {
             "entry" => {
                 let entry: EntryDoc = decode(&event.data)?;
-                print(ctx, &entry)?;
+                print(ctx, &names, &entry)?;
                 last = Some(entry.cursor);
                 left = left.map(|n| n - 1);
             }
-            "gap" if ctx.out.json => {
+            "gap" => {
                 let gap: serde_json::Value = decode(&event.data)?;
-                ctx.out.doc(&serde_json::json!({ "type": "gap", "reason": gap["reason"] }))?;
+                if ctx.out.json {
+                    ctx.out.doc(&serde_json::json!({ "type": "gap", "reason": gap["reason"] }))?;
+                } else {
+                    let why = gap["reason"].as_str().unwrap_or("the daemon doesn't say why");
+                    ctx.out.note(format!("events were missed: {why}"));
+                }
             }
-            "gap" => ctx.out.note(format!("events were missed: {}", event.data)),
             "error" => return Err(decode::<Problem>(&event.data)?.into()),
             _ => {}
         }

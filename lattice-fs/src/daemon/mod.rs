@@ -2,6 +2,7 @@
 //! told to or when its last mount has gone. One per data directory.
 
 mod background;
+mod later;
 mod listen;
 mod manager;
 mod ready;
@@ -13,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use lattice_engine::net::{self, Net};
+use lattice_engine::net::{self, Net, NetError};
 use lattice_engine::node::{Node, NodeError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,7 +24,7 @@ pub use ready::{Ready, Report};
 
 use crate::http::model::{MountDoc, MountRequest};
 use crate::http::problem::{Problem, blocking};
-use crate::http::{self, App};
+use crate::http::{self, App, Reach};
 use crate::mounts::Mounts;
 use crate::paths::Paths;
 use crate::patience::{POLL, Patience};
@@ -45,6 +46,9 @@ pub enum DaemonError {
     Io { what: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot listen for HTTP at {at}: {source}. `--http ADDR:PORT` takes another place")]
     Listen { at: SocketAddr, source: io::Error },
+    /// An address for the network that was asked for by name.
+    #[error("{0}")]
+    Network(NetError),
     #[error("the background process can't be started: {0}")]
     Spawn(io::Error),
     /// It ended before it was ready and left no word but its log.
@@ -68,6 +72,8 @@ impl<P: Into<Problem>> From<P> for DaemonError {
 pub struct Faces {
     /// Without it there is no network.
     pub net: Option<net::Config>,
+    /// Without the network's addresses the daemon isn't wanted either.
+    pub insists: bool,
     /// Without it there is no HTTP but on the socket.
     pub http: Option<sidecar::Config>,
 }
@@ -84,14 +90,17 @@ pub async fn run(paths: &Paths, request: Option<&MountRequest>, faces: Faces, re
         Some(config) => Some(Sidecar::bind(config).await?),
         None => None,
     };
-    let net = start_net(&node, faces.net).await;
-    let web = sidecar.as_ref().map(Sidecar::web);
-    let app = App::daemon(node.clone(), mounts.clone(), net.clone(), web, stop.clone());
+    let network = faces.net.as_ref().map(Into::into);
+    let net = start_net(&node, faces.net, faces.insists).await?;
+    let (starter, wanted) = later::channel();
+    let reach = Reach { net: net.clone(), network, http_starter: Some(starter) };
+    let app = App::daemon(node.clone(), mounts.clone(), reach, stop.clone());
     if request.is_none() {
         mounts.keep_open();
     }
     manager::watch(node.clone(), stop.clone());
-    let served = serve(paths, app, sidecar, request, ready, &stop).await;
+    let http = Http { sidecar, wanted };
+    let served = serve(paths, app, http, request, ready, &stop).await;
     stop.cancel();
     let unmounted = blocking(move || {
         close_mounts(&mounts);
@@ -106,27 +115,33 @@ pub async fn run(paths: &Paths, request: Option<&MountRequest>, faces: Faces, re
     served.and(unmounted.map_err(Into::into)).and(closed.map_err(Into::into))
 }
 
+/// What is served over TCP: now, and what is asked for later.
+struct Http {
+    sidecar: Option<Sidecar>,
+    wanted: later::Wanted,
+}
+
 async fn serve(
     paths: &Paths,
     app: App,
-    sidecar: Option<Sidecar>,
+    http: Http,
     request: Option<&MountRequest>,
     ready: Ready,
     stop: &CancellationToken,
 ) -> Result<()> {
     let mounts = app.mounts()?.clone();
-    let url = app.control.web.as_ref().map(|web| web.url.clone());
+    let url = http.sidecar.as_ref().map(Sidecar::url);
     let listener = listen::bind_where_possible(paths.sockets()).await?;
     let tasks = TaskTracker::new();
+    if let Some(sidecar) = http.sidecar {
+        later::serve(sidecar, &app, stop, &tasks);
+    }
     let mut socket = None;
     if let Some((listener, path)) = listener {
         socket = Some(path);
         tasks.spawn(listen::serve(listener, http::local(app.clone()), stop.clone(), tasks.clone()));
     }
-    if let Some(sidecar) = sidecar {
-        tracing::info!("HTTP at {}", sidecar.url());
-        tasks.spawn(sidecar.serve(app.clone(), stop.clone(), tasks.clone()));
-    }
+    tasks.spawn(later::follow(http.wanted, app.clone(), stop.clone(), tasks.clone()));
     let mounted = match request {
         Some(request) => mount(app, request).await.map(Some),
         None => Ok(None),
@@ -174,18 +189,27 @@ async fn idle(mounts: &Mounts, stop: &CancellationToken) {
     }
 }
 
-/// A machine without a network mounts all the same; what is wrong is logged and shown by `status`.
-async fn start_net(node: &Node, config: Option<net::Config>) -> std::result::Result<Net, String> {
+/// A machine without a network mounts all the same; what is wrong is logged and shown by `status`. Not so where `insists`:
+/// who names an address wants that one.
+async fn start_net(
+    node: &Node,
+    config: Option<net::Config>,
+    insists: bool,
+) -> Result<std::result::Result<Net, String>> {
     let Some(config) = config else {
-        return Err("it was started offline (--offline, LATTICE_OFFLINE, or config.toml)".into());
+        return Ok(Err("it was started offline (--offline, LATTICE_OFFLINE, or config.toml)".into()));
     };
     if node.read_only() {
-        return Err("the data directory can't be written".into());
+        return Ok(Err("the data directory can't be written".into()));
     }
-    Net::start(node.clone(), config).await.map_err(|e| {
-        tracing::error!("there is no network: {e}");
-        e.to_string()
-    })
+    match Net::start(node.clone(), config).await {
+        Err(e @ NetError::Bind { .. }) if insists => Err(DaemonError::Network(e)),
+        Err(e) => {
+            tracing::error!("there is no network: {e}");
+            Ok(Err(e.to_string()))
+        }
+        Ok(net) => Ok(Ok(net)),
+    }
 }
 
 /// Flushed and unmounted; what is in use is detached, because the process ends either way.

@@ -1,6 +1,6 @@
 //! What every handler works on: the node, the mounts of this process, and the wish to stop.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use lattice_engine::id::StoreId;
 use lattice_engine::net::Net;
@@ -13,6 +13,7 @@ use super::bells::Bells;
 use super::metrics::Meters;
 use super::problem::{Code, Problem, Result};
 use super::sessions::Sessions;
+use super::settings::{HttpSettings, HttpStarter, NetworkSettings};
 use super::writes::Writes;
 use crate::mounts::Mounts;
 use crate::view::Defaults;
@@ -36,6 +37,18 @@ pub struct Web {
     /// Where the page is opened.
     pub url: String,
     pub sessions: Sessions,
+    pub settings: HttpSettings,
+}
+
+/// How a daemon is reached by others.
+#[derive(Debug)]
+pub struct Reach {
+    /// The running network, or why there is none.
+    pub net: std::result::Result<Net, String>,
+    /// What the network was started with, where one was wanted.
+    pub network: Option<NetworkSettings>,
+    /// Serves HTTP once it is asked for.
+    pub http_starter: Option<HttpStarter>,
 }
 
 /// What only a daemon has.
@@ -45,8 +58,12 @@ pub struct Control {
     pub mounts: Option<Mounts>,
     /// The running network, or why there is none.
     pub net: std::result::Result<Net, String>,
+    /// What the network was started with, where one was wanted.
+    pub network: Option<NetworkSettings>,
     /// What is served over TCP, where it is.
-    pub web: Option<Web>,
+    pub web: OnceLock<Web>,
+    /// Serves HTTP once it is asked for.
+    pub http_starter: Option<HttpStarter>,
     /// One for each event stream over TCP.
     pub streams: Arc<Semaphore>,
     /// One for each thread that waits long.
@@ -61,35 +78,25 @@ pub struct Control {
 impl App {
     /// For a command without a daemon.
     pub fn in_process(node: Node) -> Self {
-        Self {
-            node,
-            control: Arc::new(Control {
-                mounts: None,
-                net: Err("no daemon runs: `lattice serve` or `lattice mount DIR` starts one".into()),
-                web: None,
-                streams: Arc::new(Semaphore::new(MAX_STREAMS)),
-                long_waits: Arc::new(Semaphore::new(MAX_LONG_WAITS)),
-                bells: Bells::default(),
-                writes: Writes::default(),
-                meters: Meters::default(),
-                stop: CancellationToken::new(),
-            }),
-        }
+        let why = "no daemon runs: `lattice serve` or `lattice mount DIR` starts one";
+        let reach = Reach { net: Err(why.into()), network: None, http_starter: None };
+        Self::new(node, None, reach, CancellationToken::new())
     }
 
-    pub fn daemon(
-        node: Node,
-        mounts: Mounts,
-        net: std::result::Result<Net, String>,
-        web: Option<Web>,
-        stop: CancellationToken,
-    ) -> Self {
+    pub fn daemon(node: Node, mounts: Mounts, reach: Reach, stop: CancellationToken) -> Self {
+        Self::new(node, Some(mounts), reach, stop)
+    }
+
+    fn new(node: Node, mounts: Option<Mounts>, reach: Reach, stop: CancellationToken) -> Self {
+        let Reach { net, network, http_starter } = reach;
         Self {
             node,
             control: Arc::new(Control {
-                mounts: Some(mounts),
+                mounts,
                 net,
-                web,
+                network,
+                web: OnceLock::new(),
+                http_starter,
                 streams: Arc::new(Semaphore::new(MAX_STREAMS)),
                 long_waits: Arc::new(Semaphore::new(MAX_LONG_WAITS)),
                 bells: Bells::default(),

@@ -33,7 +33,7 @@ pub async fn status(State(app): State<App>) -> Result<Json<StatusDoc>> {
             mounts: mounts.map(docs).unwrap_or_default(),
             network: mounts.and_then(|_| app.control.net.as_ref().err().cloned()),
             revoked: peers::revoked(&app)?,
-            http: app.control.web.as_ref().map(|web| web.url.clone()),
+            http: app.control.web.get().map(|web| web.url.clone()),
             addresses: app.control.net.as_ref().map(Net::addresses).unwrap_or_default(),
             peers: peers::docs(&app)?,
             hints: app.control.net.as_ref().ok().map(|net| {

@@ -177,7 +177,7 @@ fn holds(app: &App, caller: &Caller) -> Result<bool> {
     match caller.who() {
         Who::Token(id) => Ok(app.node.token_holds(id)?),
         Who::Session(id) => {
-            Ok(app.control.web.as_ref().is_some_and(|web| web.sessions.holds(id, Instant::now())))
+            Ok(app.control.web.get().is_some_and(|web| web.sessions.holds(id, Instant::now())))
         }
         Who::Local => Ok(true),
     }

@@ -128,7 +128,7 @@ impl Guard {
 
     /// A browser that has signed in.
     fn session(&self, method: &Method, headers: &HeaderMap) -> Result<Caller> {
-        let web = self.app.control.web.as_ref();
+        let web = self.app.control.web.get();
         let Some((id, csrf)) = web.and_then(|web| web.sessions.of(headers, Instant::now())) else {
             let detail = "this needs a token: `lattice token create` makes one, to be sent as Authorization: Bearer ID:SECRET";
             return Err(Problem::new(Code::Unauthenticated, detail));

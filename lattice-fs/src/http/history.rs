@@ -29,6 +29,13 @@ pub async fn of_key(
 ) -> Result<Json<History>> {
     blocking(move || {
         let versions = store.history(&key, q.limit.unwrap_or(MAX).clamp(1, MAX))?;
+        if versions.is_empty() && store.get(&key)?.is_some_and(|r| r.below.children > 0) {
+            let detail = format!(
+                "{key} is a directory that is there because something is below it, and has no versions of its own: `lattice \
+                 log STORE:{key}/` shows what happened below it"
+            );
+            return Err(Problem::new(Code::IsADirectory, detail));
+        }
         if versions.is_empty() {
             return Err(Problem::new(Code::NotFound, format!("{key}: no such key, and there never was one")));
         }

@@ -43,6 +43,7 @@ mod range;
 mod routes;
 mod session;
 mod sessions;
+pub mod settings;
 mod stores;
 mod syncing;
 mod together;
@@ -61,7 +62,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post, put};
 use axum::{Extension, Router};
 
-pub use app::{App, Web};
+pub use app::{App, Reach, Web};
 use caller::Caller;
 pub use control::mount_now;
 pub use failures::Failures;
@@ -107,6 +108,8 @@ fn routes() -> Router<App> {
         .route("/mounts", get(control::mounts).post(control::mount).delete(control::unmount))
         .route("/shutdown", post(control::shutdown))
         .route("/stay", post(control::stay))
+        .route("/settings", get(settings::show))
+        .route("/settings/http", post(settings::start_http))
         .route("/peers", get(peers::list))
         .route("/peers/ping", post(peers::ping_all))
         .route("/peers/{peer}", get(peers::show).patch(peers::rename).delete(peers::revoke))

@@ -15,6 +15,7 @@ use super::extract::{self, Path};
 use super::model::NameDoc;
 use super::net_model::{PeerDoc, PeerList, PeerStoreDoc, PingDoc, PingList};
 use super::problem::{Code, Problem, Result, blocking};
+use crate::view::revoked;
 
 /// How long one ping may take, with the dial before it.
 const PING: Duration = Duration::from_secs(5);
@@ -25,12 +26,11 @@ pub async fn list(State(app): State<App>) -> Result<Json<PeerList>> {
 
 /// What a node is told that was revoked: by the root store where that has come, else by the members that cut it off.
 pub fn revoked(app: &App) -> Result<Option<String>> {
-    let next = "It exchanges nothing with them any more. What is here can be read; to be a member again, join with another \
-                data directory (lattice --home DIR join TICKET)";
-    if app.node.membership().has_revoked(&app.node.id()) {
-        return Ok(Some(format!(
-            "this node was revoked: the other members have ended its membership. {next}"
-        )));
+    let members = app.node.members()?;
+    let name =
+        |id: &NodeId| members.get(id).and_then(|m| m.name.clone()).unwrap_or_else(|| id.short().to_string());
+    if let Some(MemberState::Revoked { by, at, .. }) = members.get(&app.node.id()).map(|m| &m.state) {
+        return Ok(Some(revoked::known(&name(by), *at)));
     }
     let by = match &app.control.net {
         Ok(net) if net.connected() > 0 => return Ok(None),
@@ -40,11 +40,7 @@ pub fn revoked(app: &App) -> Result<Option<String>> {
     if by.is_empty() {
         return Ok(None);
     }
-    let members = app.node.members()?;
-    let name =
-        |id: &NodeId| members.get(id).and_then(|m| m.name.clone()).unwrap_or_else(|| id.short().to_string());
-    let who = by.iter().map(name).collect::<Vec<_>>().join(", ");
-    Ok(Some(format!("this node was revoked: so say the members that cut it off ({who}). {next}")))
+    Ok(Some(revoked::told(&by.iter().map(name).collect::<Vec<_>>())))
 }
 
 /// Refuses what a revoked node can't have.

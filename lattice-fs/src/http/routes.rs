@@ -94,6 +94,8 @@ pub const ROUTES: &[Route] = &[
     route(DELETE, "/mounts", Need::Local, "Unmount"),
     route(POST, "/shutdown", Need::Local, "Stop the daemon"),
     route(POST, "/stay", Need::Local, "Keep the daemon when its last mount goes"),
+    route(GET, "/settings", Need::Local, "What network and HTTP were started with"),
+    route(POST, "/settings/http", Need::Local, "Serve HTTP from now on"),
     route(GET, "/peers", Need::ReadNode, "The members of the mesh"),
     route(POST, "/peers/ping", Need::ReadNode, "Measure the way to every member"),
     route(GET, "/peers/{peer}", Need::ReadNode, "One member"),

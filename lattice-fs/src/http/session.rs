@@ -53,11 +53,11 @@ pub async fn sign_out(
 
 /// Where the page is, and who is signed in there.
 fn web(app: &App) -> Result<(&str, &Sessions)> {
-    let web = app.control.web.as_ref();
+    let web = app.control.web.get();
     web.map(|web| (web.url.as_str(), &web.sessions)).ok_or_else(|| {
         Problem::new(
             Code::NoHttp,
-            "no HTTP is served: `lattice serve --stop` where a daemon runs, then `lattice serve --http 127.0.0.1`",
+            "no HTTP is served: `lattice serve --http 127.0.0.1` starts it, also in a daemon that runs",
         )
     })
 }

@@ -5,6 +5,7 @@
 pub mod control;
 pub mod effective;
 pub mod resolve;
+pub mod revoked;
 pub mod twins;
 pub mod xattrs;
 

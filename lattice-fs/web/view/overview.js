@@ -26,7 +26,7 @@ export function Overview() {
       hint="It is there on every machine of this mesh." />`}
     <${Loaded} of=${state}>
       ${({ stores, peers, ...node }) => html`
-        <${Attention} stores=${stores} network=${node.network} />
+        <${Attention} stores=${stores} network=${node.network} revoked=${node.revoked} />
         <section aria-labelledby="stores">
           <h2 id="stores">Stores</h2>
           ${stores.length === 0
@@ -40,7 +40,7 @@ export function Overview() {
 }
 
 /** What somebody should look at, in words; nothing where all is well. */
-function Attention({ stores, network }) {
+function Attention({ stores, network, revoked }) {
   const ofStores = stores.flatMap((s) => [
     s.broken && `The store ${s.name} can't be opened: ${s.broken}`,
     s.open?.read_only && `The store ${s.name} is read-only: ${s.open.read_only}`,
@@ -48,7 +48,11 @@ function Attention({ stores, network }) {
     s.open?.forked?.length > 0 &&
       `In the store ${s.name}, ${s.open.forked.map(short).join(", ")} wrote from a copied data directory or a restored backup.`,
   ]);
-  const said = [network && `There is no network, so nothing is exchanged: ${network}`, ...ofStores].filter(Boolean);
+  const said = [
+    revoked && `T${revoked.slice(1)}.`,
+    network && `There is no network, so nothing is exchanged: ${network}`,
+    ...ofStores,
+  ].filter(Boolean);
   if (said.length === 0) return null;
   return html`<div class="problem" role="alert">
     ${said.map((text) => html`<p key=${text}>${text}</p>`)}

@@ -244,6 +244,15 @@ fn peers_are_listed_named_pinged_and_revoked() {
         let (got, said) = told(args);
         assert!(got == code && said.contains("this node was revoked"), "{args:?}: {got}: {said}");
     }
+    for args in [&["doctor"][..], &["status"], &["cat"]] {
+        let said = match args {
+            ["cat"] => std::fs::read_to_string(b.path(".lattice/status")).expect("a status"),
+            args => told(args).1,
+        };
+        assert!(said.contains("this node was revoked") && said.contains("stays here"), "{args:?}: {said}");
+        assert!(said.contains("join TICKET"), "{args:?} says what next: {said}");
+    }
+    assert!(told(&["status"]).1.contains("not shared"), "no store of its is just ok");
     b.write("late", "from the revoked").expect("it may write for itself");
     let until = Instant::now() + Duration::from_secs(2);
     while Instant::now() < until {
@@ -299,4 +308,17 @@ fn joining_refuses_what_it_must() {
         assert_eq!(done.code(), code, "{text:?}: {}", done.stderr);
     }
     c.join(&ticket).expect("the ticket is still good");
+}
+
+/// The one that stays is dialling the one that has gone when it stops: nobody will ever answer that.
+#[test]
+fn stopping_leaves_no_error_in_the_log_whoever_is_there() {
+    let Some((a, b)) = two() else { return };
+    a.write("x", "1").expect("written");
+    b.reads("x", "1").expect("read");
+    for machine in [&b, &a] {
+        machine.stop().expect("stopped");
+        let log = machine.log();
+        assert!(!log.contains("ERROR") && !log.contains("cut off"), "{log}");
+    }
 }

@@ -1,10 +1,10 @@
 //! What the kernel and the system offer to a mount.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{Finding, fail, ok, warn};
-use crate::command::mount::is_dead;
+use crate::command::mount::{Behind, behind};
 use crate::mounts::kernel_mounts;
 
 /// The first kernel with FUSE passthrough.
@@ -82,18 +82,26 @@ pub fn allow_other() -> Finding {
     ok("allow-other", "not possible; `mount --allow-other` needs user_allow_other in /etc/fuse.conf")
 }
 
-/// Mounts of ours without a process behind them.
+/// Mounts of ours without a process behind them, or with one that doesn't answer.
 pub fn stale_mounts() -> Vec<Finding> {
     let mounts = kernel_mounts();
-    let dead: Vec<&Path> = mounts.iter().map(PathBuf::as_path).filter(|d| is_dead(d)).collect();
-    if dead.is_empty() {
-        return vec![ok("mounts", format!("{} live, none dead", mounts.len()))];
-    }
-    let finding = |d: &&Path| {
-        let advice = format!("lattice unmount {0}, or lattice mount {0} again", d.display());
-        fail("mounts", format!("{} is dead", d.display()), advice)
+    let finding = |dir: &PathBuf| {
+        let at = dir.display();
+        match behind(dir) {
+            Behind::Live => None,
+            Behind::Dead => {
+                let advice = format!("lattice unmount {at}, or lattice mount {at} again");
+                Some(fail("mounts", format!("{at} is dead"), advice))
+            }
+            Behind::Silent => {
+                let advice =
+                    "see the daemon's log (`lattice paths`); kill it if it is stuck, then mount again";
+                Some(fail("mounts", format!("{at} doesn't answer"), advice))
+            }
+        }
     };
-    dead.iter().map(finding).collect()
+    let found: Vec<Finding> = mounts.iter().filter_map(finding).collect();
+    if found.is_empty() { vec![ok("mounts", format!("{} live, none dead", mounts.len()))] } else { found }
 }
 
 #[cfg(test)]

@@ -104,10 +104,10 @@ pub fn files() -> Finding {
     }
 }
 
-/// Whether the daemon answers, and is of this version.
-pub async fn socket(ctx: &Context) -> Finding {
+/// Whether the daemon answers, is of this version, and still has others to exchange with.
+pub async fn socket(ctx: &Context) -> Vec<Finding> {
     let Some(path) = ctx.paths.sockets().into_iter().find(|path| path.exists()) else {
-        return ok("daemon", "none runs");
+        return vec![ok("daemon", "none runs")];
     };
     let path = path.display();
     let answer = match Client::daemon(&ctx.paths, ctx.timeout).await {
@@ -116,15 +116,18 @@ pub async fn socket(ctx: &Context) -> Finding {
             Err(e) => Err(e),
         },
         Ok(None) => {
-            return warn(
+            return vec![warn(
                 "daemon",
                 format!("{path} is left from a daemon that is gone"),
                 "the next `lattice mount` clears it",
-            );
+            )];
         }
         Err(e) => Err(e),
     };
-    match answer {
+    let revoked = answer.as_ref().ok().and_then(|status| status.revoked.clone());
+    let revoked =
+        revoked.map(|why| warn("membership", why, "`lattice peer list` shows the members, and who says so"));
+    let daemon = match answer {
         Ok(status) if status.version == env!("CARGO_PKG_VERSION") => {
             let with = status.mounts.iter().filter(|m| m.passthrough).count();
             let pid = status.daemon_pid.unwrap_or_default();
@@ -144,5 +147,6 @@ pub async fn socket(ctx: &Context) -> Finding {
             "see its log (`lattice paths`); kill it if it is stuck",
         ),
         Err(e) => fail("daemon", e.to_string(), format!("whose is {path}?")),
-    }
+    };
+    std::iter::once(daemon).chain(revoked).collect()
 }

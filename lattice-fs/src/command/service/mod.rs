@@ -11,7 +11,9 @@ use clap::{Args, Command, Subcommand};
 use self::unit::{RunBy, Unit};
 use super::context::Context;
 use super::error::{Error, Result};
+use super::serve;
 use super::target::absolute_dir;
+use crate::http::model::StatusDoc;
 
 const UNIT: &str = "lattice.service";
 const SYSTEM_DIR: &str = "/etc/systemd/system";
@@ -41,7 +43,7 @@ enum What {
 struct InstallArgs {
     #[command(flatten)]
     unit: UnitArgs,
-    /// Start it now, and at each login or boot from here on.
+    /// Start it now, and at each login or boot from here on. A daemon that runs by hand is stopped, with its mounts.
     #[arg(long)]
     now: bool,
 }
@@ -72,7 +74,7 @@ pub async fn run(ctx: &Context, args: ServiceArgs, program: Command) -> Result<(
             }
             ctx.out.raw(text.as_bytes())
         }
-        What::Install(args) => install(ctx, &args, program),
+        What::Install(args) => install(ctx, &args, program).await,
         What::Remove { system } => remove(ctx, system),
     }
 }
@@ -116,7 +118,7 @@ fn path(system: bool) -> Result<PathBuf> {
     Ok(config.join("systemd/user").join(UNIT))
 }
 
-fn install(ctx: &Context, args: &InstallArgs, program: Command) -> Result<()> {
+async fn install(ctx: &Context, args: &InstallArgs, program: Command) -> Result<()> {
     let system = args.unit.system;
     let text = unit(ctx, &args.unit, program)?;
     let path = path(system)?;
@@ -130,13 +132,24 @@ fn install(ctx: &Context, args: &InstallArgs, program: Command) -> Result<()> {
     std::fs::write(&path, text).map_err(failed("written"))?;
     let told = told(system, &["daemon-reload"]);
     let started = args.now && told;
+    let before = if started { make_way(ctx, &args.unit).await? } else { None };
     if started {
-        systemctl(system, &["enable", "--now", UNIT])?;
+        systemctl(system, &["enable", "--now", UNIT]).map_err(|e| match &before {
+            Some(before) => Error::Failed(format!(
+                "{e}. {}; `lattice serve` or `lattice mount` starts one again",
+                stopped(before)
+            )),
+            None => e,
+        })?;
     }
     if ctx.out.json {
-        return ctx.out.doc(&serde_json::json!({ "path": path, "started": started }));
+        let pid = before.and_then(|before| before.daemon_pid);
+        return ctx.out.doc(&serde_json::json!({ "path": path, "started": started, "stopped_pid": pid }));
     }
     ctx.out.line(format!("{} is written", path.display()))?;
+    if let Some(before) = &before {
+        ctx.out.note(format!("{}: the service has taken its place", stopped(before)));
+    }
     if args.now && !told {
         ctx.out.note("systemd can't be reached from here, so nothing was started");
     }
@@ -147,6 +160,27 @@ fn install(ctx: &Context, args: &InstallArgs, program: Command) -> Result<()> {
         ctx.out.note("It runs while you are logged in; after `loginctl enable-linger` it runs from boot on.");
     }
     Ok(())
+}
+
+/// Stops the daemon that keeps the service's data directory: that is for one process, and the service would fail to start
+/// again and again. Also where it is the service itself: it comes back as the new unit says.
+async fn make_way(ctx: &Context, args: &UnitArgs) -> Result<Option<StatusDoc>> {
+    if args.system
+        && ctx.paths.home.is_none()
+        && let RunBy::System { uid, .. } = system_user(args.run_as.as_deref())?
+        && uid != rustix::process::getuid().as_raw()
+    {
+        // Another user's data directory, and another daemon.
+        return Ok(None);
+    }
+    serve::end(ctx).await
+}
+
+fn stopped(before: &StatusDoc) -> String {
+    let mounts: Vec<&str> = before.mounts.iter().map(|m| m.dir.as_str()).collect();
+    let with =
+        if mounts.is_empty() { String::new() } else { format!(", which had mounted {}", mounts.join(", ")) };
+    format!("the daemon that ran as process {}{with}, was stopped", before.daemon_pid.unwrap_or(0))
 }
 
 fn remove(ctx: &Context, system: bool) -> Result<()> {

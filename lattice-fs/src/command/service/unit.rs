@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The service to be described.
 #[derive(Debug)]
@@ -29,6 +29,26 @@ const WATCHDOG_SECONDS: u32 = 60;
 /// A state that is made anew from a long log takes its time, and what is open at the end is saved.
 const START_SECONDS: u32 = 600;
 const STOP_SECONDS: u32 = 60;
+/// Bad settings, no data directory yet, one that another process has: trying again changes none of them.
+const HOPELESS: &str = "2 10 11";
+/// What root's daemon can do without. Nothing here that gives the service a view of the file system of its own
+/// (ProtectSystem=, PrivateTmp= and the like): what it mounts would be mounted for nobody else.
+const HARDENED: &str = "\
+NoNewPrivileges=yes
+CapabilityBoundingSet=CAP_SYS_ADMIN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH
+DevicePolicy=closed
+DeviceAllow=/dev/fuse rw
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service @mount
+SystemCallErrorNumber=EPERM";
+/// Where a daemon of the machine's own keeps its data, as systemd makes it.
+const STATE_DIR: &str = "/var/lib/lattice";
 
 impl Unit {
     /// # Errors
@@ -50,7 +70,10 @@ impl Unit {
             out.push_str(text);
             out.push('\n');
         };
-        if let RunBy::System { uid, .. } = &self.run_by {
+        let own_place = self.home.is_some();
+        if let (RunBy::System { .. }, true) = (&self.run_by, own_place) {
+            line("After=network.target");
+        } else if let RunBy::System { uid, .. } = &self.run_by {
             // Where that user's commands look for the daemon's socket, also before the first login.
             line(&format!("Requires=user-runtime-dir@{uid}.service"));
             line(&format!("After=network.target user-runtime-dir@{uid}.service"));
@@ -58,15 +81,23 @@ impl Unit {
         line("\n[Service]\nType=notify");
         if let RunBy::System { name, uid } = &self.run_by {
             line(&format!("User={name}"));
-            line(&format!("Environment=XDG_RUNTIME_DIR=/run/user/{uid}"));
+            if !own_place {
+                line(&format!("Environment=XDG_RUNTIME_DIR=/run/user/{uid}"));
+            }
+            if self.home.as_deref() == Some(Path::new(STATE_DIR)) {
+                line("StateDirectory=lattice\nStateDirectoryMode=0700");
+            }
         }
         line(&format!("ExecStart={}", exec.join(" ")));
         line(&format!("TimeoutStartSec={START_SECONDS}"));
         line(&format!("TimeoutStopSec={STOP_SECONDS}"));
         line(&format!("WatchdogSec={WATCHDOG_SECONDS}"));
-        line("Restart=on-failure\nRestartSec=2");
+        line(&format!("Restart=on-failure\nRestartSec=2\nRestartPreventExitStatus={HOPELESS}"));
         // The daemon itself is told to stop, and saves; what it started isn't cut off before.
         line("KillMode=mixed\nUMask=0077");
+        if matches!(self.run_by, RunBy::System { uid: 0, .. }) {
+            line(HARDENED);
+        }
         let target = if self.run_by == RunBy::User { "default.target" } else { "multi-user.target" };
         line(&format!("\n[Install]\nWantedBy={target}"));
         Ok(out)
@@ -121,6 +152,30 @@ mod tests {
         for line in ["User=ada", "Requires=user-runtime-dir@1000.service", "WantedBy=multi-user.target"] {
             assert!(text.lines().any(|l| l == line), "{line}: {text}");
         }
+    }
+
+    #[test]
+    fn root_s_unit_is_hardened_and_mounts_where_others_see_it() {
+        let root = RunBy::System { name: "root".into(), uid: 0 };
+        let command = vec!["serve".to_owned()];
+        let text = Unit { home: Some(STATE_DIR.into()), command, ..unit(root) }.text().expect("a unit");
+        for line in
+            ["StateDirectory=lattice", "NoNewPrivileges=yes", "DeviceAllow=/dev/fuse rw", "Type=notify"]
+        {
+            assert!(text.lines().any(|l| l == line), "{line}: {text}");
+        }
+        assert!(
+            text.contains("ExecStart=\"/usr/bin/lattice\" --home \"/var/lib/lattice\" serve --foreground\n"),
+            "{text}"
+        );
+        for own_view in
+            ["ProtectSystem", "ProtectHome", "PrivateTmp", "PrivateDevices", "ProtectKernel", "ReadOnlyPaths"]
+        {
+            assert!(!text.contains(own_view), "{own_view} hides what is mounted from everybody else: {text}");
+        }
+        assert!(!text.contains("/run/user/0"), "its socket is below its home: {text}");
+        let ada = unit(RunBy::System { name: "ada".into(), uid: 1000 }).text().expect("a unit");
+        assert!(!ada.contains("NoNewPrivileges"), "fusermount3 is needed, which is setuid: {ada}");
     }
 
     #[test]

@@ -24,6 +24,7 @@ use super::{DaemonError, Result};
 use crate::http::guard::Guard;
 use crate::http::origin::Origins;
 use crate::http::problem::{Code, Problem};
+use crate::http::settings::HttpSettings;
 use crate::http::{self, App, Failures, Sessions, Web};
 use tls::Tls;
 
@@ -64,6 +65,32 @@ impl Default for Limits {
             body: 64 << 30,
             header: Duration::from_secs(30),
             idle: Duration::from_secs(60),
+        }
+    }
+}
+
+impl From<&Config> for HttpSettings {
+    fn from(c: &Config) -> Self {
+        Self {
+            listen: c.listen,
+            hosts: c.origins.hosts.clone(),
+            origins: c.origins.allowed.clone(),
+            behind_proxy: c.behind_proxy,
+            tls_cert: c.tls.as_ref().map(|tls| tls.cert.clone()),
+            tls_key: c.tls.as_ref().map(|tls| tls.key.clone()),
+            max_body: c.limits.body,
+        }
+    }
+}
+
+impl From<HttpSettings> for Config {
+    fn from(s: HttpSettings) -> Self {
+        Self {
+            listen: s.listen,
+            origins: Origins { hosts: s.hosts, allowed: s.origins },
+            tls: s.tls_cert.zip(s.tls_key).map(|(cert, key)| TlsFiles { cert, key }),
+            behind_proxy: s.behind_proxy,
+            limits: Limits { body: s.max_body, ..Limits::default() },
         }
     }
 }
@@ -122,7 +149,8 @@ impl Sidecar {
 
     /// What the API has to know of it.
     pub fn web(&self) -> Web {
-        Web { url: self.url(), sessions: Sessions::new(self.local.port(), self.tls.is_some()) }
+        let sessions = Sessions::new(self.local.port(), self.tls.is_some());
+        Web { url: self.url(), sessions, settings: (&self.config).into() }
     }
 
     /// Serves until told to stop.

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lattice_engine::entry::Time;
+use lattice_engine::id::NodeId;
 use lattice_engine::key::Key;
 use lattice_engine::store::{Peer, StoreStatus};
 use serde::Serialize;
 
 use super::{Control, Result, now};
 use crate::view::effective::{Kind, differing, ranked_heads, shown_head};
+use crate::view::revoked;
 use crate::view::twins::{self, Found};
 
 /// An `open` gets the text whose size the look-up before it gave, if that was this recent: else a text that has grown
@@ -56,6 +58,8 @@ struct Status {
     staged: u64,
     read_only: Option<String>,
     stalled: Option<String>,
+    /// That this node was revoked, as far as it knows, and what to do.
+    revoked: Option<String>,
     /// Nodes that write in two places: a copied data directory or a restored backup.
     forked: Vec<String>,
     cursor: String,
@@ -152,6 +156,7 @@ impl Control {
             staged: s.staged,
             read_only: s.read_only,
             stalled: s.stalled,
+            revoked: self.revoked(),
             forked: s.forked.iter().map(ToString::to_string).collect(),
             cursor: s.cursor.to_string(),
             peers: peers.len() as u64,
@@ -172,7 +177,8 @@ impl Control {
         line("node", &s.node);
         line("keys", &s.live_keys);
         line("conflicts", &s.conflicts);
-        line("entries", &format_args!("{} by {} authors", s.entries, s.authors));
+        let authors = if s.authors == 1 { "1 author".into() } else { format!("{} authors", s.authors) };
+        line("entries", &format_args!("{} by {authors}", s.entries));
         let bytes = format_args!("{} log, {} content, {} state", s.log_bytes, s.pack_bytes, s.state_bytes);
         line("bytes", &bytes);
         line("unsigned", &format_args!("{} entries", s.unsigned));
@@ -187,6 +193,9 @@ impl Control {
         }
         if let Some(why) = &s.stalled {
             line("stalled", why);
+        }
+        if let Some(why) = &s.revoked {
+            line("revoked", why);
         }
         for node in &s.forked {
             line(
@@ -238,6 +247,18 @@ impl Control {
 impl Control {
     fn peers(&self) -> Vec<Peer> {
         self.handle.network().map(|n| n.peers(self.handle.id())).unwrap_or_default()
+    }
+
+    /// By those who have cut this node off; where the root store says so, the store is read-only and says it there.
+    fn revoked(&self) -> Option<String> {
+        let network = self.handle.network()?;
+        let by = network.revoked_by();
+        let peers = network.peers(self.handle.id());
+        let name = |id: &NodeId| {
+            let named = peers.iter().find(|p| p.id == *id).and_then(|p| p.name.clone());
+            named.unwrap_or_else(|| id.short().to_string())
+        };
+        (!by.is_empty()).then(|| revoked::told(&by.iter().map(name).collect::<Vec<_>>()))
     }
 
     fn peers_tsv(&self) -> String {
