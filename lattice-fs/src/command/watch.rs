@@ -56,11 +56,17 @@ pub async fn run(ctx: &Context, args: WatchArgs) -> Result<()> {
                 last = Some(entry.cursor);
                 left = left.map(|n| n - 1);
             }
-            "gap" if ctx.out.json => {
+            "gap" => {
                 let gap: serde_json::Value = decode(&event.data)?;
-                ctx.out.doc(&serde_json::json!({ "type": "gap", "reason": gap["reason"] }))?;
+                let reason = gap["reason"].as_str().unwrap_or_default();
+                if ctx.out.json {
+                    ctx.out
+                        .doc(&serde_json::json!({ "type": "gap", "reason": reason, "cursor": event.id }))?;
+                } else {
+                    ctx.out.note(format!("events don't tell all: {reason}"));
+                }
+                last = Some(event.id).filter(|id| !id.is_empty()).or(last);
             }
-            "gap" => ctx.out.note(format!("events were missed: {}", event.data)),
             "error" => return Err(decode::<Problem>(&event.data)?.into()),
             _ => {}
         }
