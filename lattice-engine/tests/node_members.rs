@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lattice_engine::access::{Admission, MemberState, Proof, Refusal, Secret};
+use lattice_engine::access::act::cutoff_value;
+use lattice_engine::access::{Admission, Cutoff, MemberState, Proof, Refusal, Secret};
 use lattice_engine::clock::ManualClock;
 use lattice_engine::disk::RealDisk;
 use lattice_engine::entry::{Attrs, Content, Node as KeyNode, Value};
@@ -14,7 +15,9 @@ use lattice_engine::id::{FileId, NodeId, StoreId};
 use lattice_engine::identity::Identity;
 use lattice_engine::key::Key;
 use lattice_engine::node::{Node, NodeError};
-use lattice_engine::store::{self, Authority, BundleReport, Change, Cites, Expect, Handle, OpenOptions};
+use lattice_engine::store::{
+    self, Authority, BundleReport, Change, Cites, Cursor, Expect, Handle, OpenOptions,
+};
 
 const NOW: u64 = 1_790_000_000_000;
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -218,6 +221,45 @@ fn importing_a_bundle_vouches_for_its_authors_until_they_are_revoked() {
     let ours = Node::open(homes[0].path()).expect("open");
     let copy = ours.store(id).expect("there");
     assert_eq!((get(&copy, "a").as_deref(), get(&copy, "c")), (Some("theirs"), None));
+}
+
+/// Who knows a store from its events up to a cursor must be able to tell that members have changed since: no event does.
+#[test]
+fn a_cursor_of_other_members_does_not_agree_also_after_a_restart() {
+    let homes = [tempfile::tempdir().expect("tempdir"), tempfile::tempdir().expect("tempdir")];
+    let (ours, _) = fresh(homes[0].path());
+    let (theirs, _) = fresh(homes[1].path());
+    let store = theirs.create_store("shared").expect("create");
+    let first = store.commit(vec![put("a", "1")]).expect("put");
+    store.commit(vec![put("b", "2")]).expect("put");
+    let (id, _) = import(&ours, &export(&store));
+    let copy = ours.store(id).expect("imported");
+    let known = copy.entries(Cursor::default(), 10).expect("entries").last().expect("three").cursor;
+    assert_eq!(known.to_string().split('.').count(), 2, "everything counts: {known}");
+    let mut watch = copy.watch(Some(known));
+    // A member who has seen the first entry alone.
+    let cutoff = cutoff_value(&Cutoff { seq: first.seq, id: first.id }.into());
+    let act = put(&format!("nodes/{}/revoked/{id}", theirs.id()), &cutoff);
+    ours.root().commit(vec![Change::CiteAll, act]).expect("revoke");
+    assert_eq!(get(&copy, "b"), None);
+    // Long before the time is up, and once.
+    let asked = Instant::now();
+    assert!(watch.next(PATIENCE).expect("next").is_none() && asked.elapsed() < PATIENCE);
+    let now = copy.watch(None).cursor();
+    assert!(!known.is_beyond(&now) && !now.is_beyond(&known), "nothing has come: {known} {now}");
+    assert!(!known.agrees(&now), "{known} {now}");
+    assert!(Cursor::default().agrees(&now), "who was told of nothing knows nothing that is wrong");
+    assert_eq!(now.to_string().parse(), Ok(now));
+    ours.close().expect("close");
+    drop((copy, watch, ours));
+    let ours = Node::open(homes[0].path()).expect("open");
+    let copy = ours.store(id).expect("there");
+    let reopened = copy.watch(None).cursor();
+    assert!(reopened.agrees(&now) && !reopened.agrees(&known), "{reopened} {now} {known}");
+    copy.commit(vec![put("c", "3")]).expect("put");
+    let events = copy.entries(now, 10).expect("entries");
+    assert_eq!(events.len(), 1);
+    assert!(events[0].cursor.agrees(&now) && events[0].cursor.is_beyond(&now), "{:?}", events[0]);
 }
 
 /// A data directory as it was made before there were members: nothing in the root store speaks of them, and a store has

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use lattice_engine::access::{Secret, Ticket};
-use lattice_engine::decoders::ALL;
+use lattice_engine::decoders::{self, Decoder};
 use lattice_engine::entry::{
     Attrs, Content, Draft, Entry, ForkProof, Kind, Node, Op, SignedHeader, Value, genesis_from,
 };
@@ -19,6 +19,11 @@ use lattice_engine::sync::{Frame, Mark, Range, TipsDigest};
 use lattice_engine::wire::v1;
 use lattice_tests::random::{Random, seed};
 use prost::Message;
+
+/// Those of bytes and those of text.
+fn all() -> impl Iterator<Item = Decoder> {
+    decoders::ALL.into_iter().chain(lattice_fs::decoders::ALL)
+}
 
 /// Bent and cut so often, each.
 fn times() -> u64 {
@@ -149,6 +154,22 @@ fn made(name: &str) -> Vec<Vec<u8>> {
             vec![[b"lattice bundle 1".to_vec(), parts.concat()].concat()]
         }
         "key" => vec![b"a/b/c".to_vec(), b"../x".to_vec(), StoreId([5; 16]).to_string().into_bytes()],
+        "key_text" => vec![
+            b"a b/\xff\xe2\x82\xac".to_vec(),
+            b"/v1/stores/home/keys/a%2fb/%ff?prefix=%26+a".to_vec(),
+            br#"{"key":"a\ufffd","key_base64":"Yf8="}"#.to_vec(),
+        ],
+        "http_text" => vec![
+            b"bytes=4-".to_vec(),
+            b"\"01ff\", W/\"02\", *".to_vec(),
+            b"Basic aWQ6c2VjcmV0".to_vec(),
+            b"https://localhost:8080".to_vec(),
+            b"[::1]:8080".to_vec(),
+            br#"{"ops":[{"op":"put","key":"a","value":"b","if_match":"*"}]}"#.to_vec(),
+        ],
+        "ctl" => {
+            vec![b"# text\nresolve a b\\xff\\u{20ac} 01ff\nsync\ngc 30d\n".to_vec(), b"a\\\\b\\x00".to_vec()]
+        }
         other => panic!("no input is made for {other}"),
     }
 }
@@ -177,7 +198,7 @@ fn no_decoder_panics_on_the_corpus_or_on_what_is_bent_from_it() {
     let seed = seed(1);
     println!("LATTICE_TEST_SEED={seed}");
     let mut random = Random::new(seed);
-    for (name, decode) in ALL {
+    for (name, decode) in all() {
         let mut inputs = made(name);
         if std::env::var_os("LATTICE_TEST_CORPUS").is_some() {
             fs::create_dir_all(corpus(name)).expect("a directory");
@@ -199,7 +220,7 @@ fn no_decoder_panics_on_the_corpus_or_on_what_is_bent_from_it() {
 fn every_decoder_has_a_target() {
     let toml =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/Cargo.toml")).expect("fuzz");
-    for (name, _) in ALL {
+    for (name, _) in all() {
         assert!(toml.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name}");
     }
 }

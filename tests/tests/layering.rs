@@ -21,8 +21,8 @@ const ENGINE: &[&[&str]] = &[
 
 /// The two faces of the program: each is a pile of its own on the engine.
 const FACES: &[&[&[&str]]] = &[
-    &[&["view"], &["ops"], &["fuse"], &["cli", "main"]],
-    &[&["http"], &["client"], &["command"], &["cli", "main"]],
+    &[&["view"], &["ops"], &["fuse"], &["cli", "main", "decoders"]],
+    &[&["http"], &["client"], &["command"], &["cli", "main", "decoders"]],
 ];
 
 /// Imports within one row that are meant, as (from, to): never both ways.

@@ -36,7 +36,9 @@ pub(super) fn follow(shared: &Arc<Shared>, local: &Arc<Local>) {
     let (cursor, under) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
     let passed_over = under == name(&policy, true);
     let known = passed_over || under == name(&policy, false);
-    let since = cursor.parse::<Cursor>().ok().filter(|_| known);
+    // With other members than there were, what had been superseded may be shown again.
+    let now = local.handle.watch(None).cursor();
+    let since = cursor.parse::<Cursor>().ok().filter(|at| known && at.agrees(&now));
     let mut follower = Follower {
         local,
         path,

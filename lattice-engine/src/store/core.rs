@@ -4,7 +4,7 @@
 //! it is frozen or stalled.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
@@ -65,6 +65,8 @@ pub(super) struct Store {
     pub finished: (Mutex<()>, Condvar),
     /// Counts the times that the state was made anew from the log.
     pub made_anew: AtomicU64,
+    /// Names what doesn't count, since the state was last made anew: for cursors.
+    pub left_out: AtomicU32,
     /// Counts what was applied.
     pub generation: AtomicU64,
     pub live: Mutex<Vec<Arc<LiveQueue>>>,
@@ -210,9 +212,9 @@ impl Store {
         }
         let live = self.live.lock();
         if live.iter().any(|queue| queue.wants(origin)) {
-            let ours = self.identity.node_id();
+            let (ours, left_out) = (self.identity.node_id(), self.left_out.load(Ordering::Acquire));
             for (entry, position) in entries {
-                let event = Arc::new(Event::of(entry, position, ours));
+                let event = Arc::new(Event::of(entry, position, ours, left_out));
                 for queue in live.iter().filter(|q| q.wants(origin)) {
                     queue.push(event.clone());
                 }

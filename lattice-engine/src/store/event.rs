@@ -12,22 +12,38 @@ use crate::id::NodeId;
 use crate::log::{End, Position};
 use crate::merge::EntryRef;
 
-/// A place in this node's log, in arrival order: after the event that carries it. Written `segment.offset`, in hex.
+/// A place in this node's log, in arrival order: after the event that carries it. Written `segment.offset`, in hex; and a
+/// third number behind it where not every entry counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Cursor {
     pub segment: u64,
     pub offset: u64,
+    /// Names what didn't count when it was given (`Chains::left_out`); 0: nothing.
+    pub left_out: u32,
 }
 
-impl From<End> for Cursor {
-    fn from(end: End) -> Self {
-        Self { segment: end.segment, offset: end.offset }
+impl Cursor {
+    pub(super) fn new(end: End, left_out: u32) -> Self {
+        Self { segment: end.segment, offset: end.offset, left_out }
+    }
+
+    /// Whether it stands behind another.
+    pub fn is_beyond(&self, other: &Self) -> bool {
+        (self.segment, self.offset) > (other.segment, other.offset)
+    }
+
+    /// Whether the same entries counted when both were given: to who knows the store from events up to one of them, those
+    /// from there to the other tell all. Up to the beginning nobody has been told of anything.
+    pub fn agrees(&self, other: &Self) -> bool {
+        let begins = |c: &Self| (c.segment, c.offset) == (0, 0);
+        self.left_out == other.left_out || begins(self) || begins(other)
     }
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}.{:x}", self.segment, self.offset)
+        write!(f, "{:x}.{:x}", self.segment, self.offset)?;
+        if self.left_out != 0 { write!(f, ".{:x}", self.left_out) } else { Ok(()) }
     }
 }
 
@@ -40,9 +56,13 @@ impl FromStr for Cursor {
     type Err = ParseCursorError;
     fn from_str(text: &str) -> Result<Self, ParseCursorError> {
         let parse = |hex| u64::from_str_radix(hex, 16).ok();
-        text.split_once('.')
-            .and_then(|(s, o)| Some(Self { segment: parse(s)?, offset: parse(o)? }))
-            .ok_or_else(|| ParseCursorError(text.into()))
+        let read = || {
+            let (segment, rest) = text.split_once('.')?;
+            let (offset, left_out) = rest.split_once('.').unwrap_or((rest, "0"));
+            let left_out = u32::from_str_radix(left_out, 16).ok()?;
+            Some(Self { segment: parse(segment)?, offset: parse(offset)?, left_out })
+        };
+        read().ok_or_else(|| ParseCursorError(text.into()))
     }
 }
 
@@ -59,9 +79,10 @@ pub struct Event {
 }
 
 impl Event {
-    pub(super) fn of(entry: &Entry, position: &Position, ours: NodeId) -> Self {
+    /// `left_out`: what doesn't count, as cursors name it.
+    pub(super) fn of(entry: &Entry, position: &Position, ours: NodeId, left_out: u32) -> Self {
         Self {
-            cursor: position.end().into(),
+            cursor: Cursor::new(position.end(), left_out),
             entry: entry.entry_ref(),
             ops: entry.ops.clone().into(),
             local: entry.header.author == ours,

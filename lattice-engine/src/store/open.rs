@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -130,6 +130,7 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
     };
     let hooks = Hooks { flush: &|| flush(&view) };
     let stalled = replay_all(&view, &mut writer.chains, &author, applied, &hooks)?.stalled;
+    let left_out = writer.chains.left_out();
     // The high-water mark of our clock is our chain's tip: nothing of ours is later.
     writer.clock = HlcClock::starting_at(writer.tip().hlc);
     let forks = Forks::load(&**disk, dir, id);
@@ -154,6 +155,7 @@ fn open_dir(dir: &Path, id: StoreId, options: &OpenOptions, made_here: bool) -> 
         watchers: Default::default(),
         arrived: Default::default(),
         made_anew: Default::default(),
+        left_out: AtomicU32::new(left_out),
         generation: Default::default(),
         finished: Default::default(),
         live: Mutex::default(),

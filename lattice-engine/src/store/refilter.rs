@@ -1,6 +1,7 @@
 //! A change of the membership, while the store is open: what is projected and counts no more goes, what was left out and
 //! counts comes. Where that makes a difference, the state is made anew from the log beside the one in use and takes its
-//! place in one step; readers never see half of it, and writers wait. Mounts are told to look at everything again.
+//! place in one step; readers never see half of it, and writers wait. Mounts and event streams are told to look at everything
+//! again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -146,7 +147,9 @@ impl Store {
             let mut overlay = self.view.overlay.write();
             self.view.state.take_over(&view.state)?;
             *overlay = Overlay::default();
+            // In this order: who is given a cursor by the new one finds it counted.
             self.made_anew.fetch_add(1, Ordering::AcqRel);
+            self.left_out.store(chains.left_out(), Ordering::Release);
             self.view.members.set(membership.clone(), limits.clone());
         }
         writer.chains.open_groups = chains.open_groups;

@@ -47,9 +47,10 @@ impl Handle {
             let overlay = store.view.overlay.read();
             (overlay.live(), overlay.new_entries(), overlay.bytes() as u64)
         };
-        let (authors, unsigned, cursor) = {
-            let writer = store.writer.lock();
-            (writer.chains.tips.len() as u64, writer.chains.unsigned.len() as u64, writer.log.end().into())
+        let cursor = store.log_end();
+        let (authors, unsigned) = {
+            let chains = &store.writer.lock().chains;
+            (chains.tips.len() as u64, chains.unsigned.len() as u64)
         };
         let log_dir = store.dir.join("log");
         let log_bytes = store

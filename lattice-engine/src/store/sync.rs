@@ -42,6 +42,9 @@ impl Store {
     /// The log up to `end` is on disk when it returns, and what it names before it: content first. Callers that wait
     /// together share the disk's flushes. A failure freezes the store: what could not be written may already be gone from
     /// memory, so trying again could only pretend.
+    ///
+    /// The log's syncer does the same to content, and finds nothing left to do. But it does nothing at all where the log is on
+    /// disk already, and content may have come since: fetched for entries that were here before it.
     pub(super) fn flush_to(&self, end: End) -> Result<()> {
         let synced = self
             .content

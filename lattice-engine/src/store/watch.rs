@@ -16,10 +16,18 @@ use super::error::{Result, StoreError};
 use super::event::{Change, Cursor, Event, LiveQueue};
 
 impl Store {
+    /// The cursor behind everything that is there.
+    pub(super) fn log_end(&self) -> Cursor {
+        let writer = self.writer.lock();
+        Cursor::new(writer.log.end(), self.left_out.load(Ordering::Acquire))
+    }
+
     /// Events after `since`, oldest first, at most `limit`.
     pub(super) fn events(&self, since: Cursor, limit: usize) -> Result<Vec<Event>> {
         let mut events = Vec::new();
-        let from = (since != Cursor::default()).then_some(Position {
+        // Before it is looked what counts: who was told by a change between the two is told of that too.
+        let left_out = self.left_out.load(Ordering::Acquire);
+        let from = ((since.segment, since.offset) != (0, 0)).then_some(Position {
             segment: since.segment,
             offset: since.offset,
             len: 0,
@@ -32,7 +40,7 @@ impl Store {
                 if !self.view.counts(&entry.entry_ref())? {
                     continue;
                 }
-                events.push(Event::of(&entry, &position, self.identity.node_id()));
+                events.push(Event::of(&entry, &position, self.identity.node_id(), left_out));
             }
             if events.len() >= limit {
                 break;
@@ -48,6 +56,8 @@ pub struct Watch {
     store: Arc<Store>,
     cursor: Cursor,
     ready: VecDeque<Event>,
+    /// How often the state had been made anew when it was last told of.
+    anew: u64,
 }
 
 /// Read from the log at a time.
@@ -56,8 +66,9 @@ const PAGE: usize = 256;
 impl Watch {
     pub(super) fn new(store: Arc<Store>, since: Option<Cursor>) -> Self {
         store.watchers.fetch_add(1, Ordering::AcqRel);
-        let cursor = since.unwrap_or_else(|| store.writer.lock().log.end().into());
-        Self { store, cursor, ready: VecDeque::new() }
+        let anew = store.made_anew.load(Ordering::Acquire);
+        let cursor = since.unwrap_or_else(|| store.log_end());
+        Self { store, cursor, ready: VecDeque::new(), anew }
     }
 
     /// Where it stands: after the last event given.
@@ -65,11 +76,16 @@ impl Watch {
         self.cursor
     }
 
-    /// The next event; `None` after `timeout`, or at once when the store has closed.
+    /// The next event; `None` after `timeout`, or at once when the store has closed, and once each time that its state was made
+    /// anew ([`Handle::made_anew`](super::Handle::made_anew)): no event tells of that.
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Event>> {
         let deadline = Instant::now() + timeout;
         loop {
             let seen = *self.store.arrived.0.lock();
+            let anew = self.store.made_anew.load(Ordering::Acquire);
+            if std::mem::replace(&mut self.anew, anew) != anew {
+                return Ok(None);
+            }
             if self.ready.is_empty() {
                 self.ready.extend(self.store.events(self.cursor, PAGE)?);
             }

@@ -41,6 +41,21 @@ pub(super) struct Chains {
     pub next_intent: u64,
 }
 
+impl Chains {
+    /// A short name for which entries don't count; 0: all do. The same for the same cuts, so it outlives the process.
+    pub fn left_out(&self) -> u32 {
+        if self.cuts.is_empty() {
+            return 0;
+        }
+        let mut hasher = blake3::Hasher::new();
+        for (chain, cut) in &self.cuts {
+            hasher.update(chain.as_bytes()).update(&cut.upto.to_le_bytes());
+        }
+        let bytes = hasher.finalize();
+        bytes.as_bytes().first_chunk().map_or(1, |four| u32::from_le_bytes(*four).max(1))
+    }
+}
+
 /// What an entry may carry; below the format's limits, so that headers and framing fit as well.
 const MAX_OPS: usize = 4096;
 const MAX_DEPS: usize = 1000;

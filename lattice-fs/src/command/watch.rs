@@ -60,12 +60,14 @@ pub async fn run(ctx: &Context, args: WatchArgs) -> Result<()> {
             }
             "gap" => {
                 let gap: serde_json::Value = decode(&event.data)?;
+                let reason = gap["reason"].as_str().unwrap_or("the daemon doesn't say why");
                 if ctx.out.json {
-                    ctx.out.doc(&serde_json::json!({ "type": "gap", "reason": gap["reason"] }))?;
+                    ctx.out
+                        .doc(&serde_json::json!({ "type": "gap", "reason": reason, "cursor": event.id }))?;
                 } else {
-                    let why = gap["reason"].as_str().unwrap_or("the daemon doesn't say why");
-                    ctx.out.note(format!("events were missed: {why}"));
+                    ctx.out.note(format!("events don't tell all: {reason}"));
                 }
+                last = Some(event.id).filter(|id| !id.is_empty()).or(last);
             }
             "error" => return Err(decode::<Problem>(&event.data)?.into()),
             _ => {}

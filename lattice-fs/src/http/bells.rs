@@ -15,7 +15,7 @@ use super::problem::{Code, Problem, Result};
 /// How soon a thread notices that nobody listens any more.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Rings when something has happened in a store.
+/// Rings when something has happened in a store: entries, or its state was made anew.
 #[derive(Debug)]
 pub struct Bell(watch::Receiver<()>);
 
@@ -45,24 +45,26 @@ impl Bells {
         let (ring, bell) = watch::channel(());
         let (all, handle, sender) = (self.0.clone(), store.clone(), ring.clone());
         // Its place is taken before the bell is given out, so that nothing is missed between the two.
-        let watch = store.watch(None);
+        let (watch, anew) = (store.watch(None), store.made_anew());
         std::thread::Builder::new()
             .name("lattice-events".into())
-            .spawn(move || ring_on(&all, &handle, watch, &sender))
+            .spawn(move || ring_on(&all, &handle, (watch, anew), &sender))
             .map_err(|e| Problem::new(Code::Internal, format!("no thread for event streams: {e}")))?;
         bells.insert(store.id(), (store.clone(), ring));
         Ok(Bell(bell))
     }
 }
 
-fn ring_on(all: &All, store: &Handle, mut watch: Watch, ring: &watch::Sender<()>) {
+fn ring_on(all: &All, store: &Handle, (mut watch, mut anew): (Watch, u64), ring: &watch::Sender<()>) {
     loop {
-        let over = match watch.next(POLL) {
-            Ok(Some(_)) => {
-                // Nobody there is no error: it is looked at below, when it is quiet.
-                let _ = ring.send(());
-                continue;
-            }
+        let next = watch.next(POLL);
+        let before = std::mem::replace(&mut anew, store.made_anew());
+        if before != anew || matches!(next, Ok(Some(_))) {
+            // Nobody there is no error: it is looked at below, when it is quiet.
+            let _ = ring.send(());
+        }
+        let over = match next {
+            Ok(Some(_)) => continue,
             Ok(None) => watch.closed(),
             Err(e) => {
                 tracing::warn!(store = %store.id(), "its log can't be followed: {e}");

@@ -1,5 +1,6 @@
 //! `…/events`: what happens in a store, as Server-Sent Events. An event's id is its cursor: a reader that comes back
-//! with `Last-Event-ID` (or `?since=`) misses nothing. Where that can't be kept, a `gap` event says so.
+//! with `Last-Event-ID` (or `?since=`) misses nothing. Where that can't be kept, a `gap` event says so; and where a change of
+//! the members has changed what is shown, of which no entry tells.
 //!
 //! A stream costs a task and no thread: each reads the log for itself, a page at a time, when its store's [`Bell`] rings. A
 //! slow reader holds back nobody but itself, and a stream ends when the token or the session that it was opened with does.
@@ -59,9 +60,9 @@ pub async fn stream(
         })?),
     };
     let (bell, log) = (app.control.bells.of(&store)?, store.clone());
-    let (at, gap) = blocking(move || Ok(open(&log, cursor))).await?;
+    let (at, anew, gap) = blocking(move || Ok(open(&log, cursor))).await?;
     let (tx, rx) = mpsc::channel(DEPTH);
-    let feed = Feed { app, store, caller, prefix, at, tx };
+    let feed = Feed { app, store, caller, prefix, at, anew, tx };
     tokio::spawn(async move {
         feed.run(bell, gap).await;
         drop(slot);
@@ -69,17 +70,23 @@ pub async fn stream(
     Ok(Sse::new(ReceiverStream::new(rx)).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
 }
 
-/// Where to begin: at the cursor; where the log has no such place, now, and why.
-fn open(store: &Handle, cursor: Option<Cursor>) -> (Cursor, Option<String>) {
+const MADE_ANEW: &str = "members were revoked or added, and entries count no more or count again: what is shown may differ \
+                         from what events have told";
+
+/// Where to begin: at the cursor; where the log has no such place, now. How often the state was made anew by then, and why
+/// the reader doesn't know all.
+fn open(store: &Handle, cursor: Option<Cursor>) -> (Cursor, u64, Option<String>) {
+    let anew = store.made_anew();
     let now = store.watch(None).cursor();
-    let Some(cursor) = cursor else { return (now, None) };
-    if cursor > now {
-        return (now, Some(format!("the cursor {cursor} is beyond the log's end at {now}")));
+    let Some(cursor) = cursor else { return (now, anew, None) };
+    if cursor.is_beyond(&now) {
+        return (now, anew, Some(format!("the cursor {cursor} is beyond the log's end at {now}")));
     }
-    match store.entries(cursor, 1) {
-        Ok(_) => (cursor, None),
-        Err(e) => (now, Some(e.to_string())),
+    if let Err(e) = store.entries(cursor, 1) {
+        return (now, anew, Some(e.to_string()));
     }
+    let gap = (!cursor.agrees(&now)).then(|| MADE_ANEW.to_owned());
+    (Cursor { left_out: now.left_out, ..cursor }, anew, gap)
 }
 
 struct Feed {
@@ -89,6 +96,8 @@ struct Feed {
     prefix: Vec<u8>,
     /// After the last entry that was looked at.
     at: Cursor,
+    /// How often the state had been made anew when the reader was last told.
+    anew: u64,
     tx: Sender<Sent>,
 }
 
@@ -97,11 +106,10 @@ struct Over;
 
 impl Feed {
     async fn run(mut self, mut bell: Bell, gap: Option<String>) {
-        if let Some(why) = gap {
-            let data = serde_json::json!({ "reason": why }).to_string();
-            if self.send(Event::default().event("gap").data(data)).await.is_err() {
-                return;
-            }
+        if let Some(why) = gap
+            && self.gap(&why).await.is_err()
+        {
+            return;
         }
         let stop = self.app.control.stop.clone();
         loop {
@@ -128,16 +136,20 @@ impl Feed {
     /// Sends all that is there.
     async fn catch_up(&mut self) -> std::result::Result<(), Over> {
         loop {
-            let (app, store, caller, at) =
-                (self.app.clone(), self.store.clone(), self.caller.clone(), self.at);
+            let (app, store, caller) = (self.app.clone(), self.store.clone(), self.caller.clone());
+            let (at, known) = (self.at, self.anew);
             let page = blocking(move || {
                 if !holds(&app, &caller)? {
                     return Err(Problem::new(Code::Unauthenticated, "the token or the session has ended"));
                 }
-                Ok(store.entries(at, PAGE)?)
+                let page = store.entries(at, PAGE)?;
+                // Behind it: what has come by other members isn't sent before the gap.
+                let anew = store.made_anew();
+                let left_out = if anew == known { at.left_out } else { store.watch(None).cursor().left_out };
+                Ok((page, anew, left_out))
             });
-            let page = match page.await {
-                Ok(page) => page,
+            let (page, anew, left_out) = match page.await {
+                Ok(found) => found,
                 Err(problem) => {
                     tracing::info!("an event stream ended: {problem}");
                     self.send(Event::default().event("error").json_data(&problem).unwrap_or_default())
@@ -145,6 +157,10 @@ impl Feed {
                     return Err(Over);
                 }
             };
+            if std::mem::replace(&mut self.anew, anew) != anew {
+                self.at.left_out = left_out;
+                self.gap(MADE_ANEW).await?;
+            }
             let whole = page.len() < PAGE;
             for event in page {
                 self.at = event.cursor;
@@ -154,6 +170,12 @@ impl Feed {
                 return Ok(());
             }
         }
+    }
+
+    /// With the cursor at which it goes on: who comes back with that isn't told again.
+    async fn gap(&self, why: &str) -> std::result::Result<(), Over> {
+        let data = serde_json::json!({ "reason": why }).to_string();
+        self.send(Event::default().event("gap").id(self.at.to_string()).data(data)).await
     }
 
     async fn tell(&self, event: &StoreEvent) -> std::result::Result<(), Over> {

@@ -15,7 +15,7 @@ use super::key_text::decode;
 use super::problem::{Code, Problem, blocking_unless};
 
 /// The parts of `[/v1]/stores/{store}/{resource}/{key…}`, still encoded.
-fn store_path(path: &str) -> Option<(&str, &str)> {
+pub(super) fn store_path(path: &str) -> Option<(&str, &str)> {
     let path = path.strip_prefix("/v1").unwrap_or(path).strip_prefix("/stores/")?;
     let (store, rest) = path.split_once('/').unwrap_or((path, ""));
     let (_resource, key) = rest.split_once('/').unwrap_or((rest, ""));

@@ -6,6 +6,7 @@
 //! web page, too.
 
 mod answers;
+mod any;
 pub mod app;
 pub mod body;
 pub mod guard;
@@ -62,6 +63,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{delete, get, post, put};
 use axum::{Extension, Router};
 
+pub(crate) use any::{decode_headers, decode_keys};
 pub use app::{App, Reach, Web};
 use caller::Caller;
 pub use control::mount_now;

@@ -42,13 +42,16 @@ export class Follower {
       this.cursor = e.lastEventId || this.cursor;
       this.onEntry(JSON.parse(e.data));
     });
-    source.addEventListener("gap", (e) => this.onGap(reason(e)));
+    source.addEventListener("gap", (e) => {
+      this.cursor = e.lastEventId || this.cursor;
+      this.onGap(reason(e), this.cursor);
+    });
     source.onerror = (e) => this.broken(e);
   }
 
   /** The connection's end, or an `error` event that the daemon sent before it. */
   broken(e) {
-    if (typeof e.data === "string") this.onGap(reason(e));
+    if (typeof e.data === "string") this.onGap(reason(e), this.cursor);
     if (this.source.readyState !== EventSource.CLOSED) {
       this.onState({ state: "connecting" });
       return;

@@ -35,7 +35,11 @@ export function Events({ store, storeChanged }) {
           add(doc);
           storeChanged();
         },
-        onGap: (why) => add({ gap: why, cursor: `gap ${Date.now()}`, time: new Date().toISOString() }),
+        onGap: (why, cursor) => {
+          last.current = cursor;
+          add({ gap: why, cursor: `gap ${Date.now()}`, time: new Date().toISOString() });
+          storeChanged();
+        },
         onState: setLink,
       });
       follower.start();

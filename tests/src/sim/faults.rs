@@ -58,7 +58,7 @@ impl World {
 
     /// The process is killed: the disk has all that was written.
     fn kill(&mut self, node: usize) {
-        if self.nodes[node].store.is_none() {
+        if !self.nodes[node].runs() {
             return;
         }
         let disk = self.nodes[node].disk.kill_image(usize::MAX);
@@ -83,7 +83,7 @@ impl World {
 
     pub fn start(&mut self, node: usize) {
         self.nodes[node].set_clock(self.now);
-        match self.nodes[node].start(self.store) {
+        match self.nodes[node].start() {
             Ok(()) => self.started(node),
             Err(e) => self.violated(format!("node {node} doesn't start: {e}")),
         }
@@ -91,74 +91,80 @@ impl World {
 
     /// Somebody copies the disk, while the node is away or not.
     fn back_up(&mut self, node: usize) {
-        let published = self.nodes[node].published.clone();
+        let published = self.nodes[node].stores.iter().map(|local| local.published.clone()).collect();
         self.nodes[node].backup = Some((self.nodes[node].disk.kill_image(usize::MAX), published));
     }
 
     /// A node comes back on an old disk. What nobody else has is lost with the new one.
     fn restore(&mut self, node: usize) {
         let Some((backup, published)) = self.nodes[node].backup.take() else { return };
-        let elsewhere = |author: &NodeId, seq: u64| {
+        let elsewhere = |which: usize, author: &NodeId, seq: u64| {
             let others = self.nodes.iter().enumerate().filter(|(n, _)| *n != node);
-            others.map(|(_, other)| other.published.seq(author)).max().is_some_and(|held| held >= seq)
+            let held = others.map(|(_, other)| other.stores[which].published.seq(author)).max();
+            held.is_some_and(|held| held >= seq)
         };
-        let lost: Vec<_> =
-            self.acked.keys().filter(|(author, seq)| !elsewhere(author, *seq)).copied().collect();
+        let is_lost = |at: &&(usize, NodeId, u64)| !elsewhere(at.0, &at.1, at.2);
+        let lost: Vec<_> = self.acked.keys().filter(is_lost).copied().collect();
         for at in lost {
             self.acked.remove(&at);
         }
-        self.nodes[node].published = published;
+        for (local, published) in self.nodes[node].stores.iter_mut().zip(published) {
+            local.published = published;
+        }
         self.gone(node, backup, true);
     }
 
     /// The liar sends something to a node.
     fn lie(&mut self, node: usize) {
-        let Some(store) = self.nodes[node].store.clone() else { return };
+        let which = self.a_store(node);
+        let Some(store) = self.nodes[node].handle(which).cloned() else { return };
         let wall = self.nodes[node].wall(self.now);
         match self.random.below(10) {
             0..=2 => {
-                let entry = self.liar.honest(wall);
-                self.lied(node, vec![entry], false);
+                let entry = self.liars[which].honest(wall);
+                self.lied(node, which, vec![entry], false);
             }
             3 | 4 => {
-                let [one, two] = self.liar.fork(wall);
+                let [one, two] = self.liars[which].fork(wall);
                 let other = self.random.index(self.nodes.len());
-                self.lied(node, vec![one], false);
-                self.lied(other, vec![two], false);
+                self.lied(node, which, vec![one], false);
+                self.lied(other, which, vec![two], false);
             }
             5 => {
-                let entry = self.liar.early(wall);
-                self.lied(node, vec![entry], false);
+                let entry = self.liars[which].early(wall);
+                self.lied(node, which, vec![entry], false);
             }
             6 => {
                 let from = self.random.below(1_000_000);
                 let count = 50 + self.random.below(400);
-                let flood = self.liar.flood(wall, count, from);
-                self.lied(node, flood, false);
-                let bytes = store.waiting_of(&self.liar.id());
+                let flood = self.liars[which].flood(wall, count, from);
+                self.lied(node, which, flood, false);
+                let bytes = store.waiting_of(&self.liar_id());
                 if bytes > MAX_PEER {
                     self.violated(format!("{bytes} bytes of one peer wait in the memory of node {node}"));
                 }
             }
             7 => {
-                let entry = self.liar.traversal(wall);
-                self.lied(node, vec![entry], true);
+                let entry = self.liars[which].traversal(wall);
+                self.lied(node, which, vec![entry], true);
             }
             _ => {
                 let victim = self.random.index(self.nodes.len());
                 let victim = self.nodes[victim].id;
                 let Some(mark) = store.published().get(&victim) else { return };
                 let tip = (mark.seq, mark.id, lattice_engine::hlc::Hlc::new(wall, 0));
-                let entry = self.liar.forged(victim, tip);
-                self.lied(node, vec![entry], true);
+                let entry = self.liars[which].forged(victim, tip);
+                self.lied(node, which, vec![entry], true);
             }
         }
     }
 
-    fn lied(&mut self, node: usize, entries: Vec<SignedEntry>, must_be_refused: bool) {
-        let from = self.liar.id();
+    fn lied(&mut self, node: usize, which: usize, entries: Vec<SignedEntry>, must_be_refused: bool) {
+        let from = self.liar_id();
         self.operations += entries.len() as u64;
-        let Some(Ok(results)) = self.writing(node, |store| store.receive(entries, from)) else { return };
+        let Some(Ok(results)) = self.writing(node, which, |store| store.receive(entries, from)) else {
+            return;
+        };
         if must_be_refused && !results.iter().all(|r| matches!(r, Received::Refused(_))) {
             self.violated(format!("node {node} took what it must refuse: {results:?}"));
         }
@@ -176,7 +182,7 @@ impl World {
             self.unblock(from, to);
         }
         for node in 0..self.nodes.len() {
-            if self.nodes[node].store.is_none() {
+            if !self.nodes[node].runs() {
                 self.start(node);
             }
         }

@@ -1,4 +1,4 @@
-//! The first write of a node since it started. The engine's rule says when; what it must achieve is checked here: a node on
+//! The first write of a node into a store since it started. The engine's rule says when; what it must achieve is checked here: a node on
 //! an old disk never forks itself where somebody near could have warned it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,53 +30,54 @@ impl First {
 impl World {
     /// Whether a node may write. What would fork it, and nobody could have warned it of, is left undone: that such forks
     /// are shown is tested elsewhere.
-    pub fn may_write(&mut self, node: usize) -> bool {
+    pub fn may_write(&mut self, node: usize, which: usize) -> bool {
         let id = self.nodes[node].id;
-        let own = self.nodes[node].published.seq(&id);
-        let heard = self.heard(node);
+        let own = self.nodes[node].stores[which].published.seq(&id);
+        let heard = self.heard(node, which);
         let ahead = |seq: &u64| *seq > own;
         let told = heard.values().filter_map(holds).any(|seq| ahead(&seq));
-        let since = self.now - self.nodes[node].first.since;
-        if self.nodes[node].first.rule.look(own, &heard, self.now) != May::Write {
+        let first = &mut self.nodes[node].stores[which].first;
+        let since = self.now - first.since;
+        if first.rule.look(own, &heard, self.now) != May::Write {
             if since > CONNECTED_MS + STUCK_MS {
                 self.violated(format!("node {node} has waited {since} ms to write: {heard:?}"));
             }
             return false;
         }
         let elsewhere: Vec<usize> = (0..self.nodes.len())
-            .filter(|n| *n != node && ahead(&self.nodes[*n].published.seq(&id)))
+            .filter(|n| *n != node && ahead(&self.nodes[*n].stores[which].published.seq(&id)))
             .collect();
         // Whoever is there and can be heard gets the time to say so.
-        let first = !std::mem::replace(&mut self.nodes[node].first.opened, true);
-        let near = elsewhere.iter().any(|other| since < OTHERS_MS && self.is_near(node, *other));
+        let first = !std::mem::replace(&mut self.nodes[node].stores[which].first.opened, true);
+        let near = elsewhere.iter().any(|other| since < OTHERS_MS && self.is_near(node, *other, which));
         if first && (near || (told && since < STUCK_MS)) {
             self.violated(format!(
                 "node {node} would use numbers again that {elsewhere:?} could have told it of"
             ));
         }
-        elsewhere.is_empty() && !self.may_be_waiting(node, own)
+        elsewhere.is_empty() && !self.may_be_waiting(node, which, own)
     }
 
     /// Whether entries of a node that lost them may wait in the memory of another, because they are dated ahead: nobody tells
     /// of those.
-    fn may_be_waiting(&self, node: usize, own: u64) -> bool {
+    fn may_be_waiting(&self, node: usize, which: usize, own: u64) -> bool {
         let waiting = |store: &Handle| store.waiting().0 > 0;
-        own < self.nodes[node].once && self.nodes.iter().filter_map(|n| n.store.as_ref()).any(waiting)
+        own < self.nodes[node].stores[which].once
+            && self.nodes.iter().filter_map(|n| n.handle(which)).any(waiting)
     }
 
-    fn heard(&self, node: usize) -> BTreeMap<NodeId, Heard> {
+    fn heard(&self, node: usize, which: usize) -> BTreeMap<NodeId, Heard> {
         let id = self.nodes[node].id;
         let mut heard = BTreeMap::new();
         for peer in self.peers_of(node) {
-            let away = self.nodes[node].first.failed.contains(&peer);
+            let away = self.nodes[node].stores[which].first.failed.contains(&peer);
             heard.insert(peer, if away { Heard::Away } else { Heard::Dialled });
         }
         for (conn, side) in self.sides_of(node) {
             let sides = &self.conns[&conn].sides;
-            let Some(session) = &sides[side].session else { continue };
-            let says = match session.behind().known {
-                true => Heard::Holds(session.theirs().get(&id).map_or(0, |mark| mark.seq)),
-                false => Heard::Connected,
+            let says = match sides[side].session(which).filter(|session| session.behind().known) {
+                Some(session) => Heard::Holds(session.theirs().get(&id).map_or(0, |mark| mark.seq)),
+                None => Heard::Connected,
             };
             heard.insert(self.nodes[sides[1 - side].node].id, says);
         }
@@ -84,10 +85,11 @@ impl World {
     }
 
     /// Whether `other` was there before `node` started, and nothing is between them.
-    fn is_near(&self, node: usize, other: usize) -> bool {
-        self.nodes[other].store.is_some()
-            && self.nodes[other].first.since <= self.nodes[node].first.since
-            && !self.nodes[node].first.failed.contains(&self.nodes[other].id)
+    fn is_near(&self, node: usize, other: usize, which: usize) -> bool {
+        let first = |n: usize| &self.nodes[n].stores[which].first;
+        self.nodes[other].runs()
+            && first(other).since <= first(node).since
+            && !first(node).failed.contains(&self.nodes[other].id)
             && self.is_free(node, other)
             && self.peers_of(node).contains(&self.nodes[other].id)
             && self.peers_of(other).contains(&self.nodes[node].id)

@@ -1,5 +1,5 @@
-//! Members: in half of the clusters the store says itself who they are, and some are revoked while they write. The founder
-//! stays: with it the others must agree in the end.
+//! Members: in half of the clusters the first store says who they are, and some are revoked while they write, in it and in the
+//! store beside it. The founder stays: with it the others must agree in the end.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use lattice_engine::access::{Cutoff, act};
 use lattice_engine::entry::{Attrs, Content, Node as Value, Value as File};
 use lattice_engine::id::{FileId, NodeId};
-use lattice_engine::store::{Change, Cites, Expect};
+use lattice_engine::store::{Change, Cites, Expect, Handle};
 use lattice_engine::sync::schedule::Event as Told;
 
 use super::work::key;
@@ -26,10 +26,10 @@ fn put(path: &str, value: String) -> Change {
 impl World {
     /// The founder lets all others in, and the liar.
     pub fn found(&mut self) {
-        let ids: Vec<NodeId> = self.nodes.iter().skip(1).map(|n| n.id).chain([self.liar.id()]).collect();
+        let ids: Vec<NodeId> = self.nodes.iter().skip(1).map(|n| n.id).chain([self.liar_id()]).collect();
         let added = ids.iter().map(|id| put(&format!("nodes/{id}/added"), act::added_value(None)));
         let changes: Vec<Change> = [Change::CiteAll].into_iter().chain(added).collect();
-        if let Some(Err(e)) = self.writing(0, |store| store.commit(changes)) {
+        if let Some(Err(e)) = self.writing(0, 0, |store| store.commit(changes)) {
             self.violated(format!("the founder can't let the others in: {e}"));
         }
         self.publish(0);
@@ -37,21 +37,28 @@ impl World {
 
     /// One member ends the membership of another, which may be writing at this moment.
     pub fn revoke(&mut self, node: usize) {
-        let others: Vec<NodeId> = self.nodes.iter().skip(1).map(|n| n.id).chain([self.liar.id()]).collect();
+        let others: Vec<NodeId> = self.nodes.iter().skip(1).map(|n| n.id).chain([self.liar_id()]).collect();
         let victim = *self.random.pick(&others);
         let active = |id: &NodeId| {
-            let store = self.nodes[node].store.as_ref();
-            store.is_some_and(|s| s.membership().contains(id))
+            let root = self.nodes[node].handle(0);
+            root.is_some_and(|root| root.membership().contains(id))
         };
         if !self.rooted || self.revoked == REVOKED || victim == self.nodes[node].id || !active(&victim) {
             return;
         }
-        let id = self.store;
-        let done = self.writing(node, |store| {
-            store.sync()?;
-            let cutoff = store.accepted(&victim)?.unwrap_or(Cutoff { seq: 0, id: store.genesis() }.into());
-            let path = format!("nodes/{victim}/revoked/{id}");
-            store.commit(vec![Change::CiteAll, put(&path, act::cutoff_value(&cutoff))])
+        let stores: Vec<Handle> =
+            self.nodes[node].stores.iter().filter_map(|local| local.handle.clone()).collect();
+        // As `Node::revoke_member` does it.
+        let done = self.writing(node, 0, |root| {
+            let mut changes = vec![Change::CiteAll];
+            for store in stores {
+                store.sync()?;
+                let nothing = Cutoff { seq: 0, id: store.genesis() }.into();
+                let cutoff = store.accepted(&victim)?.unwrap_or(nothing);
+                let path = format!("nodes/{victim}/revoked/{}", store.id());
+                changes.push(put(&path, act::cutoff_value(&cutoff)));
+            }
+            root.commit(changes)
         });
         // Refused where the node is none that may write.
         if matches!(done, Some(Ok(_))) {
@@ -61,17 +68,26 @@ impl World {
         }
     }
 
+    /// How many have written more in the stores beside than counts, as those who stay hold it.
+    pub fn raced(&self) -> u64 {
+        let standing = self.standing();
+        let beside =
+            |n: &usize| self.nodes[*n].stores.iter().skip(1).filter_map(|local| local.handle.as_ref());
+        let left_out = standing.iter().flat_map(beside).flat_map(Handle::left_out);
+        left_out.collect::<BTreeSet<NodeId>>().len() as u64
+    }
+
     /// Those whom a node would talk to.
     pub fn peers_of(&self, node: usize) -> BTreeSet<NodeId> {
         let own = self.nodes[node].id;
-        let membership = self.nodes[node].store.as_ref().filter(|_| self.rooted).map(|s| s.membership());
+        let membership = self.nodes[node].handle(0).filter(|_| self.rooted).map(Handle::membership);
         let ids = self.nodes.iter().map(|n| n.id).filter(|id| *id != own);
         ids.filter(|id| membership.as_ref().is_none_or(|m| m.contains(id))).collect()
     }
 
     /// The members may have changed: who is none any more is cut off, who is new is sought.
     pub fn follow_members(&mut self, node: usize) {
-        let Some(now) = self.nodes[node].store.as_ref().map(|s| s.membership()) else { return };
+        let Some(now) = self.nodes[node].handle(0).map(Handle::membership) else { return };
         if self.nodes[node].members.as_ref().is_some_and(|known| Arc::ptr_eq(known, &now)) {
             return;
         }
@@ -88,7 +104,7 @@ impl World {
 
     /// The nodes that are members by what the founder knows.
     pub fn standing(&self) -> Vec<usize> {
-        let founder = self.nodes[0].store.as_ref().filter(|_| self.rooted).map(|s| s.membership());
+        let founder = self.nodes[0].handle(0).filter(|_| self.rooted).map(Handle::membership);
         let stands = |n: &usize| founder.as_ref().is_none_or(|m| m.contains(&self.nodes[*n].id));
         (0..self.nodes.len()).filter(stands).collect()
     }

@@ -6,10 +6,11 @@
 //! ([`check`]). The same seed gives the same trace.
 //!
 //! - [`world`]: what happens next
-//! - [`node`]: a store on its disk, with its clock; how it dies and comes back
+//! - [`node`]: stores on their disk, with its clock; how it dies and comes back
 //! - [`net`]: streams, each in order and never losing a part: they are late, or cut
 //! - [`first`]: whether a node that has just started may write
-//! - [`content`]: the bytes of large files; [`members`]: who is let in and revoked
+//! - [`content`]: the bytes of large files
+//! - [`members`]: who is let in and revoked, with the ends of what counts in each store, while it writes there
 //! - [`work`]: what the nodes write
 //! - [`liar`]: a member that forks, inflates time, floods, forges
 //! - [`faults`]: what goes wrong, and how it is mended
@@ -44,6 +45,10 @@ pub struct Outcome {
     /// Of everything that happened.
     pub trace: u64,
     pub faults: u64,
+    /// Members that were revoked.
+    pub revoked: u64,
+    /// Those of them that had written more in the store beside than counts, and had given it to somebody who stays.
+    pub raced: u64,
     pub violations: Vec<String>,
 }
 
@@ -63,6 +68,8 @@ pub struct Totals {
     pub operations: u64,
     pub simulated_ms: u64,
     pub faults: u64,
+    pub revoked: u64,
+    pub raced: u64,
     pub slowest_heal_ms: u64,
     pub failed: Vec<Outcome>,
 }
@@ -79,6 +86,8 @@ impl Totals {
         self.operations += outcome.operations;
         self.simulated_ms += outcome.simulated_ms;
         self.faults += outcome.faults;
+        self.revoked += outcome.revoked;
+        self.raced += outcome.raced;
         self.slowest_heal_ms = self.slowest_heal_ms.max(outcome.healed_ms);
         if !outcome.violations.is_empty() {
             for violation in &outcome.violations {
@@ -94,11 +103,13 @@ impl std::fmt::Display for Totals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} seeds, twice each; {} operations, {} faults, {:.1} simulated hours; equal again after {:.1} s at most; \
-             {} seeds with violations",
+            "{} seeds, twice each; {} operations, {} faults, {} revocations, {} of them beside writes that count no more; \
+             {:.1} simulated hours; equal again after {:.1} s at most; {} seeds with violations",
             self.seeds,
             self.operations,
             self.faults,
+            self.revoked,
+            self.raced,
             self.simulated_ms as f64 / 3_600_000.0,
             self.slowest_heal_ms as f64 / 1000.0,
             self.failed.len()

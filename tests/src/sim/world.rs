@@ -14,36 +14,37 @@ use lattice_engine::wire::v1::SignedEntry;
 use super::content::{Answer, Question};
 use super::first::First;
 use super::liar::Liar;
-use super::net::{Connection, IDLE_MS};
+use super::net::{Connection, IDLE_MS, Stream};
 use super::node::Node;
 use super::{Outcome, work};
 use crate::random::Random;
 
 /// Something that will happen.
 pub enum Event {
+    /// The stream of a store is opened, on a connection that is there.
+    Open {
+        conn: u64,
+        which: usize,
+    },
     /// What was sent to a side arrives.
     Frame {
-        conn: u64,
-        side: usize,
+        at: Stream,
         bytes: Vec<u8>,
     },
     /// The store or the transport of a side answers.
     Answer {
-        conn: u64,
-        side: usize,
+        at: Stream,
         input: Input,
     },
     /// The store of a side takes entries.
     Take {
-        conn: u64,
-        side: usize,
+        at: Stream,
         batch: u64,
         entries: Vec<SignedEntry>,
     },
     Timer {
-        conn: u64,
-        side: usize,
-        at: u64,
+        at: Stream,
+        due: u64,
     },
     /// A side hears nothing for too long.
     Idle {
@@ -110,18 +111,19 @@ pub struct World {
     pub next_conn: u64,
     /// Links that don't work: from, to, since.
     pub blocked: BTreeMap<(usize, usize), u64>,
-    pub store: StoreId,
-    pub genesis: EntryId,
-    pub liar: Liar,
-    /// What nodes have published: never to be lost.
-    pub acked: BTreeMap<(NodeId, u64), EntryId>,
+    /// The stores that every node has: their ids and geneses.
+    pub stores: Vec<(StoreId, EntryId)>,
+    /// One for each store, by the same name.
+    pub liars: Vec<Liar>,
+    /// What nodes have published, in which store: never to be lost.
+    pub acked: BTreeMap<(usize, NodeId, u64), EntryId>,
     pub trace: DefaultHasher,
     pub violations: Vec<String>,
     pub operations: u64,
     pub faults: u64,
     /// While there is trouble there is work, and faults.
     pub trouble: bool,
-    /// The store says itself who its members are.
+    /// The first store says who the members are, and there is one beside it.
     pub rooted: bool,
     /// How many were revoked.
     pub revoked: u64,
@@ -132,9 +134,11 @@ pub struct World {
 impl World {
     pub fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let genesis = genesis(&mut random);
+        let first = genesis(&mut random);
         let (count, rooted) = (2 + random.index(4), random.one_in(2));
-        let nodes = (0..count).map(|n| Node::new(n as u8 + 1, &genesis, rooted)).collect();
+        let beside = rooted.then(|| genesis(&mut random));
+        let geneses: Vec<Entry> = [first].into_iter().chain(beside).collect();
+        let nodes = (0..count).map(|n| Node::new(n as u8 + 1, &geneses, rooted)).collect();
         let mut world = Self {
             now: 0,
             queue: BTreeMap::new(),
@@ -143,9 +147,8 @@ impl World {
             conns: BTreeMap::new(),
             next_conn: 0,
             blocked: BTreeMap::new(),
-            store: StoreId::of_genesis(&genesis.id),
-            genesis: genesis.id,
-            liar: Liar::new(100, &genesis),
+            stores: geneses.iter().map(|genesis| (StoreId::of_genesis(&genesis.id), genesis.id)).collect(),
+            liars: geneses.iter().map(|genesis| Liar::new(100, genesis)).collect(),
             acked: BTreeMap::new(),
             trace: DefaultHasher::new(),
             violations: Vec::new(),
@@ -210,28 +213,42 @@ impl World {
             healed_ms,
             trace: self.trace.finish(),
             faults: self.faults,
+            revoked: self.revoked,
+            raced: self.raced(),
             violations: self.violations,
         }
     }
 
     pub fn lives(&self, node: usize, life: u64) -> bool {
-        self.nodes[node].life == life && self.nodes[node].store.is_some()
+        self.nodes[node].life == life && self.nodes[node].runs()
+    }
+
+    /// One of the stores of a node.
+    pub fn a_store(&mut self, node: usize) -> usize {
+        match self.nodes[node].stores.len() {
+            1 => 0,
+            many => self.random.index(many),
+        }
+    }
+
+    /// The member that lies.
+    pub fn liar_id(&self) -> NodeId {
+        self.liars[0].id()
     }
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Frame { conn, side, bytes } => self.frame(conn, side, bytes),
-            Event::Answer { conn, side, input } => self.input(conn, side, input),
-            Event::Take { conn, side, batch, entries } => self.take(conn, side, batch, entries),
-            Event::Timer { conn, side, at } => {
-                let due = self.conns.get_mut(&conn).and_then(|c| {
-                    let side = &mut c.sides[side];
-                    (side.timer == Some(at)).then(|| side.timer = None)
-                });
-                if due.is_some() {
-                    self.input(conn, side, Input::Timer);
+            Event::Open { conn, which } => self.open_stream(conn, which),
+            Event::Frame { at, bytes } => self.frame(at, bytes),
+            Event::Answer { at, input } => self.input(at, input),
+            Event::Take { at, batch, entries } => self.take(at, batch, entries),
+            Event::Timer { at, due } => match self.timer(at) {
+                Some(timer) if *timer == Some(due) => {
+                    *timer = None;
+                    self.input(at, Input::Timer);
                 }
-            }
+                _ => {}
+            },
             Event::Idle { conn, side } => self.end_side(conn, side),
             Event::StillHeld { conn, side, since } => {
                 let Some(c) = self.conns.get(&conn) else { return };
@@ -260,8 +277,9 @@ impl World {
             }
             Event::Work { node, life } => {
                 if self.lives(node, life) && self.trouble {
-                    let wait = if self.may_write(node) {
-                        self.work(node);
+                    let which = self.a_store(node);
+                    let wait = if self.may_write(node, which) {
+                        self.work(node, which);
                         50 + self.random.below(4_000)
                     } else {
                         1 + self.random.below(20)
@@ -277,7 +295,9 @@ impl World {
             Event::Maintain { node, life } => {
                 if self.lives(node, life) {
                     let durable = self.random.one_in(4);
-                    self.writing(node, |store| drop(store.maintain(durable)));
+                    for which in 0..self.nodes[node].stores.len() {
+                        self.writing(node, which, |store| drop(store.maintain(durable)));
+                    }
                     // What waits in memory for its time.
                     self.publish(node);
                     self.after(2_000, Event::Maintain { node, life });
@@ -293,7 +313,7 @@ impl World {
             Event::Wanted(question) => self.serve_chunks(question),
             Event::Served(answer) => self.keep_chunk(answer),
             Event::Start { node, life } => {
-                if self.nodes[node].life == life && self.nodes[node].store.is_none() {
+                if self.nodes[node].life == life && !self.nodes[node].runs() {
                     self.start(node);
                 }
             }
@@ -312,7 +332,8 @@ impl World {
     pub fn started(&mut self, node: usize) {
         let life = self.nodes[node].life;
         self.nodes[node].set_clock(self.now);
-        self.nodes[node].first = First::new(self.now);
+        let now = self.now;
+        self.nodes[node].stores.iter_mut().for_each(|local| local.first = First::new(now));
         self.note("start", node as u64, life);
         self.nodes[node].members = None;
         // At once: what it must wait for is `first`'s to know.
@@ -322,14 +343,15 @@ impl World {
         self.follow_members(node);
     }
 
-    /// Does something that may write to a node's disk; in the midst of it the node may die. `None`: it has.
+    /// Does something with a store that may write to its node's disk; in the midst of it the node may die. `None`: it has.
     pub fn writing<T>(
         &mut self,
         node: usize,
+        which: usize,
         call: impl FnOnce(&lattice_engine::store::Handle) -> T,
     ) -> Option<T> {
         self.nodes[node].set_clock(self.now);
-        let store = self.nodes[node].store.clone()?;
+        let store = self.nodes[node].handle(which).cloned()?;
         let before = self.nodes[node].disk.ops();
         let done = call(&store);
         drop(store);
@@ -343,9 +365,9 @@ impl World {
         Some(done)
     }
 
-    fn work(&mut self, node: usize) {
+    fn work(&mut self, node: usize, which: usize) {
         let mut random = Random::new(self.random.bits());
-        let Some(done) = self.writing(node, |store| work::commit(store, &mut random)) else { return };
+        let Some(done) = self.writing(node, which, |store| work::commit(store, &mut random)) else { return };
         self.operations += u64::from(done);
         self.note("work", node as u64, u64::from(done));
         let life = self.nodes[node].life;
@@ -355,29 +377,33 @@ impl World {
 
     /// Lets others know of what has become durable.
     pub fn publish(&mut self, node: usize) {
-        let Some(result) = self.writing(node, |store| store.publish()) else { return };
-        self.tell_forks(node);
+        for which in 0..self.nodes[node].stores.len() {
+            self.publish_one(node, which);
+        }
+    }
+
+    fn publish_one(&mut self, node: usize, which: usize) {
+        let Some(result) = self.writing(node, which, |store| store.publish()) else { return };
+        self.tell_forks(node, which);
         self.follow_members(node);
         match result {
             Ok(tips) => {
-                if tips.generation() == self.nodes[node].published.generation() {
+                let own = self.nodes[node].id;
+                let local = &mut self.nodes[node].stores[which];
+                if tips.generation() == local.published.generation() {
                     return;
                 }
-                self.note(
-                    "published",
-                    node as u64,
-                    u64::from_le_bytes(*tips.digest().0.first_chunk().expect("32")),
-                );
-                self.nodes[node].published = tips.clone();
-                let own = self.nodes[node].id;
-                self.nodes[node].once = self.nodes[node].once.max(tips.seq(&own));
+                local.published = tips.clone();
+                local.once = local.once.max(tips.seq(&own));
+                let digest = u64::from_le_bytes(*tips.digest().0.first_chunk().expect("32"));
+                self.note("published", node as u64, digest);
                 for (author, mark) in tips.marks() {
                     if *author == own {
-                        self.acked.insert((*author, mark.seq), mark.id);
+                        self.acked.insert((which, *author, mark.seq), mark.id);
                     }
                 }
                 for (conn, side) in self.sides_of(node) {
-                    self.input(conn, side, Input::Published(tips.clone()));
+                    self.input(Stream { conn, side, which }, Input::Published(tips.clone()));
                 }
             }
             Err(e) => self.violated(format!("node {node} can't publish: {e}")),
@@ -387,7 +413,7 @@ impl World {
     /// Tells a node's schedule something, and does what it says.
     pub fn told(&mut self, node: usize, what: Told) {
         if let Told::Failed(peer) | Told::Lost(peer) = &what {
-            self.nodes[node].first.failed(*peer);
+            self.nodes[node].stores.iter_mut().for_each(|local| local.first.failed(*peer));
         }
         let random = self.random.bits();
         let due = self.nodes[node].schedule.handle(what, self.now, random);

@@ -1,9 +1,22 @@
 //! Events, entries, long tasks.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use lattice_engine::access::Cutoff;
+use lattice_engine::access::act::cutoff_value;
+use lattice_engine::entry::{Attrs, Content, Node as KeyNode, Value};
+use lattice_engine::id::FileId;
+use lattice_engine::key::Key;
+use lattice_engine::node::Node;
+use lattice_engine::store::{Change, Cites, Expect};
+
 use super::{Bench, code};
-use crate::client::Lines;
+use crate::client::{Client, Lines};
 use crate::http::model::{EntryDoc, EntryList, StatsDoc, StatusDoc, TaskLine};
 use crate::http::problem::Code;
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn events(bench: &Bench, query: &str) -> Lines {
     bench.client.get(format!("/stores/home/events?{query}")).send().await.expect("a stream").lines()
@@ -48,6 +61,62 @@ async fn a_cursor_that_is_of_no_use_gives_a_gap_and_then_what_comes() {
         let written = bench.put(b"k", "w").await;
         assert_eq!(next(&mut lines).await.entry, written.entry);
     }
+}
+
+fn put(path: &str, value: &str) -> Change {
+    let value = Value::File(Content::Inline(Bytes::copy_from_slice(value.as_bytes())));
+    let node = KeyNode { file_id: FileId([1; 16]), value, attrs: Attrs::default() };
+    let key = Key::parse(path.as_bytes()).expect("a key");
+    Change::Put { key, node, cites: Cites::All, expect: Expect::Anything }
+}
+
+/// Another node has written `a` and `b`, and what it wrote was imported; then a member who has seen `a` alone revokes it.
+#[tokio::test]
+async fn a_revocation_that_changes_what_is_shown_is_a_gap_at_once_and_for_who_comes_back() {
+    let dirs = [tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory")];
+    let [ours, theirs] = dirs.each_ref().map(|dir| {
+        let data = dir.path().join("data");
+        Node::init(&data).expect("initialised");
+        Node::open(&data).expect("opened")
+    });
+    let store = theirs.create_store("shared").expect("a store");
+    let first = store.commit(vec![put("a", "1")]).expect("written");
+    store.commit(vec![put("b", "2")]).expect("written");
+    let mut bundle = Vec::new();
+    store.export("shared", &mut bundle, &mut |_, _| {}).expect("exported");
+    let (id, _) = ours.import(&mut &bundle[..], &mut |_, _| {}).expect("imported");
+    let client = Client::in_process(ours.clone());
+    let stream = async |since: &str| {
+        let path = format!("/stores/shared/events?since={since}");
+        client.get(path).send().await.expect("a stream").lines()
+    };
+    let event = async |lines: &mut Lines| {
+        let next = tokio::time::timeout(PATIENCE, lines.next_event()).await;
+        next.expect("in time").expect("no error").expect("not the end")
+    };
+    let mut live = stream("0.0").await;
+    let mut last = next(&mut live).await;
+    assert!(last.ops.is_empty(), "the genesis: {last:?}");
+    for key in ["a", "b"] {
+        last = next(&mut live).await;
+        assert_eq!(last.ops[0].key.as_ref().map(|k| k.key.as_str()), Some(key));
+    }
+    let path = format!("nodes/{}/revoked/{id}", theirs.id());
+    let cutoff = cutoff_value(&Cutoff { seq: first.seq, id: first.id }.into());
+    ours.root().commit(vec![Change::CiteAll, put(&path, &cutoff)]).expect("revoked");
+    let gap = event(&mut live).await;
+    assert!(gap.event == "gap" && gap.data.contains("revoked"), "{gap:?}");
+    assert_eq!(code(client.get("/stores/shared/keys/b").send().await), Code::NotFound);
+    // Who was away meanwhile is told as well; who was told is not told again.
+    let mut away = stream(&last.cursor).await;
+    assert_eq!(event(&mut away).await.event, "gap");
+    let (mut told, mut begins) = (stream(&gap.id).await, stream("0.0").await);
+    client.put("/stores/shared/keys/c").body("3".into()).send().await.expect("written");
+    for lines in [&mut live, &mut away, &mut told] {
+        assert_eq!(next(lines).await.ops[0].key.as_ref().map(|k| k.key.as_str()), Some("c"));
+    }
+    let keys = [next(&mut begins).await, next(&mut begins).await, next(&mut begins).await];
+    assert_eq!(keys[2].ops[0].key.as_ref().map(|k| k.key.as_str()), Some("c"), "{keys:?}");
 }
 
 #[tokio::test]

@@ -155,6 +155,16 @@ fn unescape<'a>(text: &'a [u8], path: &mut Vec<u8>) -> Option<&'a [u8]> {
     Some(tail)
 }
 
+/// Takes any bytes for what is written to `ctl`, and for a key in its text.
+pub(crate) fn decode_any(bytes: &[u8]) {
+    if let Ok(commands) = parse(bytes) {
+        assert!(commands.len() <= bytes.split(|b| *b == b'\n').count(), "more commands than lines");
+    }
+    if let Ok(key) = parse_key(bytes) {
+        assert_eq!(parse_key(key.to_string().as_bytes()), Ok(key));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,6 +28,7 @@ mod history;
 mod text;
 mod versions;
 
+pub(crate) use ctl::decode_any;
 pub use ctl::parse_key;
 
 /// The directory's name, which no key can have.
