@@ -31,9 +31,15 @@ fn put(path: &str, value: &str) -> Change {
     Change::Put { key, node, cites: Cites::All, expect: Expect::Anything }
 }
 
+/// What is in memory, before and after, says the same if it says anything.
 fn check(node: &Node, secret: &TokenSecret) -> Result<Grant, TokenRefusal> {
+    let now = || Some(node.check_token_now(&secret.id(), secret)?.map(|info| info.record.grant.clone()));
+    let before = now();
     let checked = node.check_token(&secret.id(), secret).expect("readable");
-    checked.map(|info| info.record.grant.clone())
+    let checked = checked.map(|info| info.record.grant.clone());
+    assert_eq!(before.unwrap_or_else(|| checked.clone()), checked);
+    assert_eq!(now(), Some(checked.clone()));
+    checked
 }
 
 #[test]

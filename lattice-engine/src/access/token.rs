@@ -11,7 +11,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use data_encoding::{BASE64URL_NOPAD, Encoding, HEXLOWER};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -71,9 +71,16 @@ pub struct ParseTokenIdError;
 impl FromStr for TokenId {
     type Err = ParseTokenIdError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes = HEXLOWER.decode(text.as_bytes()).ok();
-        bytes.and_then(|b| b.try_into().ok()).map(Self).ok_or(ParseTokenIdError)
+        let mut id = Self([0; 8]);
+        exactly(&HEXLOWER, text, &mut id.0).map(|()| id).ok_or(ParseTokenIdError)
     }
+}
+
+/// Decodes a text that stands for exactly as many bytes. It is read with every request, so it costs no memory of its own.
+fn exactly(encoding: &Encoding, text: &str, bytes: &mut [u8]) -> Option<()> {
+    let fits = encoding.decode_len(text.len()).is_ok_and(|len| len == bytes.len());
+    let decoded = fits.then(|| encoding.decode_mut(text.as_bytes(), bytes))?.ok()?;
+    (decoded == bytes.len()).then_some(())
 }
 
 /// What its holder shows. Wiped when dropped, never printed by `Debug`.
@@ -88,8 +95,8 @@ impl TokenSecret {
 
     /// As [`TokenSecret::to_text`] gives it. `None`: no secret at all.
     pub fn from_text(text: &str) -> Option<Self> {
-        let bytes = Zeroizing::new(BASE64URL_NOPAD.decode(text.as_bytes()).ok()?);
-        bytes.as_slice().try_into().ok().map(Self::new)
+        let mut secret = Self::new([0; 32]);
+        exactly(&BASE64URL_NOPAD, text, &mut *secret.0).map(|()| secret)
     }
 
     /// 43 characters, for the one time that it is shown.

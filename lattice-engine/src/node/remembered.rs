@@ -47,12 +47,15 @@ mod tests {
         let node = Node::open(&dir.path().join("data")).expect("opened");
         let store = node.create_store("one").expect("a store");
         let found = |name: &str| node.find(name).ok().map(|found| found.id());
+        let now = |spec: &str| node.find_now(spec).map(|found| found.id());
         assert_eq!(found("one"), Some(store.id()));
+        assert_eq!((now("one"), now("other")), (Some(store.id()), None));
         assert!(node.remembers_stores());
         node.rename_store(store.id(), "two").expect("renamed");
         assert!(!node.remembers_stores());
+        assert_eq!((now("one"), now("two"), now(&store.id().to_string())), (None, None, Some(store.id())));
         assert_eq!((found("one"), found("two")), (None, Some(store.id())));
         node.delete_store(store.id()).expect("deleted");
-        assert_eq!(found("two"), None);
+        assert_eq!((found("two"), now(&store.id().to_string())), (None, None));
     }
 }

@@ -57,6 +57,20 @@ impl Node {
         self.opened(self.find_info(spec)?.id)
     }
 
+    /// The open store that a whole id or a name stands for, where that can be told from what is in memory. `None` says
+    /// nothing: [`Node::find`] knows.
+    pub fn find_now(&self, spec: &str) -> Option<Handle> {
+        if let Some(store) = spec.parse().ok().and_then(|id| self.store(id)) {
+            return Some(store);
+        }
+        let declared = self.0.declared.get(&self.0.root)?;
+        let mut found = declared.values().filter(|d| d.name == spec);
+        match (found.next(), found.next()) {
+            (Some(one), None) => self.store(one.id),
+            _ => None,
+        }
+    }
+
     /// A store that is declared and open; else why it isn't.
     pub fn opened(&self, id: StoreId) -> Result<Handle> {
         match self.0.stores.read().get(&id) {

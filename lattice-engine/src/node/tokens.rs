@@ -118,26 +118,41 @@ impl Node {
         id: &TokenId,
         secret: &TokenSecret,
     ) -> Result<Result<Arc<TokenInfo>, TokenRefusal>> {
-        let Some(info) = self.token(id)?.filter(|info| info.record.is_of(secret)) else {
-            return Ok(Err(TokenRefusal::Unknown));
+        Ok(self.judge_token(self.token(id)?, secret))
+    }
+
+    /// As [`Node::check_token`], where what there is of the token is in memory: it never waits for the disk. `None`: it
+    /// isn't.
+    pub fn check_token_now(
+        &self,
+        id: &TokenId,
+        secret: &TokenSecret,
+    ) -> Option<std::result::Result<Arc<TokenInfo>, TokenRefusal>> {
+        let known = {
+            let cache = self.0.tokens.0.lock();
+            let current = cache.generation == self.0.root.generation();
+            cache.tokens.get(id).filter(|_| current)?.clone()
         };
-        Ok(match self.token_state(&info) {
+        Some(self.judge_token(known, secret))
+    }
+
+    fn judge_token(
+        &self,
+        found: Option<Arc<TokenInfo>>,
+        secret: &TokenSecret,
+    ) -> std::result::Result<Arc<TokenInfo>, TokenRefusal> {
+        let info = found.filter(|info| info.record.is_of(secret)).ok_or(TokenRefusal::Unknown)?;
+        match self.token_state(&info) {
             TokenState::Active => Ok(info),
             TokenState::Expired => Err(TokenRefusal::Expired),
             TokenState::Revoked => Err(TokenRefusal::Revoked),
             TokenState::Orphaned => Err(TokenRefusal::Unknown),
-        })
+        }
     }
 
     /// Whether there is a token of this id, whatever it allows.
     pub fn knows_token(&self, id: &TokenId) -> Result<bool> {
         Ok(self.token(id)?.is_some())
-    }
-
-    /// Whether what there is of a token is in memory: then asking for it never waits for the disk.
-    pub fn remembers_token(&self, id: &TokenId) -> bool {
-        let cache = self.0.tokens.0.lock();
-        cache.generation == self.0.root.generation() && cache.tokens.contains_key(id)
     }
 
     /// Whether a token that was let in still would be.

@@ -51,7 +51,7 @@ pub fn decode_headers(bytes: &[u8]) {
     let headers: HeaderMap = all.into_iter().map(|name| (name, value.clone())).collect();
     let mut one = HeaderMap::new();
     one.insert(header::IF_MATCH, value);
-    let _ = (Condition::of_headers(&headers), Condition::of_headers(&one), not_modified(&headers, "\"a\""));
+    let _ = (Condition::of_headers(&headers), Condition::of_headers(&one), not_modified(&headers, b"\"a\""));
     let _ = credentials::shown(&headers);
     let (origins, local) = (Origins::default(), IpAddr::V4(Ipv4Addr::LOCALHOST));
     let _ = origins.check_host(&Uri::from_static("/"), &headers, local);

@@ -8,18 +8,20 @@ use axum::http::request::Parts;
 use lattice_engine::access::{Grant, Scope, TokenId};
 use lattice_engine::id::StoreId;
 use lattice_engine::key::Key;
+use lattice_engine::node::TokenInfo;
 
 use super::problem::{Code, Problem, Result};
 use super::sessions::SessionId;
 
-/// Whoever a request comes from, with what it was granted.
+/// Whoever a request comes from, with what it was granted. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Caller(Arc<Inner>);
+pub struct Caller(Inner);
 
-#[derive(Debug)]
-struct Inner {
-    who: Who,
-    grant: Grant,
+#[derive(Debug, Clone)]
+enum Inner {
+    Local,
+    Token(Arc<TokenInfo>),
+    Session(SessionId),
 }
 
 /// How a caller has shown who it is.
@@ -32,53 +34,74 @@ pub enum Who {
     Session(SessionId),
 }
 
-fn everything() -> Grant {
-    Grant { name: String::new(), scope: Scope::Admin, store: None, prefix: Key::ROOT, expires_ms: None }
-}
+static EVERYTHING: Grant =
+    Grant { name: String::new(), scope: Scope::Admin, store: None, prefix: Key::ROOT, expires_ms: None };
 
 impl Caller {
     /// May do everything.
     pub fn local() -> Self {
-        Self(Arc::new(Inner { who: Who::Local, grant: everything() }))
+        Self(Inner::Local)
     }
 
     /// What the web page may: everything but local control.
     pub fn session(id: SessionId) -> Self {
-        Self(Arc::new(Inner { who: Who::Session(id), grant: everything() }))
+        Self(Inner::Session(id))
     }
 
-    pub fn token(id: TokenId, grant: Grant) -> Self {
-        Self(Arc::new(Inner { who: Who::Token(id), grant }))
+    /// The holder of a token that lets somebody in.
+    pub fn token(info: Arc<TokenInfo>) -> Self {
+        Self(Inner::Token(info))
     }
 
-    pub fn who(&self) -> &Who {
-        &self.0.who
+    /// For tests: as the holder of a token with this grant.
+    #[cfg(test)]
+    pub fn granted(grant: Grant) -> Self {
+        use lattice_engine::{access, hlc::Hlc, id::NodeId, node::TokenState};
+
+        let record = access::TokenRecord::new(&access::TokenSecret::new([1; 32]), NodeId([1; 32]), grant);
+        Self::token(Arc::new(TokenInfo {
+            id: record.id(),
+            record,
+            created: Hlc::ZERO,
+            state: TokenState::Active,
+        }))
+    }
+
+    pub fn who(&self) -> Who {
+        match &self.0 {
+            Inner::Local => Who::Local,
+            Inner::Token(info) => Who::Token(info.id),
+            Inner::Session(id) => Who::Session(*id),
+        }
     }
 
     pub fn grant(&self) -> &Grant {
-        &self.0.grant
+        match &self.0 {
+            Inner::Token(info) => &info.record.grant,
+            Inner::Local | Inner::Session(_) => &EVERYTHING,
+        }
     }
 
     pub fn is_local(&self) -> bool {
-        self.0.who == Who::Local
+        matches!(self.0, Inner::Local)
     }
 
     /// Whether it sees all of the stores that it sees.
     pub fn sees_whole_stores(&self) -> bool {
-        self.0.grant.prefix.is_root()
+        self.grant().prefix.is_root()
     }
 
     /// Whether it sees every store.
     pub fn sees_all_stores(&self) -> bool {
-        self.0.grant.store.is_none()
+        self.grant().store.is_none()
     }
 
     pub fn sees_store(&self, id: StoreId) -> bool {
-        self.0.grant.store.is_none_or(|only| only == id)
+        self.grant().store.is_none_or(|only| only == id)
     }
 
     pub fn sees(&self, key: &Key) -> bool {
-        self.0.grant.sees(key)
+        self.grant().sees(key)
     }
 
     /// Refuses a key outside of the grant. It says nothing of what stands there.
@@ -86,14 +109,14 @@ impl Caller {
         if self.sees(key) {
             return Ok(());
         }
-        let detail = format!("{key}: this token is for {} and what is below it", self.0.grant.prefix);
+        let detail = format!("{key}: this token is for {} and what is below it", self.grant().prefix);
         Err(Problem::new(Code::NotAuthorised, detail))
     }
 
     /// The bytes that every key begins with that both `asked` and the grant allow; [`Caller::sees`] decides each. `None`:
     /// there is none.
     pub fn narrow(&self, asked: Vec<u8>) -> Option<Vec<u8>> {
-        let own = self.0.grant.prefix.as_bytes();
+        let own = self.grant().prefix.as_bytes();
         let asked = asked.strip_prefix(b"/").map(<[u8]>::to_vec).unwrap_or(asked);
         if own.starts_with(&asked) {
             return Some(own.to_vec());
@@ -116,7 +139,7 @@ mod tests {
 
     fn of(prefix: &str) -> Caller {
         let prefix = if prefix.is_empty() { Key::ROOT } else { Key::parse(prefix.as_bytes()).expect(prefix) };
-        Caller::token(TokenId([1; 8]), Grant { prefix, ..everything() })
+        Caller::granted(Grant { prefix, ..EVERYTHING.clone() })
     }
 
     #[test]

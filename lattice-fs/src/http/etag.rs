@@ -104,9 +104,9 @@ fn parse_tags(text: &str) -> Vec<String> {
 }
 
 /// Whether `If-None-Match` of a read names this tag.
-pub fn not_modified(headers: &HeaderMap, tag: &str) -> bool {
+pub fn not_modified(headers: &HeaderMap, tag: &[u8]) -> bool {
     let value = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
-    value.is_some_and(|v| v == "*" || parse_tags(&v.replace("W/", "")).iter().any(|t| t == tag))
+    value.is_some_and(|v| v == "*" || parse_tags(&v.replace("W/", "")).iter().any(|t| t.as_bytes() == tag))
 }
 
 fn failed(detail: String) -> Problem {

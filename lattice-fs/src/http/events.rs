@@ -197,9 +197,9 @@ impl Feed {
 /// Whether the caller would still be let in.
 fn holds(app: &App, caller: &Caller) -> Result<bool> {
     match caller.who() {
-        Who::Token(id) => Ok(app.node.token_holds(id)?),
+        Who::Token(id) => Ok(app.node.token_holds(&id)?),
         Who::Session(id) => {
-            Ok(app.control.web.get().is_some_and(|web| web.sessions.holds(id, Instant::now())))
+            Ok(app.control.web.get().is_some_and(|web| web.sessions.holds(&id, Instant::now())))
         }
         Who::Local => Ok(true),
     }

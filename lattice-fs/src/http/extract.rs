@@ -1,5 +1,7 @@
 //! Extractors whose refusals are problem documents: the store and the key of a path, JSON bodies, queries.
 
+use std::borrow::Cow;
+
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -7,6 +9,7 @@ use axum::http::{StatusCode, Uri};
 use lattice_engine::key::Key;
 use lattice_engine::node::{NodeError, StoreInfo};
 use lattice_engine::store::Handle;
+use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
 use super::app::App;
@@ -29,18 +32,23 @@ pub struct InStore(pub Handle);
 impl FromRequestParts<App> for InStore {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let (app, spec) = (app.clone(), store_spec(parts)?);
-        let caller = Caller::from_request_parts(parts, &app).await?;
-        // The whole id, as programs give it, needs no search.
-        if let Some(store) = spec.parse().ok().and_then(|id| app.node.store(id)) {
-            return if caller.sees_store(store.id()) { Ok(Self(store)) } else { Err(no_such_store(&spec)) };
-        }
-        blocking_unless(app.node.remembers_stores(), move || {
-            let info = find(&app, &caller, &spec)?;
-            Ok(Self(app.node.opened(info.id)?))
-        })
-        .await
+        let caller = Caller::from_request_parts(parts, app).await?;
+        store(app, &caller, named(parts.uri.path())?).await.map(Self)
     }
+}
+
+/// The store that a segment of a path names, if the caller sees it.
+pub async fn store(app: &App, caller: &Caller, encoded: &str) -> Result<Handle, Problem> {
+    let spec = store_spec(encoded)?;
+    if let Some(store) = app.node.find_now(&spec) {
+        return if caller.sees_store(store.id()) { Ok(store) } else { Err(no_such_store(&spec)) };
+    }
+    let (app, caller, spec) = (app.clone(), caller.clone(), spec.into_owned());
+    blocking_unless(app.node.remembers_stores(), move || {
+        let info = find(&app, &caller, &spec)?;
+        Ok(app.node.opened(info.id)?)
+    })
+    .await
 }
 
 /// The same, also where the store can't be opened.
@@ -50,8 +58,8 @@ pub struct Named(pub StoreInfo);
 impl FromRequestParts<App> for Named {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let (app, spec) = (app.clone(), store_spec(parts)?);
-        let caller = Caller::from_request_parts(parts, &app).await?;
+        let spec = store_spec(named(parts.uri.path())?)?.into_owned();
+        let (app, caller) = (app.clone(), Caller::from_request_parts(parts, app).await?);
         blocking_unless(app.node.remembers_stores(), move || Ok(Self(find(&app, &caller, &spec)?))).await
     }
 }
@@ -69,11 +77,16 @@ fn no_such_store(spec: &str) -> Problem {
     NodeError::NoSuchStore(spec.into()).into()
 }
 
-fn store_spec(parts: &Parts) -> Result<String, Problem> {
-    let (store, _) =
-        store_path(parts.uri.path()).ok_or_else(|| Problem::new(Code::NoRoute, "the path names no store"))?;
-    String::from_utf8(decode(store))
-        .map_err(|_| Problem::new(Code::NoSuchStore, format!("no store {store:?}: its name is not UTF-8")))
+/// The segment that names a store.
+fn named(path: &str) -> Result<&str, Problem> {
+    let parts = store_path(path).ok_or_else(|| Problem::new(Code::NoRoute, "the path names no store"))?;
+    Ok(parts.0)
+}
+
+fn store_spec(encoded: &str) -> Result<Cow<'_, str>, Problem> {
+    percent_decode_str(encoded)
+        .decode_utf8()
+        .map_err(|_| Problem::new(Code::NoSuchStore, format!("no store {encoded:?}: its name is not UTF-8")))
 }
 
 /// The key of the path: percent-encoded bytes, checked, and one that the caller sees.
@@ -84,14 +97,19 @@ impl<S: Send + Sync> FromRequestParts<S> for AtKey {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, state).await?;
-        let (_, key) = store_path(parts.uri.path()).unwrap_or_default();
-        let bytes = decode(key);
-        let key = Key::parse(&bytes).map_err(|e| {
-            Problem::new(Code::BadKey, format!("{:?} is not a key: {e}", String::from_utf8_lossy(&bytes)))
-        })?;
-        caller.check(&key)?;
-        Ok(Self(key))
+        let (_, encoded) = store_path(parts.uri.path()).unwrap_or_default();
+        key(&caller, encoded).map(Self)
     }
+}
+
+/// The key that the rest of a path names, if the caller sees it.
+pub fn key(caller: &Caller, encoded: &str) -> Result<Key, Problem> {
+    let bytes: Cow<'_, [u8]> = percent_decode_str(encoded).into();
+    let key = Key::parse(&bytes).map_err(|e| {
+        Problem::new(Code::BadKey, format!("{:?} is not a key: {e}", String::from_utf8_lossy(&bytes)))
+    })?;
+    caller.check(&key)?;
+    Ok(key)
 }
 
 /// A parameter of the query as bytes, which need not be UTF-8.
@@ -135,12 +153,23 @@ pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
-        query
-            .map(|axum::extract::Query(value)| Self(value))
-            .map_err(|e: QueryRejection| Problem::new(Code::BadRequest, e.body_text()))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        query(&parts.uri).map(Self)
     }
+}
+
+/// What a query string says.
+pub fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
+    axum::extract::Query::try_from_uri(uri)
+        .map(|axum::extract::Query(value)| value)
+        .map_err(|e: QueryRejection| Problem::new(Code::BadRequest, e.body_text()))
+}
+
+/// The store and the key of `[/v1]/stores/{store}/keys/{key…}`, still encoded, as the router tells it from other paths.
+pub fn value_path(path: &str) -> Option<(&str, &str)> {
+    let path = path.strip_prefix("/v1").unwrap_or(path).strip_prefix("/stores/")?;
+    let (store, key) = path.split_once("/keys/")?;
+    (!store.is_empty() && !store.contains('/') && !key.is_empty()).then_some((store, key))
 }
 
 #[cfg(test)]
@@ -153,6 +182,25 @@ mod tests {
         assert_eq!(store_path("/v1/stores/home/keys/a%2Fb"), Some(("home", "a%2Fb")));
         assert_eq!(store_path("/stores/home"), Some(("home", "")));
         assert_eq!(store_path("/status"), None);
+    }
+
+    #[test]
+    fn the_path_of_a_value_is_told_from_others() {
+        assert_eq!(value_path("/stores/home/keys/a/b"), Some(("home", "a/b")));
+        assert_eq!(value_path("/v1/stores/home/keys/keys/keys/"), Some(("home", "keys/keys/")));
+        for other in [
+            "/stores/home/keys",
+            "/stores/home/keys/",
+            "/stores//keys/a",
+            "/stores/home/history/keys/a",
+            "/stores/home/history/a/keys/b",
+            "/v1/v1/stores/home/keys/a",
+            "/v1stores/home/keys/a",
+            "//stores/home/keys/a",
+            "/keys/a",
+        ] {
+            assert_eq!(value_path(other), None, "{other}");
+        }
     }
 
     #[test]

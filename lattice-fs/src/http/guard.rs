@@ -1,6 +1,7 @@
-//! What stands before the router where anybody may knock: a request is for us ([`origin`](super::origin)), says who asks
-//! ([`credentials`](super::credentials); [`failures`](super::failures) slows down who guesses), and asks for no more than it is
-//! allowed ([`routes`](mod@super::routes)). In that order, and a route that isn't in the table is refused.
+//! What is asked of a request where anybody may knock ([`front`](super::front)): that it is for us
+//! ([`origin`](super::origin)), says who asks ([`credentials`](super::credentials); [`failures`](super::failures) slows
+//! down who guesses), and asks for no more than it is allowed ([`routes`](mod@super::routes)). In that order, and a route
+//! that isn't in the table is refused.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use super::caller::Caller;
 use super::credentials::{Shown, shown};
 use super::failures::Failures;
 use super::origin::{Origins, Page};
-use super::problem::{Code, Problem, Result, blocking_unless};
+use super::problem::{Code, Problem, Result, blocking};
 use super::routes::{self, Need};
 use super::sessions::check_own_page;
 
@@ -33,38 +34,9 @@ pub struct Guard {
     pub failures: Failures,
 }
 
-/// Where a request came from. The listener puts one with every request.
+/// Where a request came from. The front puts one with every request that the router is given.
 #[derive(Debug, Clone, Copy)]
 pub struct From(pub SocketAddr);
-
-/// The layer around all that the listener serves.
-pub async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let response = guarded(&guard, request, next).await;
-    guard.app.control.meters.answered(response.status());
-    response
-}
-
-async fn guarded(guard: &Guard, request: Request, next: Next) -> Response {
-    let page = match guard.page(&request) {
-        Ok(page) => page,
-        Err(problem) => return problem.into_response(),
-    };
-    if let (Page::Allowed(origin), true) = (&page, request.method() == Method::OPTIONS) {
-        return preflight(origin);
-    }
-    let mut response = next.run(request).await;
-    if let Page::Allowed(origin) = &page {
-        let headers = response.headers_mut();
-        allow(headers, origin);
-        headers.insert(
-            header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static(
-                "etag, content-range, retry-after, lattice-heads, lattice-conflict, lattice-kind, lattice-entry",
-            ),
-        );
-    }
-    response
-}
 
 /// The layer around the API alone.
 pub async fn authorise(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
@@ -78,13 +50,27 @@ pub async fn authorise(State(guard): State<Arc<Guard>>, request: Request, next: 
 }
 
 impl Guard {
-    fn page(&self, request: &Request) -> Result<Page> {
-        self.origins.check_host(request.uri(), request.headers(), self.local)?;
-        self.origins.check_page(request.headers(), self.tls)
+    /// Whose page a request comes from; refuses one that isn't for us.
+    pub fn page(&self, request: &Parts) -> Result<Page> {
+        self.origins.check_host(&request.uri, &request.headers, self.local)?;
+        self.origins.check_page(&request.headers, self.tls)
+    }
+
+    /// Who asks, if it may do what needs this.
+    pub async fn allowed(
+        &self,
+        need: Need,
+        method: &Method,
+        headers: &HeaderMap,
+        from: IpAddr,
+    ) -> Result<Caller> {
+        let caller = self.identify(method, headers, from).await?;
+        need.check(&caller)?;
+        Ok(caller)
     }
 
     /// Who asks; `None` where nobody needs to be anybody.
-    async fn caller(self: &Arc<Self>, request: &Parts) -> Result<Option<Caller>> {
+    async fn caller(&self, request: &Parts) -> Result<Option<Caller>> {
         let matched = request.extensions.get::<MatchedPath>();
         let row = matched.and_then(|path| routes::of(&request.method, path.as_str()));
         if row.is_some_and(|row| row.need == Need::Open) {
@@ -107,12 +93,7 @@ impl Guard {
         Ok(Some(caller))
     }
 
-    async fn identify(
-        self: &Arc<Self>,
-        method: &Method,
-        headers: &HeaderMap,
-        from: IpAddr,
-    ) -> Result<Caller> {
+    async fn identify(&self, method: &Method, headers: &HeaderMap, from: IpAddr) -> Result<Caller> {
         match shown(headers) {
             Shown::Nothing => self.session(method, headers),
             Shown::Unreadable => {
@@ -138,17 +119,20 @@ impl Guard {
     }
 
     /// What is in memory is judged here, so that a request costs no change of threads for it.
-    async fn token(self: &Arc<Self>, id: TokenId, secret: TokenSecret, from: IpAddr) -> Result<Caller> {
-        let guard = self.clone();
-        blocking_unless(self.app.node.remembers_token(&id), move || guard.judge(id, &secret, from)).await
-    }
-
-    fn judge(&self, id: TokenId, secret: &TokenSecret, from: IpAddr) -> Result<Caller> {
+    async fn token(&self, id: TokenId, secret: TokenSecret, from: IpAddr) -> Result<Caller> {
         let node = &self.app.node;
-        let why = match node.check_token(&id, secret)? {
-            Ok(info) => return Ok(Caller::token(id, info.record.grant.clone())),
+        let checked = match node.check_token_now(&id, &secret) {
+            Some(checked) => checked,
+            None => {
+                let node = node.clone();
+                blocking(move || Ok(node.check_token(&id, &secret)?)).await?
+            }
+        };
+        let why = match checked {
+            Ok(info) => return Ok(Caller::token(info)),
             Err(why) => why,
         };
+        // It was just looked for, so that is in memory by now.
         let about = node.knows_token(&id)?.then_some(id);
         self.failures.may_fail(from, about, Instant::now()).map_err(too_many)?;
         tracing::info!(%from, token = about.map(|id| id.to_string()), "a token was refused");
@@ -168,6 +152,18 @@ fn too_many(wait: Duration) -> Problem {
     Problem::new(Code::TooManyFailures, detail)
 }
 
+/// What the page of an allowed origin may see of an answer.
+pub fn show_to(response: &mut Response, origin: &str) {
+    let headers = response.headers_mut();
+    allow(headers, origin);
+    headers.insert(
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static(
+            "etag, content-range, retry-after, lattice-heads, lattice-conflict, lattice-kind, lattice-entry",
+        ),
+    );
+}
+
 fn allow(headers: &mut HeaderMap, origin: &str) {
     if let Ok(origin) = HeaderValue::from_str(origin) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -176,7 +172,7 @@ fn allow(headers: &mut HeaderMap, origin: &str) {
 }
 
 /// What a browser asks before it lets an allowed page send anything. No cookies: such a page needs a token.
-fn preflight(origin: &str) -> Response {
+pub fn preflight(origin: &str) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     allow(headers, origin);

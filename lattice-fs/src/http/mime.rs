@@ -1,5 +1,7 @@
 //! What a value is, for a browser: its `user.mime_type` attribute, else a guess from its name.
 
+use std::borrow::Cow;
+
 use lattice_engine::key::Key;
 use lattice_engine::merge::FileAttrs;
 
@@ -38,10 +40,10 @@ const TYPES: &[(&str, &str)] = &[
 ];
 
 /// The Content-Type of a file.
-pub fn of(key: &Key, attrs: Option<&FileAttrs>) -> String {
+pub fn of(key: &Key, attrs: Option<&FileAttrs>) -> Cow<'static, str> {
     let set = attrs.and_then(|a| a.xattrs.get(&b"user.mime_type"[..])).and_then(|r| r.value.as_ref());
     let set = set.and_then(|v| std::str::from_utf8(v).ok()).filter(|t| plausible(t));
-    set.map_or_else(|| by_name(key.name()).to_owned(), str::to_owned)
+    set.map_or_else(|| by_name(key.name()).into(), |set| set.to_owned().into())
 }
 
 /// Only what can stand in a header.
@@ -51,9 +53,10 @@ fn plausible(text: &str) -> bool {
 
 /// By the extension alone.
 pub fn by_name(name: &[u8]) -> &'static str {
-    let name = String::from_utf8_lossy(name).to_ascii_lowercase();
-    let Some((_, extension)) = name.rsplit_once('.') else { return UNKNOWN };
-    TYPES.iter().find(|(e, _)| *e == extension).map_or(UNKNOWN, |(_, t)| t)
+    let Some(dot) = name.iter().rposition(|b| *b == b'.') else { return UNKNOWN };
+    let extension = &name[dot + 1..];
+    let found = TYPES.iter().find(|(e, _)| e.as_bytes().eq_ignore_ascii_case(extension));
+    found.map_or(UNKNOWN, |(_, t)| t)
 }
 
 #[cfg(test)]

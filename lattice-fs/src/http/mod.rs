@@ -2,7 +2,7 @@
 //! decodes, calls the engine and answers; what things mean is decided below. Every error is a problem document.
 //!
 //! Who asks, and what they may, is one [`Caller`] per request. [`local`] is for those who hold the data directory or the socket
-//! beside it: they may do everything. [`guarded`] is for a listener that anybody can reach: it asks for a token, and serves the
+//! beside it: they may do everything. [`Front`] is for a listener that anybody can reach: it asks for a token, and serves the
 //! web page, too.
 
 mod answers;
@@ -27,6 +27,7 @@ mod etag;
 mod events;
 mod extract;
 mod failures;
+mod front;
 mod history;
 mod invites;
 mod keys;
@@ -68,6 +69,7 @@ pub use app::{App, Reach, Web};
 use caller::Caller;
 pub use control::mount_now;
 pub use failures::Failures;
+pub use front::Front;
 use guard::Guard;
 pub use key_text::encode;
 use problem::{Code, Problem};
@@ -83,12 +85,9 @@ pub fn local(app: App) -> Router {
     api(app).layer(Extension(Caller::local()))
 }
 
-/// For a listener that anybody can reach.
-pub fn guarded(app: App, guard: Arc<Guard>) -> Router {
-    api(app)
-        .layer(from_fn_with_state(guard.clone(), guard::authorise))
-        .merge(page::router())
-        .layer(from_fn_with_state(guard, guard::admit))
+/// For a listener that anybody can reach, behind its [`Front`].
+fn guarded(app: App, guard: Arc<Guard>) -> Router {
+    api(app).layer(from_fn_with_state(guard, guard::authorise)).merge(page::router())
 }
 
 /// Every route, at the root and again under `/v1`.

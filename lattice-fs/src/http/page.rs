@@ -49,7 +49,7 @@ fn file(name: &str, headers: &HeaderMap) -> Response {
     if let Ok(value) = HeaderValue::from_str(&tag) {
         out.insert(header::ETAG, value);
     }
-    if not_modified(headers, &tag) {
+    if not_modified(headers, tag.as_bytes()) {
         return (StatusCode::NOT_MODIFIED, out).into_response();
     }
     (out, file.data.into_owned()).into_response()

@@ -1,6 +1,8 @@
 //! What every route asks of its caller: one table, beside the router that has the handlers. What isn't in it is refused, and
 //! the OpenAPI document is made from it; a test holds it against the router.
 
+use std::sync::LazyLock;
+
 use axum::http::Method;
 use lattice_engine::access::Scope;
 
@@ -147,19 +149,28 @@ pub fn of(method: &Method, matched: &str) -> Option<&'static Route> {
     ROUTES.iter().find(|r| r.path == path && r.method == *method)
 }
 
+/// The row of a request for the bytes of a key.
+pub fn of_value(method: &Method) -> Option<&'static Route> {
+    /// Looked for once, and not with every request.
+    static ROWS: LazyLock<Vec<&'static Route>> =
+        LazyLock::new(|| ROUTES.iter().filter(|r| r.path == "/stores/{store}/keys/{*key}").collect());
+    let method = if *method == Method::HEAD { &Method::GET } else { method };
+    ROWS.iter().find(|r| r.method == *method).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
 
     use super::*;
     use crate::http::sessions::{SessionId, Sessions};
-    use lattice_engine::access::{Grant, TokenId};
+    use lattice_engine::access::Grant;
     use lattice_engine::id::StoreId;
     use lattice_engine::key::Key;
 
     fn caller(scope: Scope, store: Option<StoreId>, prefix: Key) -> Caller {
         let grant = Grant { name: String::new(), scope, store, prefix, expires_ms: None };
-        Caller::token(TokenId([1; 8]), grant)
+        Caller::granted(grant)
     }
 
     fn signed_in() -> SessionId {

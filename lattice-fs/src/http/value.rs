@@ -1,5 +1,6 @@
 //! `…/keys/{key}`: a key's bytes, streamed both ways.
 
+use std::borrow::Cow;
 use std::io;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt, stream};
 use lattice_engine::entry::{Content, Value};
@@ -28,6 +29,11 @@ use super::{app::App, describe, mime, model::Written, upload, version};
 use crate::view::Kind;
 use crate::view::effective::{differing, is_dir, ranked_heads};
 
+const LATTICE_ENTRY: HeaderName = HeaderName::from_static("lattice-entry");
+const LATTICE_KIND: HeaderName = HeaderName::from_static("lattice-kind");
+const LATTICE_HEADS: HeaderName = HeaderName::from_static("lattice-heads");
+const LATTICE_CONFLICT: HeaderName = HeaderName::from_static("lattice-conflict");
+
 /// Headers that an answer may have: room for them is made at once.
 const MOST_HEADERS: usize = 16;
 /// Keys that one recursive delete may remove: it is one transaction.
@@ -42,7 +48,8 @@ pub struct GetQuery {
 /// What is to be sent.
 #[derive(Debug)]
 struct Found {
-    tag: String,
+    /// Quoted.
+    tag: Bytes,
     bytes: Source,
     /// Those of the value, whatever part of it is sent.
     headers: HeaderMap,
@@ -81,7 +88,7 @@ pub async fn get(
         }
     };
     if not_modified(&headers, &found.tag) {
-        return Ok((StatusCode::NOT_MODIFIED, found.headers).into_response());
+        return Ok(response(StatusCode::NOT_MODIFIED, found.headers, Body::empty()));
     }
     let size = found.bytes.size();
     let asked = headers
@@ -108,15 +115,24 @@ pub async fn get(
         Source::Small(bytes) => Body::from(bytes.slice(range.start as usize..range.end as usize)),
         Source::Large(content) => send(store, content, range, key, app.control.stop.clone()).await?,
     };
-    Ok((status, out, body).into_response())
+    Ok(response(status, out, body))
+}
+
+/// Made of its parts without a copy of the headers.
+fn response(status: StatusCode, headers: HeaderMap, body: Body) -> Response {
+    let mut response = Response::new(body);
+    (*response.status_mut(), *response.headers_mut()) = (status, headers);
+    response
 }
 
 fn shown(store: &Handle, key: &Key, record: Option<Arc<Record>>) -> Result<Found> {
     let (entry, node) = version::current(key, record.as_deref())?;
     let record = record.unwrap_or_default();
     let mut found = found(store, key, entry, &node.value, record.attrs.get(&node.file_id))?;
-    found.tag = etag(&record).unwrap_or_default();
-    insert(&mut found.headers, header::ETAG, &found.tag);
+    if let [_, _, ..] = record.heads[..] {
+        found.tag = etag(&record).unwrap_or_default().into();
+        insert_bytes(&mut found.headers, header::ETAG, found.tag.clone());
+    }
     conflict_headers(&mut found.headers, &record);
     Ok(found)
 }
@@ -158,18 +174,21 @@ fn found(
             ));
         }
     };
-    let id = entry.to_string();
-    let tag = format!("\"{id}\"");
+    // One text for all that name it: the tag is the id in quotes.
+    let tag = Bytes::from(format!("\"{entry}\""));
     let mut headers = HeaderMap::with_capacity(MOST_HEADERS);
-    insert(&mut headers, header::CONTENT_TYPE, &mime);
-    insert(&mut headers, header::ETAG, &tag);
-    insert(&mut headers, header::HeaderName::from_static("lattice-entry"), &id);
+    match mime {
+        Cow::Borrowed(known) => drop(headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(known))),
+        Cow::Owned(set) => insert(&mut headers, header::CONTENT_TYPE, &set),
+    }
+    insert_bytes(&mut headers, header::ETAG, tag.clone());
+    insert_bytes(&mut headers, LATTICE_ENTRY, tag.slice(1..tag.len() - 1));
     for (name, value) in [
         (header::ACCEPT_RANGES, "bytes"),
         // A value is somebody's bytes: a browser must not run them here.
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"),
-        (header::HeaderName::from_static("lattice-kind"), kind.word()),
+        (LATTICE_KIND, kind.word()),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -178,21 +197,34 @@ fn found(
 
 /// All heads, the one that is shown first, and how many live ones differ.
 fn conflict_headers(headers: &mut HeaderMap, record: &Record) {
+    let only = headers.get(LATTICE_ENTRY).filter(|_| record.heads.len() == 1).cloned();
+    if let Some(only) = only {
+        headers.insert(LATTICE_HEADS, only);
+        headers.insert(LATTICE_CONFLICT, HeaderValue::from_static("0"));
+        return;
+    }
     let heads: Vec<String> = ranked_heads(record).iter().map(|h| h.entry.id.to_string()).collect();
-    insert(headers, header::HeaderName::from_static("lattice-heads"), &heads.join(", "));
-    insert(headers, header::HeaderName::from_static("lattice-conflict"), &differing(record).to_string());
+    insert(headers, LATTICE_HEADS, &heads.join(", "));
+    insert(headers, LATTICE_CONFLICT, &differing(record).to_string());
 }
 
 /// What can't stand in a header is left out.
-fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
 }
 
+/// The same, without a copy.
+fn insert_bytes(headers: &mut HeaderMap, name: HeaderName, value: Bytes) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(value) {
+        headers.insert(name, value);
+    }
+}
+
 /// A range of another version is no use: then the whole is sent.
-fn if_range_holds(headers: &HeaderMap, tag: &str) -> bool {
-    headers.get(header::IF_RANGE).is_none_or(|v| v.as_bytes() == tag.as_bytes())
+fn if_range_holds(headers: &HeaderMap, tag: &[u8]) -> bool {
+    headers.get(header::IF_RANGE).is_none_or(|v| v.as_bytes() == tag)
 }
 
 /// What is missing, and whether the first block can be read, is found out before anything is answered: then it is an

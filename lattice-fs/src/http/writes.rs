@@ -1,13 +1,13 @@
 //! Writes of many clients to one store: those that wait together are committed together ([`Together`]), by one thread, and
 //! those that are to survive a power loss share a flush of the disk. A request waits without a thread.
-
-use std::sync::Arc;
+//!
+//! Those that are to be durable are a group of their own: the others don't wait for the disk. One thread commits such a
+//! group and flushes it; what comes meanwhile is the next.
 
 use lattice_engine::content::Pin;
 use lattice_engine::key::Key;
 use lattice_engine::merge::EntryRef;
 use lattice_engine::store::{Change, Expect, Handle, StoreError};
-use tokio::sync::oneshot;
 
 use super::problem::{Code, Problem, Result};
 use super::together::Together;
@@ -15,8 +15,8 @@ use super::together::Together;
 /// The writes of one process.
 #[derive(Debug, Default)]
 pub struct Writes {
-    commits: Together<Commit>,
-    flushes: Arc<Together<Flush>>,
+    logged: Together<Write, Result<EntryRef>>,
+    durable: Together<Write, Result<EntryRef>>,
 }
 
 /// What is to happen together or not at all.
@@ -30,68 +30,44 @@ pub struct Write {
     pub durable: bool,
 }
 
-/// Tells who waits.
-type Told = oneshot::Sender<Result<EntryRef>>;
-
-#[derive(Debug)]
-struct Commit {
-    write: Write,
-    told: Told,
-}
-
-/// A commit that was made and waits for the disk.
-#[derive(Debug)]
-struct Flush {
-    store: Handle,
-    entry: EntryRef,
-    told: Told,
-}
-
 impl Writes {
     /// Makes the changes. They are made also if nobody waits for it any more.
     pub async fn make(&self, write: Write) -> Result<EntryRef> {
-        let (told, answer) = oneshot::channel();
-        let flushes = self.flushes.clone();
-        self.commits.add(write.store.id(), Commit { write, told }, move |group| {
-            for flush in commit(group) {
-                flushes.add(flush.store.id(), flush, sync);
-            }
-        });
-        let panicked = |_| Problem::new(Code::Internal, "the write's work panicked: the log says where");
-        answer.await.map_err(panicked)?
+        let groups = if write.durable { &self.durable } else { &self.logged };
+        let done = groups.with(write.store.id(), write, make).await;
+        done.unwrap_or_else(|| {
+            Err(Problem::new(Code::Internal, "the write's work panicked: the log says where"))
+        })
     }
 }
 
-/// Commits a group. Gives those who wait for the disk.
-fn commit(mut group: Vec<Commit>) -> Vec<Flush> {
-    let mut flushes = Vec::new();
-    while let Some(store) = group.first().map(|first| first.write.store.clone()) {
+/// Makes those of a group, which are durable all of them or none.
+fn make(mut group: Vec<Write>) -> Vec<Result<EntryRef>> {
+    let mut done = Vec::with_capacity(group.len());
+    while let Some(first) = group.first() {
         // A store that was deleted and has come back is another one.
-        let others = group.iter().position(|commit| !commit.write.store.is_same(&store));
+        let others = group.iter().position(|write| !write.store.is_same(&first.store));
         let rest = others.map(|at| group.split_off(at)).unwrap_or_default();
-        let changes =
-            group.iter_mut().map(|commit| std::mem::take(&mut commit.write.changes)).collect::<Vec<_>>();
-        let new: Vec<Vec<Key>> = changes.iter().map(|changes| new_keys(changes)).collect();
-        let done = store.commit_each(changes);
-        for ((Commit { write, told }, new), done) in group.into_iter().zip(new).zip(done) {
-            match done.map_err(|e| refused(&new, e)) {
-                Ok(entry) if write.durable => flushes.push(Flush { store: store.clone(), entry, told }),
-                // Who doesn't wait any more doesn't want to know.
-                done => drop(told.send(done)),
-            }
-        }
+        done.extend(make_in_one(group));
         group = rest;
     }
-    flushes
+    done
 }
 
-/// What has been committed before survives a power loss.
-fn sync(group: Vec<Flush>) {
-    let Some(store) = group.first().map(|first| first.store.clone()) else { return };
-    let done = store.sync().map_err(Problem::from);
-    for Flush { entry, told, .. } in group {
-        drop(told.send(done.clone().map(|()| entry)));
-    }
+fn make_in_one(mut group: Vec<Write>) -> Vec<Result<EntryRef>> {
+    let Some((store, durable)) = group.first().map(|first| (first.store.clone(), first.durable)) else {
+        return Vec::new();
+    };
+    let changes = group.iter_mut().map(|write| std::mem::take(&mut write.changes)).collect::<Vec<_>>();
+    let new: Vec<Vec<Key>> = changes.iter().map(|changes| new_keys(changes)).collect();
+    let committed = store.commit_each(changes);
+    // Pinned until here: now what was committed names it.
+    drop(group);
+    let flush = durable && committed.iter().any(|done| done.is_ok());
+    let synced = if flush { store.sync().map_err(Problem::from) } else { Ok(()) };
+    let each = new.iter().zip(committed);
+    each.map(|(new, done)| done.map_err(|e| refused(new, e)).and_then(|at| synced.clone().map(|()| at)))
+        .collect()
 }
 
 /// Keys that must not be there.

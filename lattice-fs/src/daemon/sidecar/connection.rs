@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, header};
 use axum::response::IntoResponse;
@@ -14,11 +13,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt;
 
 use super::paced::{PacedBody, PacedStream};
 use super::{Limits, Serving};
-use crate::http::guard::From;
+use crate::http::Front;
 use crate::http::problem::{Code, Problem};
 
 /// A handshake may take so long.
@@ -31,7 +29,7 @@ const MAX_HEAD: usize = 64 * 1024;
 const MAX_URI: usize = 16 * 1024;
 
 pub async fn serve(serving: &Serving, stream: TcpStream, from: SocketAddr) {
-    let answer = |request| answer(serving.router.clone(), serving.limits.clone(), from, request);
+    let answer = |request| answer(&serving.front, &serving.limits, from, request);
     begin(serving, stream, answer).await;
 }
 
@@ -89,17 +87,16 @@ async fn speak<F>(
 }
 
 async fn answer(
-    router: Router,
-    limits: Limits,
+    front: &Front,
+    limits: &Limits,
     from: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    if let Err(problem) = fits(&request, &limits) {
+    if let Err(problem) = fits(&request, limits) {
         return Ok(problem.into_response());
     }
-    let mut request = request.map(|body| Body::new(PacedBody::new(body, limits.body, limits.idle)));
-    request.extensions_mut().insert(From(from));
-    router.oneshot(request).await
+    let paced = |body| Body::new(PacedBody::new(body, limits.body, limits.idle));
+    Ok(front.answer(request, from, paced).await)
 }
 
 /// Refuses what is known to be too much before a byte of it is read.

@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +24,7 @@ use crate::http::guard::Guard;
 use crate::http::origin::Origins;
 use crate::http::problem::{Code, Problem};
 use crate::http::settings::HttpSettings;
-use crate::http::{self, App, Failures, Sessions, Web};
+use crate::http::{App, Failures, Front, Sessions, Web};
 use tls::Tls;
 
 /// How the sidecar is to listen.
@@ -156,14 +155,14 @@ impl Sidecar {
     /// Serves until told to stop.
     pub async fn serve(self, app: App, stop: CancellationToken, tasks: TaskTracker) {
         let guard = Guard {
-            app: app.clone(),
+            app,
             local: self.local.ip(),
             tls: self.tls.is_some(),
             origins: self.config.origins.clone(),
             failures: Failures::default(),
         };
         let serving = Arc::new(Serving {
-            router: http::guarded(app, Arc::new(guard)),
+            front: Front::new(Arc::new(guard)),
             tls: self.tls,
             limits: self.config.limits.clone(),
             stop: stop.clone(),
@@ -205,7 +204,7 @@ impl Sidecar {
 /// What every connection needs.
 #[derive(Debug)]
 struct Serving {
-    router: Router,
+    front: Front,
     tls: Option<Tls>,
     limits: Limits,
     stop: CancellationToken,
