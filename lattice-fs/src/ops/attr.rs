@@ -222,6 +222,7 @@ pub(super) fn file_attr(inode: &Inode, state: &State) -> Attr {
         (None, Some(Content::Chunks(chunks))) => {
             chunks.iter().filter(|c| c.id.is_some()).map(|c| c.len).sum()
         }
+        (Some(staged), _) => staged.allocated(),
         (None, None) => 0,
         _ => size,
     };

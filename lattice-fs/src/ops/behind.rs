@@ -2,18 +2,19 @@
 //! the disk's cache while the kernel fills the next request. FUSE has one `write` of a program under way at a time, so
 //! without this the two copies would follow each other.
 //!
-//! Nobody reaches the file past what waits: [`Behind::file`] is the only way to it, and waits. What the disk refuses stays
-//! here, is tried again, and is the error of the next write or of the close, as with any file whose blocks are found late.
+//! Nobody reaches the file past what waits. What the disk refuses stays here, is tried again, and is the error of the next
+//! write or of the close, as with any file whose blocks are found late. Reading it and cutting it off need no room, and go on
+//! meanwhile.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// A file as large as this may get a thread, and bytes in pieces as large as that.
 const FROM: u64 = 4 << 20;
@@ -22,6 +23,8 @@ const PIECE: usize = 64 << 10;
 const WAITING: usize = 4;
 /// Bytes of all files that wait. Beyond it they are written at once.
 const ALL: usize = 32 << 20;
+/// Bytes of what `st_blocks` counts.
+const BLOCK: u64 = 512;
 /// How long the thread stays when nothing comes.
 const LINGER: Duration = Duration::from_millis(200);
 
@@ -60,17 +63,60 @@ impl Behind {
         Self(Arc::new(Lane { file, queue: Mutex::default(), changed: Condvar::new() }))
     }
 
+    /// What the disk refused, if anything: the thread has no more to do.
+    fn settled(&self) -> MutexGuard<'_, Queue> {
+        let mut queue = self.0.queue.lock();
+        self.0.changed.wait_while(&mut queue, |q| q.busy || (q.running && !q.pieces.is_empty()));
+        queue
+    }
+
     /// The file, with everything that was written in it.
     pub fn file(&self) -> io::Result<&File> {
         let lane = &*self.0;
-        let queue = &mut lane.queue.lock();
-        lane.changed.wait_while(queue, |q| q.busy || (q.running && !q.pieces.is_empty()));
+        let queue = &mut self.settled();
         while let Some(piece) = queue.pieces.front() {
             // The thread was refused it, and is gone.
             lane.file.write_all_at(&piece.bytes, piece.at)?;
             queue.pop();
         }
         Ok(&lane.file)
+    }
+
+    /// Fills `buf` from `offset` with what was written, and with zeros beyond the file's end: a sparse file may be shorter than
+    /// what it stands for.
+    pub fn read_or_zeros(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let queue = self.settled();
+        let mut done = 0;
+        while done < buf.len() {
+            match self.0.file.read_at(&mut buf[done..], offset + done as u64) {
+                Ok(0) => {
+                    buf[done..].fill(0);
+                    break;
+                }
+                Ok(n) => done += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        for piece in &queue.pieces {
+            piece.lay_over(buf, offset);
+        }
+        Ok(())
+    }
+
+    /// Cuts, or grows with zeros.
+    pub fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut queue = self.settled();
+        self.0.file.set_len(len)?;
+        queue.cut(len);
+        Ok(())
+    }
+
+    /// Bytes that it takes on the disk, or will.
+    pub fn allocated(&self) -> io::Result<u64> {
+        let queue = self.0.queue.lock();
+        let waiting: u64 = queue.pieces.iter().map(|p| p.bytes.len() as u64).sum();
+        Ok(self.0.file.metadata()?.blocks() * BLOCK + waiting)
     }
 
     /// Writes all of `data`, now or soon. An error may be that of what was written before.
@@ -169,9 +215,32 @@ impl Queue {
         }
     }
 
+    /// What lies beyond isn't wanted.
+    fn cut(&mut self, len: u64) {
+        for piece in &mut self.pieces {
+            let left = len.saturating_sub(piece.at).min(piece.bytes.len() as u64) as usize;
+            WAIT_NOW.fetch_sub(piece.bytes.len() - left, Ordering::Relaxed);
+            piece.bytes.truncate(left);
+        }
+        self.pieces.retain(|p| !p.bytes.is_empty());
+    }
+
     fn clear(&mut self) {
         while !self.pieces.is_empty() {
             self.pop();
+        }
+    }
+}
+
+impl Piece {
+    /// Puts what it has of `buf`, which is at `offset`, there.
+    fn lay_over(&self, buf: &mut [u8], offset: u64) {
+        let end = (self.at + self.bytes.len() as u64).min(offset + buf.len() as u64);
+        let start = self.at.max(offset);
+        if start < end {
+            let (from, to) = ((start - self.at) as usize, (start - offset) as usize);
+            let len = (end - start) as usize;
+            buf[to..to + len].copy_from_slice(&self.bytes[from..from + len]);
         }
     }
 }
@@ -215,7 +284,11 @@ mod tests {
             wanted[at..at + len].copy_from_slice(&piece);
             if n.is_multiple_of(5) {
                 let mut seen = vec![0; len];
-                behind.file().expect("whole").read_exact_at(&mut seen, at as u64).expect("read");
+                if n.is_multiple_of(2) {
+                    behind.file().expect("whole").read_exact_at(&mut seen, at as u64).expect("read");
+                } else {
+                    behind.read_or_zeros(&mut seen, at as u64).expect("read");
+                }
                 assert!(seen == piece, "piece {n}");
             }
         }
@@ -242,5 +315,65 @@ mod tests {
         let lane = full.0.clone();
         drop(full);
         assert!(lane.queue.lock().pieces.is_empty(), "nobody will ask any more");
+    }
+
+    /// Taken, and then refused: a file that may not grow any more.
+    fn refused(len: u64) -> Behind {
+        use rustix::fs::{MemfdFlags, SealFlags};
+        let file = rustix::fs::memfd_create("full", MemfdFlags::ALLOW_SEALING).expect("a file");
+        let behind = Behind::new(File::from(file));
+        behind.set_len(len).expect("grown");
+        rustix::fs::fcntl_add_seals(&behind.0.file, SealFlags::GROW).expect("full");
+        behind
+    }
+
+    #[test]
+    fn what_was_refused_can_be_read_and_cut_off() {
+        let at = FROM - 1000 + PIECE as u64;
+        let full = refused(at);
+        let piece: Vec<u8> = (0..PIECE).map(|n| n as u8 | 1).collect();
+        full.write_all_at(&piece, at).expect("taken");
+        full.file().expect_err("refused");
+        // Some bytes before it, all of it, and some after.
+        let mut seen = vec![7; PIECE + 200];
+        full.read_or_zeros(&mut seen, at - 100).expect("read");
+        assert!(
+            seen[..100] == [0; 100] && seen[100..PIECE + 100] == piece && seen[PIECE + 100..] == [0; 100]
+        );
+        let mut seen = [7; 10];
+        full.read_or_zeros(&mut seen, at + 50).expect("read");
+        assert_eq!(seen, piece[50..60]);
+
+        full.set_len(at + 60).expect_err("no more room for a longer file");
+        full.read_or_zeros(&mut seen, at + 60).expect("read");
+        assert_eq!(seen, piece[60..70], "as it was");
+        full.set_len(at - 1).expect("cut");
+        assert_eq!(full.file().expect("whole").metadata().expect("stat").len(), at - 1);
+        full.read_or_zeros(&mut seen, at - 2).expect("read");
+        assert_eq!(seen, [0; 10]);
+    }
+
+    #[test]
+    fn what_lies_beyond_a_cut_is_dropped_and_the_rest_still_waits() {
+        let mut queue = Queue::default();
+        for (at, len) in [(0, 30), (10, 10), (20, 5)] {
+            assert!(claim(len));
+            queue.pieces.push_back(Piece { at, bytes: vec![1; len] });
+        }
+        queue.cut(15);
+        let left: Vec<_> = queue.pieces.iter().map(|p| (p.at, p.bytes.len())).collect();
+        assert_eq!(left, [(0, 15), (10, 5)]);
+        queue.clear();
+    }
+
+    #[test]
+    fn a_hole_takes_no_room() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let sparse = opened(&dir.path().join("f"));
+        sparse.set_len(1 << 30).expect("grown");
+        assert_eq!(sparse.allocated().expect("stat"), 0);
+        sparse.write_all_at(&[1; 2 * PIECE], 1 << 29).expect("written");
+        let allocated = sparse.allocated().expect("stat");
+        assert!((2 * PIECE as u64..1 << 20).contains(&allocated), "{allocated}");
     }
 }

@@ -157,6 +157,14 @@ impl Staged {
         self.size
     }
 
+    /// Bytes that `stat` counts as taken: holes of a large new file aren't.
+    pub fn allocated(&self) -> u64 {
+        match &self.body {
+            Body::File(f) => f.file.allocated().unwrap_or(self.size),
+            Body::Memory(_) | Body::Overlay { .. } => self.size,
+        }
+    }
+
     pub fn is_dirty(&self) -> bool {
         self.dirty
     }
@@ -219,9 +227,9 @@ impl Staged {
                     buf.copy_from_slice(&bytes[start..start + len]);
                 }
             }
-            Body::File(f) => read_or_zeros(f.file()?, buf, offset)?,
+            Body::File(f) => f.file.read_or_zeros(buf, offset)?,
             // Others may have written it meanwhile.
-            Body::Overlay { over, whole: true, .. } => read_or_zeros(over.file()?, buf, offset)?,
+            Body::Overlay { over, whole: true, .. } => over.file.read_or_zeros(buf, offset)?,
             Body::Overlay { base, base_len, over, written, .. } => {
                 let mut done = 0;
                 while done < len {
@@ -230,7 +238,7 @@ impl Staged {
                     let run = (end - at).min((len - done) as u64) as usize;
                     let part = &mut buf[done..done + run];
                     if inside {
-                        read_or_zeros(over.file()?, part, at)?;
+                        over.file.read_or_zeros(part, at)?;
                     } else {
                         read_base(base, *base_len, part, at)?;
                     }
@@ -286,11 +294,11 @@ impl Staged {
         }
         match &mut self.body {
             Body::Memory(bytes) => bytes.resize(len as usize, 0),
-            Body::File(f) => f.file()?.set_len(len)?,
+            Body::File(f) => f.file.set_len(len)?,
             Body::Overlay { base_len, over, written, .. } => {
                 *base_len = (*base_len).min(len);
                 written.truncate(len);
-                over.file()?.set_len(len)?;
+                over.file.set_len(len)?;
             }
         }
         self.size = len;
@@ -322,7 +330,10 @@ impl Staged {
         match &self.body {
             Body::File(f) => {
                 use rustix::fs::{SeekFrom, seek};
-                let file = f.file()?;
+                let Ok(file) = f.file() else {
+                    // A full disk has refused some of it, which can be read all the same.
+                    return Ok((at < self.size).then_some(at..self.size));
+                };
                 match seek(file, SeekFrom::Data(at)) {
                     Ok(start) if start < self.size => {
                         let end = seek(file, SeekFrom::Hole(start))?;
@@ -373,23 +384,6 @@ fn read_base(base: &Reader, base_len: u64, buf: &mut [u8], at: u64) -> Result<()
         done += n;
     }
     zeros.fill(0);
-    Ok(())
-}
-
-/// A sparse file may be shorter than what it stands for.
-fn read_or_zeros(file: &File, buf: &mut [u8], offset: u64) -> io::Result<()> {
-    let mut done = 0;
-    while done < buf.len() {
-        match file.read_at(&mut buf[done..], offset + done as u64) {
-            Ok(0) => {
-                buf[done..].fill(0);
-                return Ok(());
-            }
-            Ok(n) => done += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
     Ok(())
 }
 

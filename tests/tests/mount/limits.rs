@@ -1,7 +1,7 @@
 //! A full disk and a read-only one: clear errors, nothing lost, and the store whole afterwards.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 use lattice_tests::fixture::{Cmd, Kind, MountOptions, Mounted, Scratch, mounts_at};
@@ -30,6 +30,14 @@ fn keep(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()
 }
 
+/// A mount whose data has 48 MB.
+fn on_a_small_disk(dir: &Path) -> (Below<'_>, Mounted) {
+    fs::create_dir(dir).expect("a directory");
+    mount("tmpfs", dir, "tmpfs", MountFlags::empty(), Some(c"size=48m")).expect("a small disk");
+    let options = MountOptions { home: Some(dir.join("h")), ..MountOptions::default() };
+    (Below(dir), Mounted::with(Kind::Lattice, options).expect("a mount"))
+}
+
 #[test]
 fn a_full_disk_is_an_error_and_the_store_stays_whole() {
     let Some(_) = super::lattice(&["mount"]) else {
@@ -37,12 +45,7 @@ fn a_full_disk_is_an_error_and_the_store_stays_whole() {
     };
     let scratch = Scratch::new().expect("a directory");
     let small = scratch.join("small");
-    fs::create_dir(&small).expect("a directory");
-    mount("tmpfs", &small, "tmpfs", MountFlags::empty(), Some(c"size=48m")).expect("a small disk");
-    let below = Below(&small);
-    let home = small.join("h");
-    let options = MountOptions { home: Some(home), ..MountOptions::default() };
-    let mut mounted = Mounted::with(Kind::Lattice, options.clone()).expect("a mount");
+    let (below, mut mounted) = on_a_small_disk(&small);
 
     let mut kept = Vec::new();
     let mut refused = None;
@@ -72,6 +75,40 @@ fn a_full_disk_is_an_error_and_the_store_stays_whole() {
     mounted.stop().expect("a clean stop");
     let check = mounted.lattice(["fsck"]).run().expect("fsck");
     assert_eq!(check.code(), 0, "{}{}", check.stdout, check.stderr);
+    drop(mounted);
+    drop(below);
+}
+
+/// What a large write is ahead of the disk by was taken, and is refused later.
+#[test]
+fn what_a_full_disk_has_not_taken_yet_can_be_read_and_cut_off() {
+    const MIB: usize = 1 << 20;
+    let Some(_) = super::lattice(&["mount"]) else {
+        return;
+    };
+    let scratch = Scratch::new().expect("a directory");
+    let small = scratch.join("small");
+    let (below, mut mounted) = on_a_small_disk(&small);
+    let path = mounted.join("big");
+    let mut file = File::create(&path).expect("a file");
+    let block = |n: usize| vec![n as u8 + 1; MIB];
+    let taken = (0..100).take_while(|n| file.write_all(&block(*n)).is_ok()).count();
+    assert!((20..60).contains(&taken), "{taken} MiB on a disk of 48 MB");
+
+    let mut beside = File::open(&path).expect("it can be opened");
+    let mut seen = vec![0; MIB];
+    for n in 0..taken {
+        beside.read_exact(&mut seen).unwrap_or_else(|e| panic!("MiB {n} of {taken}: {e}"));
+        assert!(seen == block(n), "MiB {n} of {taken}");
+    }
+    drop(beside);
+    file.set_len(8 * MIB as u64).expect("cutting needs no room");
+    drop(file);
+    let whole: Vec<u8> = (0..8).flat_map(block).collect();
+    assert!(fs::read(&path).expect("read") == whole);
+    mounted.remount().expect("a new mount");
+    assert!(fs::read(&path).expect("read") == whole, "it was kept");
+    mounted.stop().expect("a clean stop");
     drop(mounted);
     drop(below);
 }
