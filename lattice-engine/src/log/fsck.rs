@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::LogError;
 use super::format::SEGMENT_HEAD;
 use super::segment::{Found, SegmentFile, list, path};
+use super::{End, LogError};
 use crate::disk::{Disk, Open};
 use crate::id::StoreId;
 
@@ -21,7 +21,7 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentReport {
     pub path: PathBuf,
-    /// Length of the file in bytes.
+    /// Bytes of the file that were looked at.
     pub bytes: u64,
     /// Whole records, those after damage included.
     pub records: u64,
@@ -55,25 +55,27 @@ impl Report {
     }
 }
 
-/// Reads every segment of the log in `dir`.
+/// Reads every segment of the log in `dir`. Where somebody writes it meanwhile, only what is before `until`, which they know.
 ///
 /// # Errors
 /// [`LogError::Io`] where the directory or a file can't be read; damage is in the report.
-pub fn fsck(disk: &dyn Disk, dir: &Path, store: &StoreId) -> Result<Report, LogError> {
-    let numbers = list(disk, dir)?;
+pub fn fsck(disk: &dyn Disk, dir: &Path, store: &StoreId, until: Option<End>) -> Result<Report, LogError> {
+    let mut numbers = list(disk, dir)?;
+    numbers.retain(|n| until.is_none_or(|end| *n <= end.segment));
     let last = numbers.last().copied();
     // A stray file may have any number: the first thousand gaps say enough.
     let missing = (0..last.unwrap_or(0)).filter(|n| numbers.binary_search(n).is_err()).take(1000);
     let mut report = Report { segments: Vec::new(), missing: missing.map(|n| path(dir, n)).collect() };
     for &number in &numbers {
         let segment = SegmentFile::open(disk, dir, store, number, Open::Read)?;
-        report.segments.push(check(&segment, store, Some(number) == last)?);
+        let len = segment.len()?;
+        let bytes = until.filter(|end| end.segment == number).map_or(len, |end| end.offset.min(len));
+        report.segments.push(check(&segment, store, bytes, Some(number) == last)?);
     }
     Ok(report)
 }
 
-fn check(segment: &SegmentFile, store: &StoreId, last: bool) -> Result<SegmentReport, LogError> {
-    let bytes = segment.len()?;
+fn check(segment: &SegmentFile, store: &StoreId, bytes: u64, last: bool) -> Result<SegmentReport, LogError> {
     let mut report = SegmentReport { path: segment.path.clone(), bytes, records: 0, bad: Vec::new() };
     let head = match segment.head_is_good(store) {
         Ok(true) => None,
@@ -98,6 +100,9 @@ fn check(segment: &SegmentFile, store: &StoreId, last: bool) -> Result<SegmentRe
             }
             Found::Bad { why, resume } => (why.to_owned(), resume),
         };
+        if last && window.is_room(at)? {
+            break;
+        }
         let next = window.next_good(resume)?.map_or(bytes, |(next, _)| next);
         // Only the first one can be where a crash tore the log: from there on open cuts.
         let torn_tail = last && report.bad.is_empty() && !window.vouched(at, next)?;

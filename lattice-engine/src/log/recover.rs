@@ -32,6 +32,8 @@ pub struct Cut {
 /// The last segment after recovery, durable on disk.
 pub(super) struct Recovered {
     pub end: u64,
+    /// Length of the file: zeros up to there were made ready for what comes next.
+    pub room: u64,
     /// The last record closes the log, or there is none.
     pub closed: bool,
     pub cut: Option<Cut>,
@@ -52,19 +54,22 @@ pub(super) fn recover(
         }
         return write_head(last, store, len);
     }
-    let Walked { end, closed, vouched } = walk(last, len, trusted)?;
-    let cut = (end < len).then(|| Cut { segment: last.number, offset: end, bytes: len - end });
+    let Walked { end, torn, closed, vouched } = walk(last, len, trusted)?;
+    let cut = torn.then(|| Cut { segment: last.number, offset: end, bytes: len - end });
     if cut.is_some() {
         last.file.set_len(end).map_err(LogError::io("cut the torn tail of", &last.path))?;
     }
     // Also without a cut: after a kill, what was read may be in memory only.
     last.file.sync_data().map_err(LogError::io("sync", &last.path))?;
-    Ok(Recovered { end, closed, cut, vouched })
+    let room = if torn { end } else { len };
+    Ok(Recovered { end, room, closed, cut, vouched })
 }
 
 /// The good records.
 struct Walked {
     end: u64,
+    /// What follows is neither a record nor room for one.
+    torn: bool,
     /// The last one closes the log.
     closed: bool,
     /// How much was durable, as they say.
@@ -79,13 +84,16 @@ fn walk(last: &SegmentFile, len: u64, trusted: Option<Position>) -> Result<Walke
     let (mut closed, mut vouched) = (trusted.is_none(), at);
     loop {
         match window.record_at(at)? {
-            Found::End => return Ok(Walked { end: at, closed, vouched }),
+            Found::End => return Ok(Walked { end: at, torn: false, closed, vouched }),
             Found::Good { frame, .. } => {
                 vouched = vouched.max(u64::from(frame.synced));
                 closed = frame.kind == KIND_CLOSED && u64::from(frame.synced) == at;
                 at += frame.record_len() as u64;
             }
             Found::Bad { why, resume } => {
+                if window.is_room(at)? {
+                    return Ok(Walked { end: at, torn: false, closed, vouched });
+                }
                 if window.vouched(at, resume)? {
                     return Err(LogError::corrupt(
                         &last.path,
@@ -93,7 +101,7 @@ fn walk(last: &SegmentFile, len: u64, trusted: Option<Position>) -> Result<Walke
                         format!("{why}, and records after it are whole"),
                     ));
                 }
-                return Ok(Walked { end: at, closed: false, vouched });
+                return Ok(Walked { end: at, torn: true, closed: false, vouched });
             }
         }
     }
@@ -109,6 +117,7 @@ fn write_head(last: &SegmentFile, store: &StoreId, len: u64) -> Result<Recovered
         .map_err(LogError::io("write the header of", &last.path))?;
     Ok(Recovered {
         end: SEGMENT_HEAD,
+        room: SEGMENT_HEAD,
         closed: true,
         cut: Some(Cut { segment: last.number, offset: 0, bytes: len }),
         vouched: SEGMENT_HEAD,

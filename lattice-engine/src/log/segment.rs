@@ -179,6 +179,18 @@ impl Window {
         Ok(None)
     }
 
+    /// Whether nothing but zeros is left from `at` on, as the last segment has them.
+    pub(super) fn is_room(&mut self, mut at: u64) -> Result<bool, LogError> {
+        while at < self.end {
+            let len = READ.min(self.end - at);
+            if self.get(at, len as usize)?.is_some_and(|bytes| bytes.iter().any(|b| *b != 0)) {
+                return Ok(false);
+            }
+            at += len;
+        }
+        Ok(true)
+    }
+
     /// Whether a whole record from `from` on says that the byte at `bad` was durable when it was written.
     pub(super) fn vouched(&mut self, bad: u64, mut from: u64) -> Result<bool, LogError> {
         while let Some((at, frame)) = self.next_good(from)? {

@@ -16,6 +16,10 @@ const MAX_BATCH: u64 = 256 << 20;
 /// A buffer that one large batch blew up is given back.
 const KEEP_BUFFER: usize = 1 << 20;
 
+/// The most that is made ready for what comes next. Less in a short segment: as much as is in it.
+const MOST_ROOM: u64 = 1 << 20;
+const LEAST_ROOM: u64 = 16 << 10;
+
 /// How a log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogOptions {
@@ -38,6 +42,9 @@ pub struct Log {
     segment_bytes: u64,
     current: SegmentFile,
     end: u64,
+    /// Length of the segment's file. Beyond `end` there are zeros, so that the disk has only bytes to write for what comes next: a
+    /// file that grows costs a sync a write to the file system's journal as well, and takes twice as long.
+    room: u64,
     /// The last record closes the log, or there is none.
     closed: bool,
     buf: Vec<u8>,
@@ -67,13 +74,13 @@ impl Log {
             });
         }
         check_trusted(&*disk, dir, &store, &numbers, trusted)?;
-        let (current, end, closed, recovery) = match numbers.last() {
-            None => (create(&*disk, dir, &store, 0)?, SEGMENT_HEAD, true, Recovery::default()),
+        let (current, end, room, closed, recovery) = match numbers.last() {
+            None => (create(&*disk, dir, &store, 0)?, SEGMENT_HEAD, SEGMENT_HEAD, true, Recovery::default()),
             Some(&last) => {
                 let segment = SegmentFile::open(&*disk, dir, &store, last, Open::Write)?;
                 let found = recover(&segment, &store, trusted)?;
                 let vouched = End { segment: last, offset: found.vouched };
-                (segment, found.end, found.closed, Recovery { cut: found.cut, vouched })
+                (segment, found.end, found.room, found.closed, Recovery { cut: found.cut, vouched })
             }
         };
         // After a kill the names, too, may be in memory only.
@@ -85,8 +92,8 @@ impl Log {
         let reader = LogReader::new(disk.clone(), dir.to_path_buf(), store, syncer.clone());
         let segment_bytes = opts.segment_bytes.min(1 << 30);
         let dir = dir.to_path_buf();
-        let log =
-            Self { disk, dir, store, segment_bytes, current, end, closed, buf: Vec::new(), syncer, reader };
+        let buf = Vec::new();
+        let log = Self { disk, dir, store, segment_bytes, current, end, room, closed, buf, syncer, reader };
         Ok((log, recovery))
     }
 
@@ -136,7 +143,7 @@ impl Log {
         file.set_len(at.offset)
             .and_then(|()| file.sync_data())
             .map_err(LogError::io("cut", &self.current.path))?;
-        self.end = at.offset;
+        (self.end, self.room) = (at.offset, at.offset);
         self.closed = false;
         self.syncer.rolled(self.current.clone(), self.end());
         Ok(())
@@ -146,7 +153,9 @@ impl Log {
     /// told from a torn tail to the last record.
     pub fn close(mut self) -> Result<(), LogError> {
         self.syncer.sync_to(self.end())?;
-        self.vouch()
+        self.vouch()?;
+        // What doesn't get to the disk is found by the next `open`, as after a kill.
+        self.current.file.set_len(self.end).map_err(LogError::io("end", &self.current.path))
     }
 
     /// Says in the log how much of it is durable by now, which every record says of those before it: for when nothing may
@@ -180,10 +189,13 @@ impl Log {
     }
 
     fn write_buffer(&mut self) -> Result<(), LogError> {
-        if let Err(e) = self.current.file.write_all_at(&self.buf, self.end) {
+        let len = self.buf.len() as u64;
+        let made = self.end + len > self.room && self.write_with_room();
+        if !made && let Err(e) = self.current.file.write_all_at(&self.buf, self.end) {
             return Err(self.take_back(e));
         }
-        self.end += self.buf.len() as u64;
+        self.end += len;
+        self.room = self.room.max(self.end);
         if self.buf.capacity() > KEEP_BUFFER {
             self.buf = Vec::new();
         }
@@ -191,20 +203,53 @@ impl Log {
         Ok(())
     }
 
+    /// The buffer, and room after it, in one write. False: there is none to be made, or the disk has not enough, and nothing
+    /// is written for certain.
+    fn write_with_room(&mut self) -> bool {
+        let len = self.buf.len();
+        let room = self.end.clamp(LEAST_ROOM, MOST_ROOM);
+        let end = self.end + len as u64;
+        let until = (end + room).min(self.segment_bytes);
+        // Who writes much at a time needs no help.
+        if len as u64 > room / 4 || until <= end {
+            return false;
+        }
+        self.buf.resize((until - self.end) as usize, 0);
+        let made = self.current.file.write_all_at(&self.buf, self.end).is_ok();
+        self.buf.truncate(len);
+        self.room = until;
+        // A part of it may be there. It isn't to take what the disk has left, nor to be forgotten where it can't be cut.
+        if !made && self.current.file.set_len(self.end).is_ok() {
+            self.room = self.end;
+        }
+        made
+    }
+
     /// Removes what a failed write left. Synced at once: the next batch may be as long as a part of this one, and what
     /// follows it on the disk after a crash would look appended.
-    fn take_back(&self, error: io::Error) -> LogError {
-        let file = &self.current.file;
-        match file.set_len(self.end).and_then(|()| file.sync_data()) {
+    fn take_back(&mut self, error: io::Error) -> LogError {
+        self.room = self.end;
+        match self.trim() {
             Ok(()) => LogError::NotWritten { path: self.current.path.clone(), source: error },
             Err(e) => self.syncer.poison(&self.current.path, &e),
         }
+    }
+
+    /// The file ends with the last record, durably.
+    fn trim(&self) -> io::Result<()> {
+        let file = &self.current.file;
+        file.set_len(self.end).and_then(|()| file.sync_data())
     }
 
     /// Goes on in a new segment. All before it is durable first, and what it names, so only the last segment can have a
     /// torn tail or lack anything.
     fn roll(&mut self) -> Result<(), LogError> {
         self.syncer.sync_to(self.end())?;
+        if self.room > self.end {
+            // Zeros are an end in the last segment only.
+            self.trim().map_err(|e| self.syncer.poison(&self.current.path, &e))?;
+            self.room = self.end;
+        }
         let number = self.current.number + 1;
         let made = create(&*self.disk, &self.dir, &self.store, number);
         let segment = match made {
@@ -215,7 +260,7 @@ impl Log {
             return Err(self.syncer.poison(&self.dir, &e));
         }
         self.current = segment;
-        self.end = SEGMENT_HEAD;
+        (self.end, self.room) = (SEGMENT_HEAD, SEGMENT_HEAD);
         self.syncer.rolled(self.current.clone(), self.end());
         Ok(())
     }

@@ -42,7 +42,10 @@ impl Handle {
         let store = &self.store;
         let mut report = FsckReport::default();
         progress("log");
-        let log = log::fsck(&*store.disk, &store.dir.join("log"), &store.id).map_err(StoreError::Log)?;
+        // What is appended meanwhile is the next one's.
+        let until = Some(store.syncer.end());
+        let log =
+            log::fsck(&*store.disk, &store.dir.join("log"), &store.id, until).map_err(StoreError::Log)?;
         report.problems.extend(log_problems(&log));
         progress("entries and signatures");
         if report.problems.is_empty() {
@@ -65,7 +68,7 @@ impl Handle {
 
 /// What can be read of the log of a store that can't be opened.
 pub(crate) fn check_closed(disk: &dyn Disk, dir: &Path, id: &StoreId) -> Result<FsckReport> {
-    let log = log::fsck(disk, &dir.join("log"), id).map_err(StoreError::Log)?;
+    let log = log::fsck(disk, &dir.join("log"), id, None).map_err(StoreError::Log)?;
     Ok(FsckReport { entries: log.records(), problems: log_problems(&log), ..FsckReport::default() })
 }
 

@@ -161,7 +161,12 @@ fn keep_aside(log: &Log, at: Position, disk: &dyn Disk, dir: &Path) -> Result<Pa
         let mut from = if segment == at.segment { at.offset } else { 0 };
         let file = disk.open(&aside(segment, from), Open::Create).map_err(failed())?;
         file.set_len(0).map_err(failed())?;
-        let (start, end) = (from, log.reader().segment_len(segment).map_err(StoreError::Log)?);
+        let end = match segment == log.end().segment {
+            // Behind its records there is room for more.
+            true => log.end().offset,
+            false => log.reader().segment_len(segment).map_err(StoreError::Log)?,
+        };
+        let start = from;
         while from < end {
             let len = PIECE.min(end - from);
             let bytes = log.reader().read_range(segment, from, len as u32).map_err(StoreError::Log)?;

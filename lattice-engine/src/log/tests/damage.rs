@@ -92,7 +92,7 @@ fn damage_in_an_earlier_segment_is_found_when_it_is_read() {
     let read: Vec<_> = log.reader().scan(None).collect();
     assert_eq!(read.len(), 4, "nothing after an error");
     assert!(matches!(&read[3], Err(LogError::Corrupt { offset, .. }) if *offset == damaged.offset));
-    let report = fsck(&disk, dir(), &STORE).expect("reports");
+    let report = fsck(&disk, dir(), &STORE, None).expect("reports");
     let bad = &report.segments[0].bad;
     assert_eq!((bad.len(), bad[0].offset, bad[0].bytes), (1, damaged.offset, u64::from(damaged.len)));
     let after = positions[4..].iter().filter(|p| p.segment == 0).count() as u64;
@@ -107,15 +107,15 @@ fn fsck_reports_every_range_and_tells_a_torn_tail_from_damage() {
     let disk = new_disk();
     let (log, positions) = log_of(&disk, 5);
     drop(log);
-    assert!(fsck(&disk, dir(), &STORE).expect("reports").is_clean());
+    assert!(fsck(&disk, dir(), &STORE, None).expect("reports").is_clean());
     disk.flip(&path(dir(), 0), positions[1].offset, 1).expect("flips");
     disk.flip(&path(dir(), 0), positions[4].offset, 1).expect("flips");
-    let report = fsck(&disk, dir(), &STORE).expect("reports");
+    let report = fsck(&disk, dir(), &STORE, None).expect("reports");
     let bad: Vec<_> =
         report.segments[0].bad.iter().map(|b| (b.offset, b.readable_after, b.torn_tail)).collect();
     assert_eq!(bad, [(positions[1].offset, 2, false), (positions[4].offset, 0, false)]);
     disk.flip(&path(dir(), 0), positions[1].offset, 1).expect("flips back");
-    let report = fsck(&disk, dir(), &STORE).expect("reports");
+    let report = fsck(&disk, dir(), &STORE, None).expect("reports");
     assert!(report.is_clean() && report.segments[0].bad[0].torn_tail);
 }
 
@@ -145,7 +145,7 @@ fn files_of_another_store_or_program_or_none_are_refused_by_name() {
     old.remove(&path(dir(), 1)).expect("removes");
     let e = try_open(&old, None).expect_err("a gap");
     assert!(e.to_string().contains("0000000000000001.log is missing"), "{e}");
-    assert_eq!(fsck(&old, dir(), &STORE).expect("reports").missing, [path(dir(), 1)]);
+    assert_eq!(fsck(&old, dir(), &STORE, None).expect("reports").missing, [path(dir(), 1)]);
 
     let mut head = format::segment_head(&STORE, 2);
     head[8] = 9;

@@ -11,7 +11,8 @@ const WAIT: Duration = Duration::from_secs(10);
 fn a_full_disk_leaves_the_log_whole_and_usable() {
     let disk = new_disk();
     let (mut log, _) = log_of(&disk, 2);
-    // Every amount of room, within the segment and for the roll to the next.
+    // Every amount of space, within the segment and for the roll to the next. Where room was made ahead, none is needed.
+    let mut fitted = Vec::new();
     for room in 0..700 {
         let before = scan(&log);
         disk.set_space(Some(room));
@@ -19,7 +20,7 @@ fn a_full_disk_leaves_the_log_whole_and_usable() {
         let full = log.append(&batch.iter().map(as_ref).collect::<Vec<_>>());
         disk.set_space(None);
         match full {
-            Ok(_) => assert!(room > 650, "a batch of {} bytes fit in {room}", batch.len()),
+            Ok(_) => fitted.push(room),
             Err(e) => {
                 assert!(
                     matches!(e, LogError::NotWritten { .. }) && e.to_string().contains("make room"),
@@ -27,7 +28,11 @@ fn a_full_disk_leaves_the_log_whole_and_usable() {
                 );
                 assert!(scan(&log) == before, "room for {room} bytes");
                 assert!(
-                    fsck(&disk, dir(), &STORE).expect("reports").segments.iter().all(|s| s.bad.is_empty())
+                    fsck(&disk, dir(), &STORE, None)
+                        .expect("reports")
+                        .segments
+                        .iter()
+                        .all(|s| s.bad.is_empty())
                 );
             }
         }
@@ -35,9 +40,31 @@ fn a_full_disk_leaves_the_log_whole_and_usable() {
             append(&mut log, &[entry(9)]);
         }
     }
+    assert!((10..350).contains(&fitted.len()), "it fit in {fitted:?} bytes");
     let all = scan(&log);
     log.close().expect("closes");
     assert_eq!(scan(&open(&disk)), all);
+}
+
+/// A batch fits, and the room behind it doesn't: what was begun of it must not stay behind when the next segment is made.
+#[test]
+fn room_that_has_no_space_is_no_room() {
+    for space in [0, 400, 700, 1000, 1400] {
+        let disk = new_disk();
+        let (log, _) = log_of(&disk, 2);
+        // The file ends with its last record.
+        log.close().expect("closes");
+        let mut log = open(&disk);
+        disk.set_space(Some(space));
+        let small = RecordRef::IntentDone { id: 1 };
+        let _ = log.append(&[small]);
+        disk.set_space(None);
+        let batch: Vec<_> = (0..5).map(entry).collect();
+        let positions = append(&mut log, &batch);
+        assert!(positions[0].segment > 0, "it rolled");
+        assert!(scan(&log).ends_with(&positions.iter().copied().zip(batch).collect::<Vec<_>>()));
+        assert!(fsck(&disk, dir(), &STORE, None).expect("reports").is_clean(), "{space} bytes");
+    }
 }
 
 #[test]

@@ -158,7 +158,7 @@ proptest! {
         let at = if keep_head { SEGMENT_HEAD } else { 0 };
         let file = disk.open(&path(dir(), 0), Open::Write).expect("opens");
         file.write_all_at(&bytes, at).expect("writes");
-        fsck(&disk, dir(), &STORE).expect("reports");
+        fsck(&disk, dir(), &STORE, None).expect("reports");
         if let Ok((log, _)) = try_open(&disk, None) {
             prop_assert_eq!(scan(&log), vec![]);
         }
@@ -243,6 +243,43 @@ fn readers_see_whole_records_while_the_log_grows() {
         done.store(1, Ordering::SeqCst);
     });
     assert_eq!(scan(&log).len(), 200);
+}
+
+#[test]
+fn room_is_made_ahead_outlives_a_kill_and_goes_with_its_segment() {
+    let disk = new_disk();
+    let (log, positions) = log_of(&disk, 2);
+    let len = |n| disk.open(&path(dir(), n), Open::Read).expect("opens").len().expect("measures");
+    assert_eq!(len(0), 2000, "as long as it may become");
+    drop(log);
+    let (mut log, recovery) = try_open(&disk, None).expect("opens");
+    assert_eq!((recovery.cut, log.end()), (None, positions[1].end()), "zeros are no torn tail");
+    let report = fsck(&disk, dir(), &STORE, None).expect("reports");
+    assert_eq!((report.records(), report.segments[0].bad.len()), (2, 0));
+    let more: Vec<_> = (2..20).map(|n| append(&mut log, &[entry(n)])[0]).collect();
+    let (first, last) = (more.iter().rfind(|p| p.segment == 0), more[more.len() - 1]);
+    assert_eq!(len(0), first.expect("there was room").end().offset, "others end with their last record");
+    assert!(last.segment > 0 && len(last.segment) == 2000);
+    let all = scan(&log);
+    assert_eq!(all.len(), 20);
+    log.close().expect("closes");
+    let log = open(&disk);
+    assert_eq!((len(last.segment), scan(&log)), (log.end().offset, all), "so does a log that was closed");
+}
+
+#[test]
+fn what_is_torn_within_the_room_is_cut() {
+    let disk = new_disk();
+    let (mut log, _) = log_of(&disk, 2);
+    let end = append(&mut log, &[entry(2)])[0];
+    drop(log);
+    let file = disk.open(&path(dir(), 0), Open::Write).expect("opens");
+    file.write_all_at(&[0; 200], end.offset + 150).expect("tears");
+    let (mut log, recovery) = try_open(&disk, None).expect("opens");
+    assert_eq!(recovery.cut.map(|cut| cut.offset), Some(end.offset));
+    append(&mut log, &[entry(3)]);
+    let records: Vec<_> = scan(&log).into_iter().map(|(_, record)| record).collect();
+    assert_eq!(records, [entry(0), entry(1), entry(3)]);
 }
 
 #[test]
