@@ -155,6 +155,7 @@ impl ContentStore {
         inner.syncer.wrote(&pack, &list, true);
         inner.syncer.wrote(&pack, file, true);
         inner.damaged.lock().retain(|id| !new.contains(id));
+        inner.cache.set_verified(sidecar.locations(id).map(|(_, location)| location));
         {
             // Together: a collection must not see a pack without rows.
             let mut overlay = inner.overlay.write();

@@ -57,12 +57,23 @@ impl Cache {
         self.verified.read().contains(&(location.pack, location.offset))
     }
 
-    pub fn set_verified(&self, location: &Location) {
+    pub fn set_verified(&self, locations: impl IntoIterator<Item = Location>) {
         let mut verified = self.verified.write();
-        if verified.len() >= VERIFIED {
-            verified.clear();
+        for location in locations {
+            if verified.len() >= VERIFIED {
+                verified.clear();
+            }
+            verified.insert((location.pack, location.offset));
         }
-        verified.insert((location.pack, location.offset));
+    }
+
+    /// Damage was found there since.
+    pub fn unset_verified(&self, location: &Location) {
+        self.verified.write().remove(&(location.pack, location.offset));
+    }
+
+    pub fn unset_all_verified(&self) {
+        self.verified.write().clear();
     }
 
     /// They are gone: nobody must find here what can't be found in a pack.

@@ -67,23 +67,28 @@ impl Inner {
         Ok(self.has(id)? && self.at_location(id, reads).is_ok())
     }
 
+    /// A chunk's plain bytes, verified now.
     pub fn load_from(&self, id: &ChunkId, location: &Location) -> Result<Bytes> {
+        let plain = self.plain(id, location)?;
+        if manifest::name(&plain) != *id {
+            self.cache.unset_verified(location);
+            return Err(self.corrupt(id, location, "its bytes do not match its name"));
+        }
+        self.cache.set_verified([*location]);
+        Ok(plain.into())
+    }
+
+    fn plain(&self, id: &ChunkId, location: &Location) -> Result<Vec<u8>> {
         let pack = self.packs.get(location.pack).ok_or(ContentError::Missing { chunk: *id })?;
         let mut stored = vec![0; location.stored_len as usize];
         self.read_pack(&pack, &mut stored, location.offset)?;
-        let corrupt = |what| self.corrupt(id, location, what);
-        let plain = if location.flags & FLAG_ZSTD == 0 {
-            stored
-        } else {
-            let mut plain = vec![0; location.len as usize];
-            self.codec.decompress(&stored, &mut plain).map_err(|_| corrupt("it does not decompress"))?;
-            plain
-        };
-        if manifest::name(&plain) != *id {
-            return Err(corrupt("its bytes do not match its name"));
+        if location.flags & FLAG_ZSTD == 0 {
+            return Ok(stored);
         }
-        self.cache.set_verified(location);
-        Ok(plain.into())
+        let mut plain = vec![0; location.len as usize];
+        let done = self.codec.decompress(&stored, &mut plain);
+        done.map_err(|_| self.corrupt(id, location, "it does not decompress"))?;
+        Ok(plain)
     }
 
     pub fn corrupt(&self, id: &ChunkId, location: &Location, what: &'static str) -> ContentError {
@@ -127,7 +132,7 @@ impl Inner {
             if manifest::name(out) != *id {
                 return false;
             }
-            self.cache.set_verified(location);
+            self.cache.set_verified([*location]);
             return true;
         }
         // A collection may have punched it between the look-up and the read, or the file was given up; then the row has

@@ -94,6 +94,13 @@ pub(super) struct Item {
     pub next: u64,
 }
 
+impl Item {
+    /// Its place, once the buffer is in a pack from `base` on.
+    fn at(&self, pack: u64, base: u64) -> Location {
+        Location { pack, offset: base + self.location.offset, ..self.location }
+    }
+}
+
 impl Overlay {
     /// Gives those chunks of an adopted file that `wanted` names their place in it; how many.
     pub fn list_raw(&mut self, sidecar: &Sidecar, pack: u64, wanted: impl Fn(&ChunkId) -> bool) -> u64 {
@@ -142,7 +149,8 @@ impl Inner {
         self.packs.get(location.pack).is_some_and(|pack| location.end() <= pack.len())
     }
 
-    /// Appends records. `force` makes these the chunks' places even where they have one.
+    /// Appends records of chunks whose bytes are what their names say. `force` makes these the chunks' places even where they
+    /// have one.
     pub fn append(&self, buffer: &[u8], items: &[Item], force: bool) -> Result<()> {
         self.syncer.check()?;
         let mut appender = self.appender.lock();
@@ -164,11 +172,11 @@ impl Inner {
         }
         active.pack.set_len(base + buffer.len() as u64);
         self.syncer.wrote(&active.pack, &active.file, false);
+        self.cache.set_verified(items.iter().map(|item| item.at(active.pack.id, base)));
         let mut damaged = self.damaged.lock();
         let mut overlay = self.overlay.write();
         for item in items {
-            let location =
-                Location { pack: active.pack.id, offset: base + item.location.offset, ..item.location };
+            let location = item.at(active.pack.id, base);
             let mark = Some(base + item.next);
             let heals = damaged.remove(&item.id);
             // Two writers of the same chunk: the first one's place stands, the other's bytes are dead.
@@ -198,7 +206,9 @@ impl Inner {
     }
 
     pub fn sync(&self) -> Result<()> {
-        self.syncer.sync(self.disk.as_ref(), &self.packs.dir)
+        let synced = self.syncer.sync(self.disk.as_ref(), &self.packs.dir);
+        // What was read back so far may have been in memory only.
+        synced.inspect_err(|_| self.cache.unset_all_verified())
     }
 
     /// Moves up to `max` rows whose bytes are on disk to the index; how many it moved.
