@@ -20,11 +20,14 @@ use crate::wire::v1;
 use crate::wire::v1::stream_open::Kind as Open;
 
 /// Chunks asked for in one frame.
-const PER_REQUEST: usize = 16;
-/// Chunks asked for and not here yet, from one peer: some MiB.
-const WINDOW: usize = 48;
-/// Chunks that wait to be sent or to be stored.
+const PER_REQUEST: usize = 8;
+/// Chunks asked for and not here yet, from one peer: about what a stream may carry unread. More makes it slower: what waits is no
+/// longer in the CPU's cache when it is sent and stored (4.0 to 4.7 s for 1 GiB with 32, 5.1 to 5.7 with 128).
+const WINDOW: usize = 32;
+/// Chunks that wait to be stored.
 const QUEUE: usize = 8;
+/// Chunks that are read at a time before they are sent: a thread is woken for so many, and not for each.
+const READ: usize = 4;
 /// Bytes that are stored by one write, where they have come by then.
 const TOGETHER: usize = 1 << 20;
 /// A peer that is there and doesn't give what it was asked for, because its disk hangs for one, is not waited for longer:
@@ -49,13 +52,15 @@ pub(super) async fn serve(
     let Some(local) = shared.stores.get(&store) else { return Ok(()) };
     // A closed stream has no priority, and is found out at the first write.
     let _ = send.set_priority(PRIORITY);
-    let (asked, mut to_read) = mpsc::channel::<ChunkId>(QUEUE);
-    let (read, mut answers) = mpsc::channel::<(ChunkId, Option<Bytes>)>(QUEUE);
+    let (asked, mut to_read) = mpsc::channel::<Vec<ChunkId>>(1);
+    let (read, mut answers) = mpsc::channel::<Vec<(ChunkId, Option<Bytes>)>>(1);
     shared.block(move || {
-        while let Some(id) = to_read.blocking_recv() {
-            let bytes = local.handle.content().get_chunk(&id).ok();
-            if read.blocking_send((id, bytes)).is_err() {
-                return;
+        let get = |id: &ChunkId| (*id, local.handle.content().get_chunk(id).ok());
+        while let Some(ids) = to_read.blocking_recv() {
+            for some in ids.chunks(READ) {
+                if read.blocking_send(some.iter().map(get).collect()).is_err() {
+                    return;
+                }
             }
         }
     });
@@ -66,18 +71,18 @@ pub(super) async fn serve(
                 Err(FrameError::Ended) => return Ok(()),
                 Err(e) => return Err(NetError::lost(link.peer, e)),
             };
-            for id in request.ids {
-                let id = ChunkId::from_slice(&id)
-                    .ok_or_else(|| NetError::protocol(link.peer, "a chunk's name of odd length"))?;
-                if asked.send(id).await.is_err() {
-                    return Ok(());
-                }
+            let ids: Option<_> = request.ids.iter().map(|id| ChunkId::from_slice(id)).collect();
+            let ids = ids.ok_or_else(|| NetError::protocol(link.peer, "a chunk's name of odd length"))?;
+            if asked.send(ids).await.is_err() {
+                return Ok(());
             }
         }
     };
     let give = async {
-        while let Some((id, bytes)) = answers.recv().await {
-            answer(&mut send, id, bytes).await.map_err(|e| NetError::lost(link.peer, e))?;
+        while let Some(some) = answers.recv().await {
+            for (id, bytes) in some {
+                answer(&mut send, id, bytes).await.map_err(|e| NetError::lost(link.peer, e))?;
+            }
         }
         Ok(())
     };

@@ -11,13 +11,13 @@ use lattice_engine::key::Key;
 use lattice_engine::store::{Change, Cites, Expect, Reader, StoreError};
 use parking_lot::MutexGuard;
 
-use super::Fs;
 use super::errno::{self, Errno, Result};
 use super::inode::{Inode, State, cites};
 use super::staged::{Body, StageError, Staged};
 use super::underway::{Gate, Underway};
 use super::volume::Volume;
 use super::watch::shows_opened;
+use super::{Fs, early};
 
 impl Fs {
     /// Commits what is staged, if anything new is.
@@ -364,8 +364,12 @@ impl Fs {
     }
 
     fn promote_file(&self, volume: &Volume, underway: &Underway) -> Result<EntryId> {
-        let promoted = volume.handle.promote(&underway.intent);
-        promoted.map(|entry| entry.id).map_err(|e| volume.failed("write", &underway.intent.key, &e))
+        let intent = &underway.intent;
+        if volume.handle.network().is_some() {
+            early::write_out(&intent.file, intent.size);
+        }
+        let promoted = volume.handle.promote(intent);
+        promoted.map(|entry| entry.id).map_err(|e| volume.failed("write", &intent.key, &e))
     }
 
     /// The store has a large file's content: what was read from the staging directory is the store's now.

@@ -25,6 +25,7 @@ mod commit;
 mod control;
 mod create;
 mod dir;
+mod early;
 pub mod errno;
 mod ids;
 pub mod inode;
