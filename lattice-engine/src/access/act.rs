@@ -15,11 +15,9 @@ use std::collections::BTreeMap;
 use crate::entry::{Content, Entry, EntryRef, Op, Value};
 use crate::id::{EntryId, NodeId, StoreId};
 
+use super::cutoff::{Cutoff, Cutoffs};
 use super::invite::InviteId;
-use super::judge::{Cutoff, Cutoffs};
 
-/// Bytes of a member's name.
-pub const MAX_NAME: usize = 255;
 /// Reasons kept of one entry: enough to see what is wrong.
 const MAX_IGNORED: usize = 8;
 
@@ -177,22 +175,4 @@ pub fn added_value(invite: Option<InviteId>) -> String {
 pub fn cutoff_value(cutoffs: &Cutoffs) -> String {
     let lines: Vec<String> = cutoffs.iter().map(|cutoff| format!("{} {}", cutoff.seq, cutoff.id)).collect();
     lines.join("\n")
-}
-
-/// A name as it may be shown on a terminal: no control characters, no lines, no more than [`MAX_NAME`] bytes. `None`:
-/// nothing is left.
-pub fn clean_name(name: &str) -> Option<String> {
-    let mut clean = String::new();
-    let shown = |c: &char| {
-        !c.is_control()
-            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    for c in name.trim().chars().filter(shown) {
-        if clean.len() + c.len_utf8() > MAX_NAME {
-            break;
-        }
-        clean.push(c);
-    }
-    let clean = clean.trim();
-    (!clean.is_empty()).then(|| clean.to_owned())
 }

@@ -22,7 +22,7 @@ use crate::entry::EntryRef;
 use crate::id::{EntryId, NodeId, StoreId};
 
 use super::act::{Act, Does};
-use super::judge::{Cutoff, Cutoffs};
+use super::cutoff::{Cutoff, Cutoffs};
 use super::members::{Member, MemberState, Members};
 
 /// Acts of one author that are looked at, the first ones: no author needs more, and the fold is quadratic.

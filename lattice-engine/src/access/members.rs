@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::hlc::Hlc;
 use crate::id::{NodeId, StoreId};
 
-use super::act::clean_name;
+use super::cutoff::Cutoffs;
 use super::invite::InviteId;
-use super::judge::Cutoffs;
+use super::name::clean_name;
 
 /// Whether a member is one still.
 #[derive(Debug, Clone, PartialEq, Eq)]

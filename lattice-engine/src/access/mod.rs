@@ -12,23 +12,28 @@
 //! - [`act`]: from an entry to an act; the keys and values under `nodes/`
 //! - [`fold`]: which acts count
 //! - [`judge`]: what an entry counts for
+//! - [`cutoff`]: where what counts of an author ends; [`name`]: names as they may be shown
 //! - [`invite`]: records, proofs, and whether a joiner is let in
 //! - [`ticket`]: the text that carries an invite
 //! - [`token`]: what lets a program in that is no member, and as far as its grant goes
 
 pub mod act;
+mod cutoff;
 pub mod fold;
 pub mod invite;
 pub mod judge;
 mod members;
+mod name;
 pub mod ticket;
 pub mod token;
 
-pub use act::{Act, Does, Ignored, MAX_NAME, clean_name};
+pub use act::{Act, Does, Ignored};
+pub use cutoff::{Cutoff, Cutoffs};
 pub use fold::Acts;
 pub use invite::{Admission, InviteId, InviteRecord, Proof, Refusal, Secret, admit};
-pub use judge::{Cutoff, Cutoffs, Limit, Membership, Verdict};
+pub use judge::{Limit, Membership, Verdict};
 pub use members::{Member, MemberState, Members};
+pub use name::{MAX_NAME, clean_name};
 pub use ticket::{Ticket, TicketError};
 pub use token::{Grant, ParseTokenIdError, Scope, TokenId, TokenRecord, TokenSecret};
 

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use crate::id::{NodeId, StoreId};
 use crate::key::Key;
 
-use super::act::clean_name;
+use super::name::clean_name;
 
 /// BLAKE3 `derive_key` context of a token's id from its secret's hash.
 pub const TOKEN_DOMAIN: &str = "lattice 2026 v1 token id";

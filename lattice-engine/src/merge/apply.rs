@@ -6,7 +6,8 @@
 use crate::entry::{Attrs, EntryRef, Node};
 use crate::id::{EntryId, FileId};
 
-use super::record::{FileAttrs, Head, HeadNode, Record, Register};
+use super::attrs::{FileAttrs, Register};
+use super::record::{Head, HeadNode, Record};
 
 impl Record {
     /// A put: `node` replaces the heads that its author saw, and its attributes become registers of its file.

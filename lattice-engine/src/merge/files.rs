@@ -3,7 +3,7 @@
 
 use crate::id::FileId;
 
-use super::record::FileAttrs;
+use super::attrs::FileAttrs;
 
 /// The attribute registers of a record's files, by file id.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -4,13 +4,15 @@
 //! reaches it was checked by `entry` and `chain`, and no version is dropped by merging, only by being superseded.
 
 mod apply;
+mod attrs;
 mod files;
 mod record;
 mod view;
 
 pub use crate::entry::EntryRef;
+pub use attrs::{FileAttrs, Register};
 pub use files::Files;
-pub use record::{Below, FileAttrs, Head, HeadNode, Record, Register};
+pub use record::{Below, Head, HeadNode, Record};
 
 #[cfg(test)]
 mod tests;

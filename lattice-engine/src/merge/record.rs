@@ -1,10 +1,6 @@
 //! What is known of one key: its heads, its files' attribute registers, and what stands below it.
 
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
-
-use crate::entry::{Content, EntryRef, Time, Value};
+use crate::entry::{Content, EntryRef, Value};
 use crate::hlc::Hlc;
 use crate::id::FileId;
 
@@ -33,25 +29,6 @@ impl HeadNode {
             _ => None,
         }
     }
-}
-
-/// A last-writer-wins register.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Register<T> {
-    pub at: EntryRef,
-    pub value: T,
-}
-
-/// The attribute registers of one file.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FileAttrs {
-    pub mode: Option<Register<u32>>,
-    pub mtime: Option<Register<Time>>,
-    pub atime: Option<Register<Time>>,
-    pub uid: Option<Register<u32>>,
-    pub gid: Option<Register<u32>>,
-    /// `None` in a register: removed.
-    pub xattrs: BTreeMap<Bytes, Register<Option<Bytes>>>,
 }
 
 /// Everything known of one key. A pure function of the set of entries applied, whatever their order.

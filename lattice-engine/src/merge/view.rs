@@ -8,7 +8,8 @@ use crate::entry::{Time, Value};
 use crate::hlc::Hlc;
 use crate::id::{EntryId, FileId};
 
-use super::record::{FileAttrs, Head, Record};
+use super::attrs::FileAttrs;
+use super::record::{Head, Record};
 
 impl Record {
     /// The head that wins; a tombstone only where nothing is live.

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::error::{FrameError, NetError, Result};
 use super::link::Link;
-use super::stores::Local;
+use super::local::Local;
 use super::{Shared, frame};
 use crate::content::MAX_CHUNK_LEN;
 use crate::id::{ChunkId, NodeId, StoreId};

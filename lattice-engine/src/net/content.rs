@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::stores::{Local, TICK};
+use super::local::{Local, TICK};
 use super::wanted::Urgency;
 use super::{Shared, files};
 use crate::entry::{Content, Op, Value};

@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 
 use super::error::{NetError, Result};
 use super::link::Link;
+use super::local::{Held, Local};
 use super::reopen::Reopen;
-use super::stores::{Held, Local};
 use super::{Shared, chunks, frame, publish};
 use crate::id::{NodeId, StoreId};
 use crate::sync::{Announced, Config, Frame, FrameError, Input, MAX_FRAME, Output, Received, Session};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Shared;
 use super::link::Link;
-use super::stores::Local;
+use super::local::Local;
 use crate::id::NodeId;
 use crate::node::Node;
 use crate::store::{Handle, HeldWrites};

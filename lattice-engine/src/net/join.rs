@@ -5,7 +5,6 @@
 //! Refuses, with a sentence that the person at the other end reads: a ticket of another mesh, one that is forged, used up,
 //! expired or taken back, and a node that was revoked. A data directory that has stores of its own is left as it is.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +18,7 @@ use super::config::Config;
 use super::error::{NetError, Result};
 use super::gate::Gate;
 use super::hints::Lines;
-use super::{DIR, JOIN_ALPN, Shared, code, endpoint, files, frame, genesis, link, members};
+use super::{DIR, JOIN_ALPN, Shared, code, endpoint, frame, genesis, introducers, link, members};
 use crate::access::{Proof, Ticket};
 use crate::entry::Entry;
 use crate::id::{NodeId, StoreId};
@@ -38,8 +37,6 @@ const GOODBYE: Duration = Duration::from_secs(10);
 const MAX_REQUEST: usize = 1024;
 /// A genesis and 64 peers' addresses.
 const MAX_ANSWER: usize = 256 << 10;
-/// In the data directory's `net/`: whom to trust before the root store has come.
-const INTRODUCERS: &str = "introducers";
 
 /// What came of joining.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +65,7 @@ pub async fn join(dir: &Path, ticket: &Ticket, config: &Config) -> Result<Joined
         }
     }
     let introducer = format!("{}\n", ticket.inviter);
-    files::write(&net.join(INTRODUCERS), introducer.as_bytes())
+    introducers::keep(&net, &introducer)
         .map_err(NetError::io(format!("cannot write below {}", net.display())))?;
     let (place, node) = (dir.to_owned(), identity.node_id());
     let root = blocking(move || Node::init_joined(&place, &genesis)).await??;
@@ -82,12 +79,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 fn addresses(ticket: &Ticket) -> Vec<Address> {
     let text = |bytes: &Bytes| std::str::from_utf8(bytes).ok()?.parse().ok();
     ticket.addresses.iter().filter_map(text).collect()
-}
-
-/// Those whom a node that has just joined takes for members, until the root store says who they are.
-pub(super) fn introducers(dir: &Path) -> BTreeSet<NodeId> {
-    let text = std::fs::read_to_string(dir.join(INTRODUCERS)).unwrap_or_default();
-    text.lines().filter_map(|line| line.trim().parse().ok()).collect()
 }
 
 fn genesis_of(signed: v1::SignedEntry, ticket: &Ticket) -> Result<Entry> {

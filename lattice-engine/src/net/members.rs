@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stores::TICK;
-use super::{Shared, dial, genesis, join};
+use super::local::TICK;
+use super::{Shared, dial, genesis, introducers};
 use crate::id::NodeId;
 use crate::store::LiveChange as Change;
 use crate::sync::schedule::Event;
@@ -47,7 +47,7 @@ pub(super) fn refresh(shared: &Arc<Shared>) {
     let mut members: BTreeSet<NodeId> = membership.active().copied().collect();
     if !members.remove(&shared.me) && !membership.has_revoked(&shared.me) {
         // We have just joined, and the root store has yet to come, or to tell us so.
-        members.extend(join::introducers(&shared.dir));
+        members.extend(introducers::all(&shared.dir));
         members.remove(&shared.me);
     }
     for gone in shared.gate.set(members.clone(), membership.clone()) {

@@ -10,7 +10,8 @@
 //! - [`first`] holds the first write of a start until peers have said what they hold of this node.
 //! - [`hints`] is gossip, for members that aren't connected.
 //! - [`publish`] makes commits durable and tells sessions of them.
-//! - [`members`] follows who the members are, [`stores`] which stores there are, [`genesis`] fetches the beginnings of new
+//! - [`local`] is what the threads and sessions of one store share.
+//! - [`members`] follows who the members are ([`introducers`] at first), [`stores`] which stores there are, [`genesis`] fetches the beginnings of new
 //!   ones, [`content`] the bytes of large files; [`asked`] is what stores ask of all this.
 //! - [`revoked`]: what this node hears when it was revoked itself.
 //! - [`mod@join`] admits a node that shows a ticket.
@@ -34,8 +35,10 @@ mod frame;
 mod gate;
 mod genesis;
 mod hints;
+mod introducers;
 mod join;
 mod link;
+mod local;
 mod members;
 mod peer;
 mod peers;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Shared;
-use super::stores::{Local, TICK};
+use super::local::{Local, TICK};
 
 /// While commits keep coming, a group is this long: each costs a flush of the disk.
 const GROUP: Duration = Duration::from_millis(4);

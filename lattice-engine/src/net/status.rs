@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::{NetError, Result};
-use super::stores::Local;
+use super::local::Local;
 use super::{Net, publish};
 use crate::id::{NodeId, StoreId};
 use crate::sync::schedule::Event;

@@ -13,7 +13,7 @@ use iroh_gossip::api::{Event as Heard, GossipReceiver, GossipSender, JoinOptions
 use iroh_gossip::proto::TopicId;
 use tokio_stream::StreamExt;
 
-use super::super::stores::Local;
+use super::super::local::Local;
 use super::super::{Shared, exchange};
 use super::{Hints, keys};
 use crate::id::NodeId;
