@@ -12,7 +12,7 @@
 //! - [`act`]: from an entry to an act; the keys and values under `nodes/`
 //! - [`fold`]: which acts count
 //! - [`judge`]: what an entry counts for
-//! - [`cutoff`]: where what counts of an author ends; [`name`]: names as they may be shown
+//! - `cutoff`: where what counts of an author ends; `name`: names as they may be shown
 //! - [`invite`]: records, proofs, and whether a joiner is let in
 //! - [`ticket`]: the text that carries an invite
 //! - [`token`]: what lets a program in that is no member, and as far as its grant goes
