@@ -8,6 +8,7 @@ const signedOut = new Set();
 
 /** What to do next, where the daemon's own words don't say it. */
 const NEXT = {
+  "not-found": "It was never there, or what was written there counts no more. Its folder shows what there is.",
   "precondition-failed": "Somebody changed it meanwhile. Load it again and look before you save.",
   "name-taken": "Choose another name.",
   exists: "Choose another name, or replace what is there.",

@@ -4,8 +4,8 @@ import { useCallback, useEffect, useRef, useState } from "../vendor/htm-preact.j
 import { Follower } from "./live.js";
 
 /**
- * Loads when `deps` change and when `reload` is called; what was there stays meanwhile. An answer that comes too late,
- * after another was asked for, is dropped.
+ * Loads when `deps` change and when `reload` is called; what was there stays meanwhile, and when that fails, unless it is
+ * because there is no such thing any more. An answer that comes too late, after another was asked for, is dropped.
  */
 export function useLoad(load, deps) {
   const [state, setState] = useState({ data: null, error: null, loading: true });
@@ -19,7 +19,8 @@ export function useLoad(load, deps) {
       const data = await current.current();
       if (mine === turn.current) setState({ data, error: null, loading: false });
     } catch (error) {
-      if (mine === turn.current) setState((s) => ({ ...s, error, loading: false }));
+      const gone = error.status === 404;
+      if (mine === turn.current) setState((s) => ({ data: gone ? null : s.data, error, loading: false }));
     }
   }, []);
   useEffect(() => {

@@ -93,7 +93,7 @@ function Gap({ row }) {
   return html`<li class="row gap">
     <time class="when" datetime=${row.time}>${clock(row.time)}</time>
     <p class="grow">
-      <strong>Events are missing here:</strong> ${row.gap}. Files and conflicts are shown as they are now all the same.
+      <strong>Events don't tell all here:</strong> ${row.gap}. Files and conflicts are shown as they are now all the same.
     </p>
   </li>`;
 }

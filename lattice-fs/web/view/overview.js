@@ -6,7 +6,7 @@ import { count, short, size } from "../lib/format.js";
 import { useEvery, useLoad } from "../lib/hooks.js";
 import { to } from "../lib/route.js";
 import { holders, spread } from "../lib/spread.js";
-import { Ask, Badge, Empty, Loaded, Title } from "./parts.js";
+import { Ask, Badge, Empty, Loaded, sentence, Title } from "./parts.js";
 
 const EVERY = 4000;
 
@@ -49,7 +49,7 @@ function Attention({ stores, network, revoked }) {
       `In the store ${s.name}, ${s.open.forked.map(short).join(", ")} wrote from a copied data directory or a restored backup.`,
   ]);
   const said = [
-    revoked && `T${revoked.slice(1)}.`,
+    revoked && sentence(revoked),
     network && `There is no network, so nothing is exchanged: ${network}`,
     ...ofStores,
   ].filter(Boolean);

@@ -44,6 +44,9 @@ export function Problem({ error, retry }) {
   </div>`;
 }
 
+/** The daemon's words as a sentence. */
+export const sentence = (why) => `${why[0].toUpperCase()}${why.slice(1)}.`;
+
 /** Text with `code` in backquotes. */
 export function ticks(text) {
   return text.split("`").map((part, i) => (i % 2 ? html`<code>${part}</code>` : part));

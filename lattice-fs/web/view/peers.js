@@ -5,10 +5,10 @@ import * as api from "../lib/api.js";
 import { milliseconds, short } from "../lib/format.js";
 import { useEvery, useLoad } from "../lib/hooks.js";
 import { to } from "../lib/route.js";
-import { Action, Ask, Confirm, Loaded, Problem, Time, Title, useName } from "./parts.js";
+import { Action, Ask, Confirm, Loaded, Problem, sentence, Time, Title, useName } from "./parts.js";
 
 const EVERY = 3000;
-const STATE = { this: "this machine", connected: "connected", away: "away", revoked: "revoked", unknown: "unknown" };
+const STATE = { this: "this machine", refuses: "says that this machine was revoked" };
 
 export function Peers() {
   const state = useLoad(() => api.get("list the machines", "/peers"), []);
@@ -35,7 +35,8 @@ export function Peers() {
     <//>
     <${Problem} error=${error} />
     <${Loaded} of=${state}>
-      ${({ peers }) => html`<ul class="cards machines">
+      ${({ peers, revoked }) => html`${revoked && html`<div class="problem" role="alert"><p>${sentence(revoked)}</p></div>`}
+      <ul class="cards machines">
         ${peers.map((p) => html`<${Peer} key=${p.id} peer=${p} ask=${ask} reload=${state.reload} path=${peerPath(p)} />`)}
       </ul>`}
     <//>

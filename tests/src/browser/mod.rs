@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::fixture::{Scratch, wait_for_exit};
 pub use page::{Page, Scheme};
@@ -91,13 +91,25 @@ impl Browser {
     /// # Errors
     /// What the browser said.
     pub fn page(&self, isolated: bool) -> Result<Page> {
-        let mut wire = self.wire.lock();
         let mut wanted = json!({ "url": "about:blank" });
         if isolated {
-            let context = wire.call(None, "Target.createBrowserContext", &json!({}))?;
+            let context = self.wire.lock().call(None, "Target.createBrowserContext", &json!({}))?;
             wanted["browserContextId"] = context["browserContextId"].clone();
         }
-        let target = wire.call(None, "Target.createTarget", &wanted)?;
+        self.made(&wanted)
+    }
+
+    /// A new window. Of tabs only the last one can be seen; windows all can.
+    ///
+    /// # Errors
+    /// What the browser said.
+    pub fn window(&self) -> Result<Page> {
+        self.made(&json!({ "url": "about:blank", "newWindow": true }))
+    }
+
+    fn made(&self, wanted: &Value) -> Result<Page> {
+        let mut wire = self.wire.lock();
+        let target = wire.call(None, "Target.createTarget", wanted)?;
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         let session = wire.call(None, "Target.attachToTarget", &attach)?;
         let session = session["sessionId"].as_str().context("a session has an id")?.to_owned();

@@ -3,6 +3,7 @@
 
 mod daemon;
 mod on_demand;
+mod revoked;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

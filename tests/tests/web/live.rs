@@ -99,7 +99,7 @@ fn a_gap_is_shown_and_a_refused_stream_asked_for_again_from_where_it_ended() {
     site.page.shows("paused").expect("it says so");
     site.page.eval(REFUSED).expect("replaced");
     site.page.click("button", "Go on").expect("going on");
-    site.page.shows("Events are missing here: a <b>gap</b>").expect("the gap, as text");
+    site.page.shows("Events don't tell all here: a <b>gap</b>").expect("the gap, as text");
     site.page.shows("again in").expect("it says when it tries again");
     site.laptop.write("meanwhile", "2").expect("written");
     site.page.eval("globalThis.EventSource = Real").expect("put back");

@@ -11,6 +11,7 @@ mod live;
 mod manage;
 mod pure;
 mod relay;
+mod revoked;
 mod site;
 
 use lattice_tests::browser::PROGRAM;

@@ -17,6 +17,7 @@ mod dirs;
 mod files;
 mod foreign;
 mod killed;
+mod revoked;
 mod through;
 mod waits;
 
@@ -29,7 +30,7 @@ struct Rig {
     store: Handle,
     live: Live,
     told: Arc<Told>,
-    _node: Node,
+    node: Node,
     _dir: TempDir,
 }
 
@@ -64,7 +65,7 @@ impl Rig {
 
     /// By another process, as far as the store can tell.
     fn opened_again(self) -> Self {
-        let Self { fs, store, _node: node, _dir: dir, .. } = self;
+        let Self { fs, store, node, _dir: dir, .. } = self;
         node.close().expect("closed");
         drop((fs, store, node));
         let node = Node::open(&dir.path().join("data")).expect("opened");
@@ -78,7 +79,7 @@ impl Rig {
         let live = fs.volumes()[0].handle.live();
         let told = Arc::new(Told::default());
         fs.set_kernel(Box::new(Recorder(told.clone())));
-        Self { fs, store, live, told, _node: node, _dir: dir }
+        Self { fs, store, live, told, node, _dir: dir }
     }
 
     fn find(&self, parent: u64, name: &str) -> Option<(u64, Attr)> {

@@ -24,6 +24,8 @@ pub(super) struct Listing {
     key: Key,
     heads: Vec<EntryId>,
     children: u64,
+    /// [`Handle::made_anew`](lattice_engine::store::Handle::made_anew): what the same heads come from may count no more.
+    anew: u64,
     versions: Arc<Vec<VersionFile>>,
 }
 
@@ -83,18 +85,20 @@ impl Control {
     }
 
     fn history_versions(&self, key: &Key) -> Result<Arc<Vec<VersionFile>>> {
+        // Before anything is read: what changes meanwhile is read again.
+        let anew = self.handle.made_anew();
         let Some(record) = self.handle.get(key)?.filter(|r| !r.heads.is_empty()) else {
             return Ok(Arc::default());
         };
         let heads: Vec<EntryId> = record.heads.iter().map(|h| h.entry.id).collect();
         let children = record.below.children;
         if let Some(last) = &*self.listing.lock()
-            && (&last.key, &last.heads, last.children) == (key, &heads, children)
+            && (&last.key, &last.heads, last.children, last.anew) == (key, &heads, children, anew)
         {
             return Ok(last.versions.clone());
         }
         let versions = Arc::new(self.read_history(key)?);
-        let listing = Listing { key: key.clone(), heads, children, versions: versions.clone() };
+        let listing = Listing { key: key.clone(), heads, children, anew, versions: versions.clone() };
         *self.listing.lock() = Some(listing);
         Ok(versions)
     }
