@@ -235,5 +235,11 @@ fn what_is_cut_is_kept_aside() {
     let files = image.files();
     let kept: Vec<_> = files.iter().filter(|(path, _)| path.to_string_lossy().contains("/cut-")).collect();
     assert_eq!(kept.len(), 1);
-    assert!(*kept[0].1 == is[was.len()..]);
+    let (name, kept) = (kept[0].0.to_string_lossy(), kept[0].1);
+    let at = name.rsplit('-').next().and_then(|at| usize::from_str_radix(at, 16).ok()).expect("an offset");
+    // Behind the records there is room for more.
+    let is_room = |bytes: &[u8]| bytes.iter().all(|b| *b == 0);
+    assert!(was[..at] == is[..at] && is_room(&was[at..]), "from where it was lost");
+    let (gone, room) = is[at..].split_at(kept.len());
+    assert!(kept == gone && !gone.is_empty() && is_room(room));
 }
