@@ -1,7 +1,7 @@
 //! A full disk and a read-only one: clear errors, nothing lost, and the store whole afterwards.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use lattice_tests::fixture::{Cmd, Kind, MountOptions, Mounted, Scratch, mounts_at};
@@ -79,32 +79,39 @@ fn a_full_disk_is_an_error_and_the_store_stays_whole() {
     drop(below);
 }
 
-/// What a large write is ahead of the disk by was taken, and is refused later.
+/// Writes until the disk is full, reads all that was taken, and cuts it to 8 MiB.
+const FILL_READ_AND_CUT: &str = r"
+import errno, os, sys
+MIB = 1 << 20
+block = lambda n: bytes([n + 1]) * MIB
+writer = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+reader = os.open(sys.argv[1], os.O_RDONLY)
+taken = 0
+try:
+    while taken < 100 and os.write(writer, block(taken)) == MIB:
+        taken += 1
+except OSError as e:
+    assert e.errno == errno.ENOSPC, e
+assert 20 < taken < 60, taken
+for n in range(taken):
+    assert os.pread(reader, MIB, n * MIB) == block(n), (n, taken)
+os.ftruncate(writer, 8 * MIB)
+os.close(writer)
+";
+
+/// What a large write is ahead of the disk by was taken, and is refused later. In a process of its own: where this one starts
+/// another, that closes what is open here, and so saves it half-way.
 #[test]
 fn what_a_full_disk_has_not_taken_yet_can_be_read_and_cut_off() {
-    const MIB: usize = 1 << 20;
-    let Some(_) = super::lattice(&["mount"]) else {
+    let Some(_) = super::lattice(&["mount", "python3"]) else {
         return;
     };
     let scratch = Scratch::new().expect("a directory");
     let small = scratch.join("small");
     let (below, mut mounted) = on_a_small_disk(&small);
     let path = mounted.join("big");
-    let mut file = File::create(&path).expect("a file");
-    let block = |n: usize| vec![n as u8 + 1; MIB];
-    let taken = (0..100).take_while(|n| file.write_all(&block(*n)).is_ok()).count();
-    assert!((20..60).contains(&taken), "{taken} MiB on a disk of 48 MB");
-
-    let mut beside = File::open(&path).expect("it can be opened");
-    let mut seen = vec![0; MIB];
-    for n in 0..taken {
-        beside.read_exact(&mut seen).unwrap_or_else(|e| panic!("MiB {n} of {taken}: {e}"));
-        assert!(seen == block(n), "MiB {n} of {taken}");
-    }
-    // Its close would save the file, where there is a little room after all; and what was saved is stored before it is changed.
-    file.set_len(8 * MIB as u64).expect("cutting needs no room");
-    drop((beside, file));
-    let whole: Vec<u8> = (0..8).flat_map(block).collect();
+    Cmd::new("python3").args(["-c", FILL_READ_AND_CUT]).arg(&path).ok().expect("cutting needs no room");
+    let whole: Vec<u8> = (1..=8).flat_map(|n| vec![n; 1 << 20]).collect();
     assert!(fs::read(&path).expect("read") == whole);
     mounted.remount().expect("a new mount");
     assert!(fs::read(&path).expect("read") == whole, "it was kept");
