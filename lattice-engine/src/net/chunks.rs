@@ -35,7 +35,8 @@ const TOGETHER: usize = 1 << 20;
 const ANSWER: Duration = Duration::from_secs(30);
 /// After a chunk that could not be kept.
 const PAUSE: Duration = Duration::from_millis(500);
-const MAX_REQUEST: usize = 64 * PER_REQUEST;
+/// What a peer may ask for in one frame: some 30 names. Not bound to how many this program asks for.
+const MAX_REQUEST: usize = 1024;
 /// A chunk and its framing; the nodes of manifests are smaller.
 const MAX_ANSWER: usize = MAX_CHUNK_LEN as usize + 128;
 /// Below everything that says what there is.
