@@ -46,6 +46,10 @@ impl World {
         if !self.rooted || self.revoked == REVOKED || victim == self.nodes[node].id || !active(&victim) {
             return;
         }
+        // An act is a write like any other: a node on an old disk waits with it until it may.
+        if !self.may_write(node, 0) {
+            return;
+        }
         let stores: Vec<Handle> =
             self.nodes[node].stores.iter().filter_map(|local| local.handle.clone()).collect();
         // As `Node::revoke_member` does it.
