@@ -10,13 +10,19 @@ use lattice_engine::merge::EntryRef;
 use lattice_engine::store::{Change, Expect, Handle, StoreError};
 
 use super::problem::{Code, Problem, Result};
-use super::together::Together;
+use super::together::{Pace, Together};
 
 /// The writes of one process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Writes {
     logged: Together<Write, Result<EntryRef>>,
     durable: Together<Write, Result<EntryRef>>,
+}
+
+impl Default for Writes {
+    fn default() -> Self {
+        Self { logged: Together::new(Pace::Prompt), durable: Together::new(Pace::Patient) }
+    }
 }
 
 /// What is to happen together or not at all.
