@@ -27,6 +27,22 @@ export function Events({ store, storeChanged }) {
     if (paused) return setLink({ state: "paused" });
     let [follower, gone] = [null, false];
     const add = (row) => setRows((all) => [row, ...all].slice(0, KEPT));
+    const newest = async () => {
+      const path = `${api.storePath(store.id)}/entries?newest=true&limit=${BEFORE}`;
+      return (await api.get("read the last events", path)).entries;
+    };
+    // What is listed below it was read before, and may count no more.
+    const tellGap = async (why) => {
+      const gap = { gap: why, cursor: `gap ${Date.now()}`, time: new Date().toISOString() };
+      add(gap);
+      const entries = await newest();
+      if (gone) return;
+      setRows((all) => {
+        const above = all.slice(0, all.indexOf(gap) + 1);
+        const there = new Set(above.map((row) => row.cursor));
+        return above.length === 0 ? all : [...above, ...entries.filter((row) => !there.has(row.cursor))].slice(0, KEPT);
+      });
+    };
     const follow = (since) => {
       follower = new Follower(store.id, {
         since,
@@ -37,7 +53,7 @@ export function Events({ store, storeChanged }) {
         },
         onGap: (why, cursor) => {
           last.current = cursor;
-          add({ gap: why, cursor: `gap ${Date.now()}`, time: new Date().toISOString() });
+          tellGap(why).catch(setError);
           storeChanged();
         },
         onState: setLink,
@@ -45,8 +61,7 @@ export function Events({ store, storeChanged }) {
       follower.start();
     };
     const begin = async () => {
-      const path = `${api.storePath(store.id)}/entries?newest=true&limit=${BEFORE}`;
-      const { entries } = await api.get("read the last events", path);
+      const entries = await newest();
       if (gone) return;
       setRows(entries);
       // From the last one on, so that nothing is missed between the two questions.

@@ -4,7 +4,8 @@
 import { html, useState } from "../vendor/htm-preact.js";
 import * as api from "../lib/api.js";
 import { count, exact } from "../lib/format.js";
-import { Copy, Problem, Title } from "./parts.js";
+import { useLoad } from "../lib/hooks.js";
+import { Copy, Loaded, Problem, sentence, Title } from "./parts.js";
 
 const LASTS = [
   [3600, "one hour"],
@@ -13,6 +14,21 @@ const LASTS = [
 ];
 
 export function Invite() {
+  const state = useLoad(() => api.get("say who is a member", "/peers"), []);
+  return html`<${Title} text="Invite a machine"
+      sub="Whoever has the ticket may join and read everything: hand it over as you would a password." />
+    <${Loaded} of=${state}>
+      ${({ revoked }) => (revoked ? html`<${Revoked} why=${revoked} />` : html`<${Form} />`)}
+    <//>`;
+}
+
+// Nobody would let in whom this machine invites.
+function Revoked({ why }) {
+  return html`<div class="problem" role="alert"><p>${sentence(why)}</p></div>
+    <p>Invite from another machine of the mesh: nobody takes a ticket of this one.</p>`;
+}
+
+function Form() {
   const [lasts, setLasts] = useState(86400);
   const [uses, setUses] = useState(1);
   const [made, setMade] = useState(null);
@@ -26,9 +42,7 @@ export function Invite() {
       setError(failed);
     }
   };
-  return html`<${Title} text="Invite a machine"
-      sub="Whoever has the ticket may join and read everything: hand it over as you would a password." />
-    <form class="inline" onSubmit=${submit}>
+  return html`<form class="inline" onSubmit=${submit}>
       <label>Valid for
         <select value=${lasts} onChange=${(e) => setLasts(Number(e.target.value))}>
           ${LASTS.map(([seconds, text]) => html`<option key=${seconds} value=${seconds}>${text}</option>`)}

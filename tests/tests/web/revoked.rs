@@ -42,6 +42,7 @@ fn what_counts_no_more_goes_from_every_view_that_is_open() {
     late.shows("no such key").expect("it says that it is gone");
     assert!(!late.text().expect("a text").contains("too late"), "and shows nothing of it");
     events.shows("Events don't tell all here: members were revoked").expect("a gap");
+    events.wait("what counts, below it", "!test.text().includes('late.md')").expect("it is read again");
     for page in [&files, &plan, &events] {
         assert!(page.complaints().is_empty());
     }
@@ -71,6 +72,9 @@ fn the_page_of_a_revoked_machine_says_so_and_what_to_do_next() {
             site.page.shows(part).unwrap_or_else(|e| panic!("{view} says {part:?}: {e:#}"));
         }
     }
+    site.page.click("header a", "Invite").expect("a view");
+    site.page.shows("Invite from another machine").expect("its tickets are worth nothing");
+    assert!(!site.page.text().expect("a text").contains("Make a ticket"));
     desk.passed();
     site.end();
 }
