@@ -221,7 +221,7 @@ fn a_linked_file_survives_a_kill_before_its_close() {
         drop((file, left));
         mounted.mount().expect("a new mount");
         assert!(fs::read(mounted.join(&name)).expect("read") == bytes, "{size} bytes");
-        assert_eq!(names(mounted.dir()), [name.clone()]);
+        assert_eq!(names(mounted.dir()), [name.as_str()]);
         fs::remove_file(mounted.join(&name)).expect("rm");
     }
     mounted.stop().expect("a clean stop");
