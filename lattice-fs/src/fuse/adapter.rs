@@ -18,7 +18,7 @@ use fuser::{
 
 use super::habits::Habits;
 use super::reply::{
-    GENERATION, LONG, done, entry, errno, file_attr, file_type, open_flags, set_time, ttl, xattr,
+    GENERATION, LONG, created, done, entry, errno, file_attr, file_type, open_flags, set_time, ttl, xattr,
 };
 use super::slow::{self, Slow};
 use super::through::{Through, backing};
@@ -203,9 +203,11 @@ impl Filesystem for Adapter {
         });
     }
 
-    /// A key is a path: a second name for the same file can't be told to another replica.
-    fn link(&self, _req: &Request, _ino: INodeNo, _newparent: INodeNo, _newname: &OsStr, reply: ReplyEntry) {
-        reply.error(errno(Errno::PERM));
+    fn link(&self, _req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+        let name = newname.to_owned();
+        self.change(newparent, false, move |fs| {
+            entry(fs.link(ino.0, newparent.0, name.as_bytes()), reply);
+        });
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -246,17 +248,20 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         let directly = flags & libc::O_ACCMODE == libc::O_WRONLY && self.habits.opens(req.pid());
-        match self.fs.create(caller(req), parent.0, name.as_bytes(), mode, flags) {
-            Ok((_, attr, opened)) => {
-                let (attr, flags) = (file_attr(&attr), |directly| open_flags(&opened, directly));
-                let handle = FileHandle(opened.handle);
-                match backing(&opened) {
-                    Some(id) => reply.created_passthrough(&LONG, &attr, GENERATION, handle, flags(false), id),
-                    None => reply.created(&LONG, &attr, GENERATION, handle, flags(directly)),
-                }
-            }
-            Err(e) => reply.error(errno(e)),
-        }
+        created(self.fs.create(caller(req), parent.0, name.as_bytes(), mode, flags), directly, reply);
+    }
+
+    fn tmpfile(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        mode: u32,
+        _umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let directly = flags & libc::O_ACCMODE == libc::O_WRONLY && self.habits.opens(req.pid());
+        created(self.fs.tmpfile(caller(req), parent.0, mode, flags), directly, reply);
     }
 
     fn read(

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
-    FileAttr, FileType, FopenFlags, Generation, INodeNo, ReplyEmpty, ReplyEntry, ReplyXattr, TimeOrNow,
+    FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, ReplyCreate, ReplyEmpty, ReplyEntry,
+    ReplyXattr, TimeOrNow,
 };
 use lattice_engine::entry::Time;
 
+use super::through::backing;
 use crate::ops::errno::NOT_HERE;
 use crate::ops::{Attr, Errno, Inode, Opened, Result, SetTime};
 use crate::view::Kind;
@@ -128,6 +130,19 @@ pub fn entry(result: Result<(Arc<Inode>, Attr)>, reply: ReplyEntry) {
     match result {
         Ok((inode, attr)) => reply.entry(ttl(inode.is_cacheable()), &file_attr(&attr), GENERATION),
         Err(e) => reply.error(errno(e)),
+    }
+}
+
+/// A file that was made and opened in one go.
+pub fn created(result: Result<(Arc<Inode>, Attr, Opened)>, directly: bool, reply: ReplyCreate) {
+    let (attr, opened) = match result {
+        Ok((_, attr, opened)) => (file_attr(&attr), opened),
+        Err(e) => return reply.error(errno(e)),
+    };
+    let (handle, flags) = (FileHandle(opened.handle), |directly| open_flags(&opened, directly));
+    match backing(&opened) {
+        Some(id) => reply.created_passthrough(&LONG, &attr, GENERATION, handle, flags(false), id),
+        None => reply.created(&LONG, &attr, GENERATION, handle, flags(directly)),
     }
 }
 

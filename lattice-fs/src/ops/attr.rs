@@ -156,7 +156,9 @@ impl Fs {
         self.settle_intent(volume, inode)?;
         let _tree = volume.tree.read();
         let mut state = inode.state.lock();
-        if !state.unlinked && !state.stage_attrs(&attrs) {
+        // Of a file that may get a name yet they wait with its content.
+        let kept = !state.unlinked || state.linkable;
+        if kept && !state.stage_attrs(&attrs) {
             let key = self.table.key(volume, inode.ino, None)?;
             let (file_id, attrs) = (state.file_id, attrs.clone());
             self.commit(volume, "setattr", &key, vec![Change::Attr { key: key.clone(), file_id, attrs }])?;

@@ -36,11 +36,7 @@ impl Fs {
     /// The same at a close, which need not be the last: a shell that redirects into a file closes a copy of the descriptor
     /// before anything is written, and that emptiness is no version of its own. It is logged, and so survives a kill.
     pub(super) fn save_at_close(&self, volume: &Volume, inode: &Arc<Inode>) -> Result<()> {
-        self.save_unless(volume, inode, |state| {
-            let fresh = state.staged.as_ref().is_some_and(Staged::is_fresh);
-            // Somebody's release is still to come.
-            fresh && state.writers > 0 && state.intent.is_none()
-        })
+        self.save_unless(volume, inode, may_be_later)
     }
 
     fn save_unless(&self, volume: &Volume, inode: &Arc<Inode>, later: impl Fn(&State) -> bool) -> Result<()> {
@@ -98,6 +94,17 @@ impl Fs {
     /// [`Fs::save`] with `tree` (shared) and the state held.
     pub(super) fn save_locked(&self, volume: &Volume, inode: &Inode, state: &mut State) -> Result<()> {
         self.save_as(volume, inode, state, false)
+    }
+
+    /// [`Fs::save_at_close`] with `tree` (shared) and the state held.
+    pub(super) fn save_at_close_locked(
+        &self,
+        volume: &Volume,
+        inode: &Inode,
+        state: &mut State,
+    ) -> Result<()> {
+        let later = may_be_later(state);
+        self.save_as(volume, inode, state, later)
     }
 
     /// `later`: log what is staged, and leave the entry to the release.
@@ -258,6 +265,10 @@ impl Fs {
     /// Puts a file on the list of those that are committed when they stay quiet. As long as it is there the kernel may
     /// forget it, and it stays.
     pub(super) fn note_dirty(&self, inode: &Arc<Inode>, state: &mut State) {
+        // What has no name yet isn't committed, and is gone once the kernel forgets it.
+        if state.linkable {
+            return;
+        }
         let Some(staged) = state.staged.as_mut().filter(|s| s.is_dirty()) else {
             return;
         };
@@ -446,6 +457,12 @@ impl Fs {
     pub(super) fn make_durable(&self, volume: &Volume, inode: &Inode) -> Result<()> {
         self.settle_intent(volume, inode)
     }
+}
+
+/// Nothing was written, and somebody's release is still to come.
+fn may_be_later(state: &State) -> bool {
+    let fresh = state.staged.as_ref().is_some_and(Staged::is_fresh);
+    fresh && state.writers > 0 && state.intent.is_none()
 }
 
 /// The content of a staged file, of which only what changed is stored anew.

@@ -43,27 +43,44 @@ impl Fs {
             let attr = self.attr(&there)?;
             return Ok((there, attr, opened));
         }
-        let (meta, attrs) = self.birth(&dir, caller, mode, Kind::File);
-        let file_id = self.ids.fresh();
-        let inode = self.table.insert(parent, name, ino_of(&file_id), true, |ino| {
-            let mut state = State::new(file_id, Value::File(Content::EMPTY), meta, volume.epoch());
-            let mut staged = Staged::empty();
-            staged.attrs = attrs;
+        let mut state = self.newborn(&volume, &dir, caller, mode, flags);
+        if let Some(staged) = &mut state.staged {
             staged.listed = true;
-            state.staged = Some(staged);
-            state.committed = false;
-            state.opens = 1;
-            state.writers = u32::from(is_writing(flags));
-            Inode { ino, kind: Kind::File, place: Place::Store(volume.clone()), state: state.into() }
+        }
+        let wanted = ino_of(&state.file_id);
+        let place = Place::Store(volume);
+        let inode = self.table.insert(parent, name, wanted, true, |ino| Inode {
+            ino,
+            kind: Kind::File,
+            place,
+            state: state.into(),
         })?;
         self.table.pin(inode.ino);
         self.queue.quiet(&inode);
-        // In the store's grain, so that the entry's own time is not before it.
-        let touched = Time { ns: meta.mtime.ns / 1_000_000 * 1_000_000, ..meta.mtime };
-        dir.state.lock().touched = Some(touched);
         let attr = file_attr(&inode, &inode.state.lock());
+        appeared_in(&dir, attr.meta.mtime);
         // Its first close makes it an entry, also where it was opened for reading only.
         Ok((inode, attr, Opened { no_flush: false, ..Opened::for_flags(flags) }))
+    }
+
+    /// A file that is opened while it is made: empty, and to be committed.
+    pub(super) fn newborn(
+        &self,
+        volume: &Volume,
+        dir: &Inode,
+        caller: Caller,
+        mode: u32,
+        flags: i32,
+    ) -> State {
+        let (meta, attrs) = self.birth(dir, caller, mode, Kind::File);
+        let mut state = State::new(self.ids.fresh(), Value::File(Content::EMPTY), meta, volume.epoch());
+        let mut staged = Staged::empty();
+        staged.attrs = attrs;
+        state.staged = Some(staged);
+        state.committed = false;
+        state.opens = 1;
+        state.writers = u32::from(is_writing(flags));
+        state
     }
 
     pub fn mkdir(&self, caller: Caller, parent: u64, name: &[u8], mode: u32) -> Result<(Arc<Inode>, Attr)> {
@@ -128,7 +145,7 @@ impl Fs {
     }
 
     /// What stands at a name already (one look-up counted), after checking that the name can be a key's.
-    fn find(&self, volume: &Arc<Volume>, parent: u64, name: &[u8]) -> Result<Option<Arc<Inode>>> {
+    pub(super) fn find(&self, volume: &Arc<Volume>, parent: u64, name: &[u8]) -> Result<Option<Arc<Inode>>> {
         check_name(name)?;
         let _tree = volume.tree.read();
         let key = self.table.key(volume, parent, Some(name))?;
@@ -189,4 +206,11 @@ impl Fs {
             expect: Expect::Anything,
         })
     }
+}
+
+/// A name came to a directory that the store knows nothing of yet: in the store's grain, so that the entry's own time is not
+/// before it.
+pub(super) fn appeared_in(dir: &Inode, time: Time) {
+    let touched = Time { ns: time.ns / 1_000_000 * 1_000_000, ..time };
+    dir.state.lock().touched = Some(touched);
 }

@@ -83,6 +83,8 @@ pub struct State {
     pub committed: bool,
     /// Its name is gone; it lives until the last close and is never committed again.
     pub unlinked: bool,
+    /// It never had a name, and `link` may give it one: `unlinked` until then.
+    pub linkable: bool,
     pub meta: Meta,
     pub opens: u32,
     pub writers: u32,
@@ -115,6 +117,7 @@ impl State {
             cites: Vec::new(),
             committed: true,
             unlinked: false,
+            linkable: false,
             meta,
             opens: 0,
             writers: 0,

@@ -32,6 +32,7 @@ pub mod inode;
 mod lent;
 mod listing;
 mod lookup;
+mod nameless;
 mod open;
 mod ranges;
 mod read;

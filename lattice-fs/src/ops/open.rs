@@ -196,7 +196,8 @@ impl Fs {
     /// Lets go of buffers that hold nothing new and that nobody has open.
     pub(super) fn drop_clean(&self, state: &mut State) {
         let unsaved = state.is_dirty() && !state.unlinked;
-        let orphan = state.unlinked && state.opens > 0;
+        // One that may get a name yet lives as long as the kernel knows it.
+        let orphan = state.unlinked && (state.opens > 0 || state.linkable);
         // Who reads a lent file sees what is written next.
         let shared = state.through > 0;
         let needed = unsaved || orphan || shared || state.writers > 0 || state.intent.is_some();

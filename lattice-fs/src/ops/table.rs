@@ -154,10 +154,7 @@ impl Table {
             slot.lookups += 1;
             return Ok(slot.inode.clone());
         }
-        let mut ino = wanted;
-        while ino <= ROOT || tree.slots.contains_key(&ino) {
-            ino = next_ino(ino);
-        }
+        let ino = tree.free(wanted);
         let inode = Arc::new(make(ino));
         let mut slot = Slot::new(inode.clone(), parent, name);
         slot.lookups = 1;
@@ -169,6 +166,45 @@ impl Table {
         dir.pending += u32::from(pending);
         dir.set(name, Some(ino));
         Ok(inode)
+    }
+
+    /// Puts a new inode of a directory there that no name leads to. Counts one look-up.
+    pub fn insert_nameless(
+        &self,
+        parent: u64,
+        wanted: u64,
+        make: impl FnOnce(u64) -> Inode,
+    ) -> Result<Arc<Inode>> {
+        let mut tree = self.0.lock();
+        let ino = tree.free(wanted);
+        tree.slots.get_mut(&parent).ok_or(Errno::STALE)?.pins += 1;
+        let inode = Arc::new(make(ino));
+        // For messages.
+        let name = format!("#{ino}");
+        tree.slots.insert(ino, Slot { lookups: 1, ..Slot::new(inode.clone(), parent, name.as_bytes()) });
+        Ok(inode)
+    }
+
+    /// Gives it a name that no commit has told the store of yet, and counts a look-up. `EEXIST` if the name is taken.
+    pub fn give_name(&self, ino: u64, parent: u64, name: &[u8]) -> Result<()> {
+        let mut tree = self.0.lock();
+        let dir = tree.slots.get(&parent).ok_or(Errno::STALE)?;
+        if matches!(dir.children.get(name), Some(Some(_))) {
+            return Err(Errno::EXIST);
+        }
+        let slot = tree.slots.get_mut(&ino).ok_or(Errno::STALE)?;
+        slot.lookups += 1;
+        slot.pins += 1;
+        slot.waits = true;
+        slot.name = name.into();
+        let before = std::mem::replace(&mut slot.parent, parent);
+        if let Some(dir) = tree.slots.get_mut(&parent) {
+            dir.pins += 1;
+            dir.pending += 1;
+            dir.set(name, Some(ino));
+        }
+        tree.unpin(before);
+        Ok(())
     }
 
     /// Whether it is remembered that nothing has this name, so that the kernel may, too.
@@ -408,6 +444,15 @@ impl Slot {
 }
 
 impl Tree {
+    /// A number that nothing has.
+    fn free(&self, wanted: u64) -> u64 {
+        let mut ino = wanted;
+        while ino <= ROOT || self.slots.contains_key(&ino) {
+            ino = next_ino(ino);
+        }
+        ino
+    }
+
     fn unpin(&mut self, ino: u64) {
         if let Some(slot) = self.slots.get_mut(&ino) {
             slot.pins = slot.pins.saturating_sub(1);

@@ -2,11 +2,16 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use lattice_tests::fixture::{Cmd, Kind, MountOptions, Mounted, Scratch, mounts_at};
 use lattice_tests::random::Random;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, mount_remount, unmount};
+
+use super::nameless::{link, nameless};
 
 /// A mount that goes with its owner.
 #[derive(Debug)]
@@ -77,6 +82,37 @@ fn a_full_disk_is_an_error_and_the_store_stays_whole() {
     assert_eq!(check.code(), 0, "{}{}", check.stdout, check.stderr);
     drop(mounted);
     drop(below);
+}
+
+#[test]
+fn a_file_for_which_there_is_no_room_gets_no_name_until_there_is() {
+    let Some(_) = super::lattice(&["mount"]) else {
+        return;
+    };
+    let scratch = Scratch::new().expect("a directory");
+    let small = scratch.join("small");
+    let (_below, mut mounted) = on_a_small_disk(&small);
+    let full = (0..400).find_map(|n| {
+        let file = nameless(mounted.dir(), OFlags::empty());
+        file.write_all_at(&body(n), 0).expect("it stays in memory");
+        let path = mounted.join(&format!("f{n}"));
+        link(&file, &path).err().map(|e| (n, file, path, e))
+    });
+    let (n, file, path, refused) = full.expect("48 MB are full after 120 MB");
+    assert_eq!(refused, Errno::NOSPC);
+    assert!(n > 20, "only {n} files of 300 kB were kept on 48 MB");
+    assert!(!path.exists(), "it has no name");
+    let mut left = vec![0; 300_000];
+    file.read_exact_at(&mut left, 0).expect("read");
+    assert!(left == body(n) && file.metadata().expect("fstat").nlink() == 0, "it is as it was");
+    mount_remount(&small, MountFlags::empty(), "size=96m").expect("a bigger disk");
+    link(&file, &path).expect("there is room again");
+    drop(file);
+    mounted.remount().expect("a new mount");
+    for n in 0..=n {
+        assert!(fs::read(mounted.join(&format!("f{n}"))).expect("there") == body(n));
+    }
+    assert_eq!(fs::read_dir(mounted.dir()).expect("ls").count() as u64, n + 1);
 }
 
 /// Writes until the disk is full, reads all that was taken, and cuts it to 8 MiB.

@@ -9,6 +9,7 @@ mod large;
 mod lifecycle;
 mod limits;
 mod memory;
+mod nameless;
 mod names;
 mod sqlite;
 mod trees;

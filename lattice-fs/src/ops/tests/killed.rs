@@ -18,14 +18,14 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// What another process finds after a kill now.
-struct Killed {
+pub(super) struct Killed {
     store: Handle,
     _node: Node,
     _dir: TempDir,
 }
 
 impl Killed {
-    fn now(rig: &Rig) -> Self {
+    pub(super) fn now(rig: &Rig) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let data = dir.path().join("data");
         copy(&rig._dir.path().join("data"), &data);
@@ -36,7 +36,7 @@ impl Killed {
     }
 
     /// Its bytes, where it is one version.
-    fn stored(&self, path: &str) -> Option<Vec<u8>> {
+    pub(super) fn stored(&self, path: &str) -> Option<Vec<u8>> {
         let record = self.store.get(&key(path)).expect("readable")?;
         let node = record.winner()?.node.as_ref()?;
         assert_eq!(record.heads.len(), 1, "{path} is one version");

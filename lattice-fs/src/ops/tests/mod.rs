@@ -17,6 +17,7 @@ mod dirs;
 mod files;
 mod foreign;
 mod killed;
+mod nameless;
 mod revoked;
 mod through;
 mod waits;
