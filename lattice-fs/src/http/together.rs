@@ -113,7 +113,7 @@ impl<J: Send + 'static, A: Send + 'static> Turn<J, A> {
                 }
             };
             let Ok(answers) = tokio::task::spawn_blocking(work).await else { return };
-            answers.map(tell);
+            answers.into_iter().for_each(tell);
         }
     }
 
