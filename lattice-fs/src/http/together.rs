@@ -119,7 +119,9 @@ impl<J: Send + 'static, A: Send + 'static> Turn<J, A> {
 
     /// Lets go first what can; there were so many in the group before.
     async fn gather(&self, before: usize) {
-        let (mut have, mut in_vain) = (self.count(), self.pace.in_vain());
+        // Only for the sake of others: one alone isn't waited for.
+        let mut in_vain = if before > 1 { self.pace.in_vain() } else { 0 };
+        let mut have = self.count();
         for _ in 0..self.pace.turns() {
             tokio::task::yield_now().await;
             let now = self.count();
