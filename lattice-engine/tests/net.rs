@@ -396,7 +396,8 @@ async fn a_revoked_node_is_told_by_who_cuts_it_off_and_remembers() {
     a.node.revoke_member(b.node.id()).expect("revoked");
     let by = a.node.id();
     until("the word", || b.net.revoked_by().contains(&by).then_some(())).await;
-    assert_eq!(b.net.peer_status(&by).expect("a peer").state, PeerState::Refuses);
+    let refuses = || b.net.peer_status(&by).is_ok_and(|peer| peer.state == PeerState::Refuses);
+    until("its connection's end", || refuses().then_some(())).await;
     // Whoever dials again hears it again: a node that was away while it happened.
     let dir = b.stop().await;
     assert!(revoked_by(&data(&dir)).contains(&by), "kept for when no network runs");
