@@ -109,6 +109,12 @@ fn pjdfstest() {
     );
 }
 
+/// fsx 0.3.2 now and then asks posix_fallocate for 0 bytes, which is EINVAL on every file system, and takes that for a failure.
+fn asked_for_nothing(said: &str) -> bool {
+    let last = said.lines().rfind(|line| line.starts_with("[ERROR fsx]"));
+    last.is_some_and(|line| line.contains(" POSIX_FALLOCATE ") && line.ends_with(" 0x0 bytes)"))
+}
+
 fn fsx(name: &str, config: &str) {
     if !needs(&[]) {
         return;
@@ -129,6 +135,10 @@ fn fsx(name: &str, config: &str) {
             .deadline(300)
             .run()
             .expect("fsx runs to its end");
+        if asked_for_nothing(&format!("{}{}", done.stdout, done.stderr)) {
+            println!("fsx {name} with seed {seed} gave up by itself");
+            continue;
+        }
         assert!(
             done.status.success(),
             "fsx {name} with seed {seed}: {}\n{}{}",
