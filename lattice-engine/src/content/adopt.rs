@@ -2,6 +2,7 @@
 //! threads as there are cores: each starts at an offset of its own, and where the cuts of one meet those of the next,
 //! the rest is the same.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -122,7 +123,7 @@ impl ContentStore {
                     let source = std::io::Error::other("the file changed while it was being stored");
                     return Err(ContentError::Source { offset, source });
                 }
-                batch.add_named(&self.inner, id, &bytes)?;
+                batch.add_named(&self.inner, id, Cow::Owned(bytes))?;
             }
             offset += chunk.len;
             runs.push(chunk)?;

@@ -1,19 +1,20 @@
 //! Giving back what nothing names. Rows leave the index, durably, before a byte is destroyed; then packs are removed,
 //! rewritten when more than half dead, or punched. A crash anywhere leaves at worst dead chunks, found again by scanning.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::ContentStore;
+use super::append::Records;
 use super::error::{ContentError, Result, index_err, io_at};
-use super::index::{FLAG_ZSTD, IndexBatch, Location};
+use super::index::{IndexBatch, Location};
 use super::packs::{self, Pack};
 use super::pins::Spared;
-use super::record::{PACK_HEADER, RECORD_HEADER, Record, whole_blocks};
+use super::record::{PACK_HEADER, RECORD_HEADER, whole_blocks};
 use super::scan::Scan;
 use super::sidecar::Sidecar;
 use super::store::Inner;
-use super::writer::push_record;
 use crate::disk::Open;
 use crate::id::ChunkId;
 
@@ -24,7 +25,7 @@ const MOVE: usize = 1 << 16;
 /// How often what appears meanwhile is read without making commits wait, for each batch.
 const PATIENCE: usize = 4;
 /// Records are copied once this many bytes wait.
-const COPY: usize = 1 << 20;
+const COPY: u64 = 1 << 20;
 
 /// A collection under way: from now on what is stored or relied on is spared. Dropped, it ends and removes nothing.
 #[derive(Debug)]
@@ -297,39 +298,21 @@ impl Inner {
 
     /// Copies what is live, makes the copies durable and known, then removes the pack.
     pub fn rewrite(&self, pack: &Pack, rows: &Rows) -> Result<()> {
-        let (mut buffer, mut items) = (Vec::new(), Vec::new());
+        let (mut records, mut scratch) = (Records::default(), Vec::new());
         for (id, location) in rows.values() {
-            let (record, payload) = self.copy_of(id, location)?;
-            push_record(&mut buffer, &mut items, record, &payload);
-            if buffer.len() >= COPY {
-                self.append(&buffer, &items, true)?;
-                buffer.clear();
-                items.clear();
+            // Checked against its name.
+            let plain = self.load_from(id, location)?;
+            records.push(self, *id, Cow::Owned(plain.into()), &mut scratch);
+            if records.len() >= COPY {
+                self.append(&records, true)?;
+                records.clear();
             }
         }
-        self.append(&buffer, &items, true)?;
+        self.append(&records, true)?;
         self.sync()?;
         // Removing the pack's mark, which comes after them, makes them durable.
         self.index_all()?;
         self.remove_pack(pack)
-    }
-
-    /// A live chunk as a record, checked against its name.
-    fn copy_of(&self, id: &ChunkId, location: &Location) -> Result<(Record, Vec<u8>)> {
-        let plain = self.load_from(id, location)?;
-        let mut payload = Vec::new();
-        let zstd = self.codec.compress(&plain, &mut payload);
-        if !zstd {
-            payload = plain.into();
-        }
-        let record = Record {
-            id: *id,
-            stored_len: payload.len() as u32,
-            len: location.len,
-            flags: if zstd { FLAG_ZSTD } else { 0 },
-            payload_crc: crc32fast::hash(&payload),
-        };
-        Ok((record, payload))
     }
 
     /// Frees the payloads of dead records. Their headers stay, so that the pack can still be scanned.

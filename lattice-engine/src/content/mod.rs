@@ -9,6 +9,7 @@
 //! a failed flush.
 
 mod adopt;
+mod append;
 mod cache;
 mod chunker;
 mod codec;

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use parking_lot::{Mutex, RwLock};
 
 use super::adopt::{sidecar_of, survey};
+use super::append::Appender;
 use super::cache::Cache;
 use super::codec::Codec;
 use super::error::{ContentError, Result, index_err, io_at};
@@ -20,7 +21,7 @@ use super::pins::Pins;
 use super::record::{self, Header, PACK_HEADER, PACK_MAGIC, check_header};
 use super::scan::Scan;
 use super::sidecar::Sidecar;
-use super::store::{Appender, Inner, Overlay, Pending, Tuning};
+use super::store::{Inner, Overlay, Pending, Tuning};
 use super::sync::Syncer;
 use crate::disk::{Disk, DiskFile, Open};
 

@@ -1,4 +1,4 @@
-//! The parts that everything else in this module shares: looking a chunk up, appending, handing rows to the index.
+//! The parts that everything else in this module shares: looking a chunk up, handing rows to the index.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
@@ -7,20 +7,20 @@ use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::append::Appender;
 use super::cache::Cache;
 use super::codec::Codec;
 use super::error::{ContentError, Result, index_err, io_at};
 use super::index::{ChunkIndex, IndexBatch, Location};
-use super::packs::{self, Pack, Packs};
+use super::packs::{Pack, Packs};
 use super::pins::Pins;
-use super::record::{PACK_HEADER, PACK_MAGIC, file_header};
 use super::sidecar::Sidecar;
 use super::sync::Syncer;
+use crate::disk::Disk;
+use crate::id::ChunkId;
 
 /// Files smaller than this are copied into a pack.
 pub const MIN_ADOPT: u64 = 1 << 20;
-use crate::disk::{Disk, DiskFile, Open};
-use crate::id::ChunkId;
 
 /// Sizes that tests make small.
 #[derive(Debug, Clone, Copy)]
@@ -78,29 +78,6 @@ pub(super) struct Pending {
     pub mark: Option<u64>,
 }
 
-/// The pack that takes appends.
-#[derive(Debug)]
-pub(super) struct Appender {
-    pub pack: Arc<Pack>,
-    pub file: Arc<dyn DiskFile>,
-}
-
-/// A record in a buffer that will be appended.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Item {
-    pub id: ChunkId,
-    /// `offset` and `next` count from the buffer's start.
-    pub location: Location,
-    pub next: u64,
-}
-
-impl Item {
-    /// Its place, once the buffer is in a pack from `base` on.
-    fn at(&self, pack: u64, base: u64) -> Location {
-        Location { pack, offset: base + self.location.offset, ..self.location }
-    }
-}
-
 impl Overlay {
     /// Gives those chunks of an adopted file that `wanted` names their place in it; how many.
     pub fn list_raw(&mut self, sidecar: &Sidecar, pack: u64, wanted: impl Fn(&ChunkId) -> bool) -> u64 {
@@ -147,62 +124,6 @@ impl Inner {
     /// False where the pack is gone or ends before the chunk does: storing it again heals.
     pub fn usable(&self, location: &Location) -> bool {
         self.packs.get(location.pack).is_some_and(|pack| location.end() <= pack.len())
-    }
-
-    /// Appends records of chunks whose bytes are what their names say. `force` makes these the chunks' places even where they
-    /// have one.
-    pub fn append(&self, buffer: &[u8], items: &[Item], force: bool) -> Result<()> {
-        self.syncer.check()?;
-        let mut appender = self.appender.lock();
-        let full = |a: &Appender| {
-            let len = a.pack.len();
-            len > PACK_HEADER && len + buffer.len() as u64 > self.tuning.pack_target
-        };
-        if appender.as_ref().is_none_or(full) {
-            *appender = Some(self.new_pack()?);
-        }
-        let Some(active) = appender.as_ref() else {
-            return Ok(());
-        };
-        let base = active.pack.len();
-        if let Err(e) = active.file.write_all_at(buffer, base) {
-            // Best effort: gives a full disk its room back. What is left over is overwritten or cut at the next open.
-            let _ = active.file.set_len(base);
-            return Err(io_at("append to", &active.pack.path(&self.packs.dir))(e));
-        }
-        active.pack.set_len(base + buffer.len() as u64);
-        self.syncer.wrote(&active.pack, &active.file, false);
-        self.cache.set_verified(items.iter().map(|item| item.at(active.pack.id, base)));
-        let mut damaged = self.damaged.lock();
-        let mut overlay = self.overlay.write();
-        for item in items {
-            let location = item.at(active.pack.id, base);
-            let mark = Some(base + item.next);
-            let heals = damaged.remove(&item.id);
-            // Two writers of the same chunk: the first one's place stands, the other's bytes are dead.
-            if force || heals || !overlay.map.contains_key(&item.id) {
-                overlay.map.insert(item.id, location);
-            }
-            overlay.queue.push_back(Pending { id: item.id, location, mark });
-        }
-        Ok(())
-    }
-
-    fn new_pack(&self) -> Result<Appender> {
-        let id = self.packs.number();
-        let pack = Pack::new(id, false, PACK_HEADER, 0);
-        let path = packs::path(&self.packs.dir, id, "pack");
-        let make = || {
-            let file = self.disk.open(&path, Open::CreateNew)?;
-            file.write_all_at(&file_header(PACK_MAGIC), 0).inspect_err(|_| {
-                let _ = self.disk.remove(&path);
-            })?;
-            Ok(file)
-        };
-        let file = make().map_err(io_at("create", &path))?;
-        self.packs.insert(pack.clone());
-        self.syncer.wrote(&pack, &file, true);
-        Ok(Appender { pack, file })
     }
 
     pub fn sync(&self) -> Result<()> {

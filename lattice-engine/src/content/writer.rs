@@ -1,80 +1,69 @@
 //! Bytes into chunks into packs: whole values, streams, single chunks. Memory is bounded whatever the length.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::append::Records;
 use super::chunker::{self, LOOKAHEAD, Piece, Step};
 use super::error::{ContentError, Result};
-use super::index::{FLAG_ZSTD, Location};
 use super::layout::{Layout, MAX_CHUNK_LEN, Runs};
 use super::manifest;
-use super::record::{RECORD_HEADER, Record};
-use super::store::{Inner, Item};
+use super::store::Inner;
 use super::{ContentStore, Pin};
 use crate::entry::{Chunk, Content, MAX_DIRECT_CHUNKS, MAX_INLINE};
 use crate::id::ChunkId;
 
 /// Records are appended once this many bytes wait.
-const FLUSH: usize = 1 << 20;
+const FLUSH: u64 = 1 << 20;
 /// A stream is cut once this many bytes wait.
 const GATHER: usize = 1 << 20;
 
-/// New chunks, encoded and waiting to be appended together.
+/// New chunks that wait to be appended together.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
-    buffer: Vec<u8>,
-    items: Vec<Item>,
+pub(super) struct Batch<'a> {
+    records: Records<'a>,
     waiting: HashSet<ChunkId>,
     scratch: Vec<u8>,
 }
 
-impl Batch {
+impl<'a> Batch<'a> {
     /// Stores a chunk unless it is stored.
-    pub fn add(&mut self, inner: &Inner, plain: &[u8]) -> Result<ChunkId> {
-        let id = manifest::name(plain);
+    pub fn add(&mut self, inner: &Inner, plain: Cow<'a, [u8]>) -> Result<ChunkId> {
+        let id = manifest::name(&plain);
         self.add_named(inner, id, plain)?;
         Ok(id)
     }
 
     /// `id` is the hash of `plain`.
-    pub fn add_named(&mut self, inner: &Inner, id: ChunkId, plain: &[u8]) -> Result<()> {
+    pub fn add_named(&mut self, inner: &Inner, id: ChunkId, plain: Cow<'a, [u8]>) -> Result<()> {
         inner.pins.touch(id);
         if self.waiting.contains(&id) || inner.holds(&id)? {
             return Ok(());
         }
-        let zstd = inner.codec.compress(plain, &mut self.scratch);
-        let payload = if zstd { self.scratch.as_slice() } else { plain };
-        let record = Record {
-            id,
-            stored_len: payload.len() as u32,
-            len: plain.len() as u32,
-            flags: if zstd { FLAG_ZSTD } else { 0 },
-            payload_crc: crc32fast::hash(payload),
-        };
-        push_record(&mut self.buffer, &mut self.items, record, payload);
+        self.records.push(inner, id, plain, &mut self.scratch);
         self.waiting.insert(id);
-        if self.buffer.len() >= FLUSH {
+        if self.records.len() >= FLUSH {
             self.flush(inner)?;
         }
         Ok(())
     }
 
     pub fn flush(&mut self, inner: &Inner) -> Result<()> {
-        if self.items.is_empty() {
+        if self.waiting.is_empty() {
             return Ok(());
         }
-        inner.append(&self.buffer, &self.items, false)?;
-        self.buffer.clear();
-        self.items.clear();
+        inner.append(&self.records, false)?;
+        self.records.clear();
         self.waiting.clear();
         Ok(())
     }
 
     /// Stores what is new of a piece and lists it.
     pub fn add_piece(&mut self, inner: &Inner, runs: &mut Runs, piece: &Piece<'_>) -> Result<()> {
-        let id = piece.bytes.map(|bytes| self.add(inner, bytes)).transpose()?;
+        let id = piece.bytes.map(|bytes| self.add(inner, Cow::Owned(bytes.to_vec()))).transpose()?;
         runs.push(Chunk { id, len: piece.len })
     }
 
@@ -89,7 +78,7 @@ impl Batch {
         }
         let mut manifests = Vec::new();
         let top = manifest::build(&chunks, &mut |bytes| {
-            let id = self.add(inner, bytes)?;
+            let id = self.add(inner, Cow::Owned(bytes.to_vec()))?;
             manifests.push(id);
             Ok(id)
         })?;
@@ -104,17 +93,6 @@ impl Batch {
     }
 }
 
-/// One record at the end of a buffer that will be appended.
-pub(super) fn push_record(buffer: &mut Vec<u8>, items: &mut Vec<Item>, record: Record, payload: &[u8]) {
-    let start = buffer.len() as u64;
-    buffer.extend_from_slice(&record.encode());
-    buffer.extend_from_slice(payload);
-    let next = record.next(start);
-    buffer.resize(next as usize, 0);
-    let location = Location { offset: start + RECORD_HEADER as u64, ..record.location(0, start) };
-    items.push(Item { id: record.id, location, next });
-}
-
 /// Takes a file's bytes in order. Dropped before [`ContentWriter::finish`], it leaves chunks that no content names.
 #[derive(Debug)]
 pub struct ContentWriter {
@@ -124,7 +102,7 @@ pub struct ContentWriter {
     /// Where `buffer` starts in the file.
     pos: u64,
     runs: Runs,
-    batch: Batch,
+    batch: Batch<'static>,
 }
 
 impl ContentWriter {
@@ -168,7 +146,13 @@ impl ContentWriter {
     }
 }
 
-fn cut_one(inner: &Inner, batch: &mut Batch, runs: &mut Runs, bytes: &[u8], offset: u64) -> Result<usize> {
+fn cut_one(
+    inner: &Inner,
+    batch: &mut Batch<'_>,
+    runs: &mut Runs,
+    bytes: &[u8],
+    offset: u64,
+) -> Result<usize> {
     let step = chunker::step(bytes, offset);
     let (Step::Hole(len) | Step::Data(len)) = step;
     let bytes = matches!(step, Step::Data(_)).then(|| &bytes[..len]);
@@ -223,7 +207,7 @@ impl ContentStore {
         let (mut batch, mut refused) = (Batch::default(), Vec::new());
         for (id, bytes) in chunks {
             match check(id, bytes) {
-                Ok(()) => batch.add_named(&self.inner, *id, bytes)?,
+                Ok(()) => batch.add_named(&self.inner, *id, Cow::Borrowed(bytes))?,
                 Err(why) => refused.push((*id, why)),
             }
         }

@@ -68,6 +68,10 @@ pub trait DiskFile: Send + Sync + Debug {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
     /// Writes all of `buf`, growing the file where needed.
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
+    /// Writes all of several pieces behind one another, as [`DiskFile::write_all_at`] does one.
+    fn write_pieces_at(&self, pieces: &[&[u8]], offset: u64) -> io::Result<()> {
+        self.write_all_at(&pieces.concat(), offset)
+    }
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// `fdatasync`: data and what is needed to read it back, on disk when it returns.
     fn sync_data(&self) -> io::Result<()>;
