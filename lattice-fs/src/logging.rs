@@ -7,12 +7,17 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
 
+/// Without a network the search for members on it says so several times a second, for ever. And iroh opens a span for every few
+/// packets, at the level of what it tells: writing them down was a twentieth of what sending a large file costs.
+const DAEMON: &str = "info,iroh=warn,swarm_discovery=off";
+
 /// A daemon tells what it does; a command only what goes wrong.
 pub fn start(daemon: bool, config: &Config) {
-    // Without a network the search for members on it says so several times a second, for ever.
-    let default = if daemon { "info,swarm_discovery=off" } else { "error" };
-    let default = config.log.as_deref().unwrap_or(default);
-    let filter = EnvFilter::try_from_env("LATTICE_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let default = if daemon { DAEMON } else { "error" };
+    let default = config.log.as_deref().map_or(default, whole);
+    let said = std::env::var("LATTICE_LOG").ok();
+    let filter = EnvFilter::try_new(said.as_deref().map_or(default, whole));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new(default));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let json = match std::env::var("LATTICE_LOG_FORMAT") {
         Ok(format) => format == "json",
@@ -24,4 +29,29 @@ pub fn start(daemon: bool, config: &Config) {
     } else {
         logs.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init()
     };
+}
+
+/// What a level alone stands for.
+fn whole(filter: &str) -> &str {
+    if filter == "info" { DAEMON } else { filter }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn no_span_is_kept_for_packets_and_what_goes_wrong_is_told() {
+        let logs = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(whole("info"))).finish();
+        tracing::subscriber::with_default(logs, || {
+            assert!(
+                tracing::span!(target: "iroh::socket::transports", Level::INFO, "poll_send").is_disabled()
+            );
+            assert!(tracing::enabled!(target: "iroh::socket::transports", Level::WARN));
+            assert!(tracing::enabled!(target: "lattice_engine::net", Level::INFO));
+        });
+        assert_eq!(whole("debug"), "debug");
+    }
 }
