@@ -1,5 +1,6 @@
 //! Nodes on loopback: joining, exchange, content, forks of the way between two nodes, and who gets nothing.
 
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -183,6 +184,41 @@ async fn a_large_file_comes_by_itself_and_a_read_waits_for_it() {
     .await;
     a.stop().await;
     b.stop().await;
+}
+
+/// It was whole when it was stored, so it is sent as it is; who gets it refuses it, and asks again for what is looked at anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_went_bad_is_found_by_who_asks_for_it_and_comes_once_it_is_stored_again() {
+    let a = Machine::founder().await;
+    let ours = a.node.create_store("s").expect("a store");
+    let bytes = noise(1 << 20);
+    put(&ours, "large", &bytes);
+    let large = content(&ours, "large").expect("content");
+    let chunks = ours.content().chunks_of(&large).expect("chunks");
+    let (start, bad) = (chunks[0].len as usize, chunks[1].id.expect("data"));
+    let damaged = files(&data(&a.dir)).into_iter().any(|path| {
+        let mut stored = std::fs::read(&path).expect("a file");
+        let Some(at) = stored.windows(64).position(|w| *w == bytes[start..][..64]) else { return false };
+        stored[at] ^= 4;
+        std::fs::OpenOptions::new().write(true).open(&path).and_then(|f| f.write_all_at(&stored, 0)).is_ok()
+    });
+    assert!(damaged, "no file has the chunk");
+    let b = a.invite().await;
+    let theirs = b.store("s").await;
+    until("its damage", || (!ours.content().has_chunk(&bad).expect("looks")).then_some(())).await;
+    let here = || theirs.content().bytes_here(&content(&theirs, "large")?).ok();
+    until("the others", || (here()? == bytes.len() as u64 - chunks[1].len).then_some(())).await;
+    put(&ours, "again", &bytes);
+    until("all of it", || (here()? == bytes.len() as u64).then_some(())).await;
+    assert_eq!(get(&theirs, "large").expect("content"), bytes);
+    a.stop().await;
+    b.stop().await;
+}
+
+/// Every file below a directory.
+fn files(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir).expect("a directory").map(|e| e.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,7 +38,7 @@ impl Inner {
     }
 
     /// Runs `read` on the chunk's place; again if a collection moved it under our feet.
-    fn at_location<T>(&self, id: &ChunkId, read: impl Fn(&Location) -> Result<T>) -> Result<T> {
+    fn at_location<T>(&self, id: &ChunkId, mut read: impl FnMut(&Location) -> Result<T>) -> Result<T> {
         let mut tried = None;
         for _ in 0..RETRIES {
             let location = self.locate(id)?.ok_or(ContentError::Missing { chunk: *id })?;
@@ -69,26 +69,34 @@ impl Inner {
 
     /// A chunk's plain bytes, verified now.
     pub fn load_from(&self, id: &ChunkId, location: &Location) -> Result<Bytes> {
-        let plain = self.plain(id, location)?;
-        if manifest::name(&plain) != *id {
+        let mut plain = Vec::new();
+        self.load_into(id, location, &mut plain)?;
+        Ok(plain.into())
+    }
+
+    /// The same at the start of `out`, which grows where it must; how many they are.
+    fn load_into(&self, id: &ChunkId, location: &Location, out: &mut Vec<u8>) -> Result<usize> {
+        let len = self.plain(id, location, out)?;
+        if manifest::name(&out[..len]) != *id {
             self.cache.unset_verified(location);
             return Err(self.corrupt(id, location, "its bytes do not match its name"));
         }
         self.cache.set_verified([*location]);
-        Ok(plain.into())
+        Ok(len)
     }
 
-    fn plain(&self, id: &ChunkId, location: &Location) -> Result<Vec<u8>> {
+    fn plain(&self, id: &ChunkId, location: &Location, out: &mut Vec<u8>) -> Result<usize> {
         let pack = self.packs.get(location.pack).ok_or(ContentError::Missing { chunk: *id })?;
+        let plain = at_least(out, location.len as usize);
+        if location.flags & FLAG_ZSTD == 0 {
+            self.read_pack(&pack, plain, location.offset)?;
+            return Ok(plain.len());
+        }
         let mut stored = vec![0; location.stored_len as usize];
         self.read_pack(&pack, &mut stored, location.offset)?;
-        if location.flags & FLAG_ZSTD == 0 {
-            return Ok(stored);
-        }
-        let mut plain = vec![0; location.len as usize];
-        let done = self.codec.decompress(&stored, &mut plain);
+        let done = self.codec.decompress(&stored, plain);
         done.map_err(|_| self.corrupt(id, location, "it does not decompress"))?;
-        Ok(plain)
+        Ok(plain.len())
     }
 
     pub fn corrupt(&self, id: &ChunkId, location: &Location, what: &'static str) -> ContentError {
@@ -441,4 +449,26 @@ impl ContentStore {
     pub fn get_chunk(&self, id: &ChunkId) -> Result<Bytes> {
         self.inner.load(id)
     }
+
+    /// The same for who asks for very many of them, each once, and checks them itself: what has been verified since the start isn't
+    /// verified again, and nothing is kept. The bytes stand at the start of `buf`, which grows where it must; how many they
+    /// are.
+    pub fn read_chunk(&self, id: &ChunkId, buf: &mut Vec<u8>) -> Result<usize> {
+        let plain = self.inner.locate(id)?.filter(|location| location.flags & FLAG_ZSTD == 0);
+        if let Some(location) = plain {
+            let out = at_least(buf, location.len as usize);
+            if self.inner.read_plain(id, &location, 0, out) {
+                return Ok(out.len());
+            }
+        }
+        self.inner.at_location(id, |location| self.inner.load_into(id, location, buf))
+    }
+}
+
+/// The first `len` bytes of a buffer, which grows where it must: what is there already isn't cleared.
+fn at_least(buf: &mut Vec<u8>, len: usize) -> &mut [u8] {
+    if buf.len() < len {
+        buf.resize(len, 0);
+    }
+    &mut buf[..len]
 }

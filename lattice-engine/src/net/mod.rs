@@ -22,6 +22,7 @@
 mod accept;
 mod asked;
 mod book;
+mod buffers;
 mod chunks;
 mod config;
 mod content;

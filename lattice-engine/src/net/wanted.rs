@@ -172,6 +172,13 @@ impl Wanted {
         self.more.notify_waiters();
     }
 
+    /// Whether `peer` was asked for one of these before, and didn't have it or gave other bytes.
+    pub fn asked_in_vain(&self, peer: NodeId, ids: &[ChunkId]) -> bool {
+        let chunks = &self.state.lock().chunks;
+        let lacks = |chunk: &Chunk| chunk.lacking.iter().any(|(node, _)| *node == peer);
+        ids.iter().any(|id| chunks.get(id).is_some_and(lacks))
+    }
+
     pub fn is_wanted(&self, id: &ChunkId) -> bool {
         self.state.lock().chunks.contains_key(id)
     }
@@ -277,6 +284,7 @@ mod tests {
         wanted.lacks(A, &id(1));
         assert_eq!(wanted.take(A, 9), []);
         assert_eq!(wanted.take(B, 9), [id(1)]);
+        assert!(wanted.asked_in_vain(A, &[id(2), id(1)]) && !wanted.asked_in_vain(B, &[id(1)]));
         wanted.put_back(A, &[id(1)], false);
         assert_eq!(wanted.take(A, 9), [], "it was not A that was asked");
         wanted.put_back(B, &[id(1)], false);

@@ -159,7 +159,7 @@ impl Target {
             let store = store.clone();
             let open = v1::StoreOpen { store: store.clone(), genesis: Bytes::from_static(&[1; 32]) };
             all.push((Open::Store(open), self.sync_frames(&store)));
-            let chunks = v1::ChunkRequest { ids: vec![Bytes::from_static(&[2; 32])] };
+            let chunks = v1::ChunkRequest { ids: vec![Bytes::from_static(&[2; 32])], again: false };
             let open = v1::ChunksOpen { store: store.clone() };
             all.push((Open::Chunks(open), vec![chunks.encode_length_delimited_to_vec()]));
             all.push((Open::Genesis(v1::GenesisOpen { store }), Vec::new()));

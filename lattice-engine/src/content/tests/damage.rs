@@ -105,6 +105,46 @@ fn a_damaged_record_is_an_error_that_names_it_and_storing_again_heals() {
     assert_eq!(fixture.store.fsck(true).expect("checks").problems, Vec::<String>::new());
 }
 
+/// Who asks for very many chunks checks them, and asks again for what is bad.
+#[test]
+fn a_chunk_that_was_verified_goes_out_as_it_is_until_it_is_asked_for_anew() {
+    let mut fixture = Fixture::new();
+    // Stored plain, and compressed.
+    for bytes in [noise(1, 200_000), vec![7; 200_000]] {
+        let content = fixture.store.put(&bytes).expect("puts");
+        let chunks = fixture.store.chunks_of(&content).expect("chunks");
+        let (id, len) = (chunks[0].id.expect("data"), chunks[0].len as usize);
+        let mut buf = vec![1; 300_000];
+        let read = |buf: &mut Vec<u8>| fixture.store.read_chunk(&id, buf).expect("is here");
+        assert_eq!((read(&mut buf), &buf[..len]), (len, &bytes[..len]));
+        assert_eq!((read(&mut Vec::new()), buf.len()), (len, 300_000));
+    }
+    let bytes = noise(2, 200_000);
+    let content = fixture.store.put(&bytes).expect("puts");
+    let id = fixture.store.chunks_of(&content).expect("chunks")[0].id.expect("data");
+    let pack = fixture.packs("pack")[0].clone();
+    edit(&pack, |stored| {
+        let at = stored.windows(64).position(|w| *w == bytes[..64]).expect("is stored plain");
+        stored[at] ^= 4;
+    });
+    let mut buf = Vec::new();
+    fixture.store.read_chunk(&id, &mut buf).expect("as it is");
+    assert!(buf[0] == bytes[0] ^ 4 && fixture.store.has_chunk(&id).expect("looks"));
+    assert!(matches!(fixture.store.get_chunk(&id), Err(ContentError::Corrupt { .. })));
+    assert!(!fixture.store.has_chunk(&id).expect("looks"));
+    fixture.store.put(&bytes).expect("heals");
+    fixture.store.read_chunk(&id, &mut buf).expect("is here");
+    assert_eq!(buf[0], bytes[0]);
+    // After a start nothing has been verified.
+    fixture.settle();
+    edit(&pack, |stored| {
+        let at = stored.windows(64).rposition(|w| *w == bytes[..64]).expect("is stored again");
+        stored[at] ^= 4;
+    });
+    fixture.reopen();
+    assert!(matches!(fixture.store.read_chunk(&id, &mut buf), Err(ContentError::Corrupt { .. })));
+}
+
 /// Nobody has read the old bytes since they went bad.
 #[test]
 fn bytes_are_not_left_away_because_of_damaged_ones() {
