@@ -7,13 +7,13 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
 
-/// Without a network the search for members on it says so several times a second, for ever. And iroh opens a span for every few
+/// What `info` stands for. Without a network the search for members on it says so several times a second, for ever. And iroh opens a span for every few
 /// packets, at the level of what it tells: writing them down was a twentieth of what sending a large file costs.
-const DAEMON: &str = "info,iroh=warn,swarm_discovery=off";
+const INFO: &str = "info,iroh=warn,swarm_discovery=off";
 
 /// A daemon tells what it does; a command only what goes wrong.
 pub fn start(daemon: bool, config: &Config) {
-    let default = if daemon { DAEMON } else { "error" };
+    let default = if daemon { INFO } else { "error" };
     let default = config.log.as_deref().map_or(default, whole);
     let said = std::env::var("LATTICE_LOG").ok();
     let filter = EnvFilter::try_new(said.as_deref().map_or(default, whole));
@@ -33,7 +33,7 @@ pub fn start(daemon: bool, config: &Config) {
 
 /// What a level alone stands for.
 fn whole(filter: &str) -> &str {
-    if filter == "info" { DAEMON } else { filter }
+    if filter.trim().eq_ignore_ascii_case("info") { INFO } else { filter }
 }
 
 #[cfg(test)]

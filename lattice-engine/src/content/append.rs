@@ -27,6 +27,7 @@ pub(super) struct Records<'a> {
     list: Vec<Item<'a>>,
     /// Bytes that they take in a pack.
     len: u64,
+    scratch: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -41,16 +42,20 @@ impl<'a> Records<'a> {
         self.len
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     pub fn clear(&mut self) {
         self.list.clear();
         self.len = 0;
     }
 
     /// One more, of a chunk whose name is `id`: compressed where that helps.
-    pub fn push(&mut self, inner: &Inner, id: ChunkId, plain: Cow<'a, [u8]>, scratch: &mut Vec<u8>) {
+    pub fn push(&mut self, inner: &Inner, id: ChunkId, plain: Cow<'a, [u8]>) {
         let len = plain.len() as u32;
-        let zstd = inner.codec.compress(&plain, scratch);
-        let payload = if zstd { Cow::Owned(scratch.clone()) } else { plain };
+        let zstd = inner.codec.compress(&plain, &mut self.scratch);
+        let payload = if zstd { Cow::Owned(self.scratch.clone()) } else { plain };
         let record = Record {
             id,
             stored_len: payload.len() as u32,
@@ -69,7 +74,6 @@ impl<'a> Records<'a> {
             let padding = record.next(0) as usize - RECORD_HEADER - payload.len();
             out.extend([&header[..], payload, &PADDING[..padding]]);
         }
-        out.retain(|piece| !piece.is_empty());
         out
     }
 

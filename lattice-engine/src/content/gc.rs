@@ -298,11 +298,11 @@ impl Inner {
 
     /// Copies what is live, makes the copies durable and known, then removes the pack.
     pub fn rewrite(&self, pack: &Pack, rows: &Rows) -> Result<()> {
-        let (mut records, mut scratch) = (Records::default(), Vec::new());
+        let mut records = Records::default();
         for (id, location) in rows.values() {
             // Checked against its name.
             let plain = self.load_from(id, location)?;
-            records.push(self, *id, Cow::Owned(plain.into()), &mut scratch);
+            records.push(self, *id, Cow::Owned(plain.into()));
             if records.len() >= COPY {
                 self.append(&records, true)?;
                 records.clear();

@@ -26,24 +26,33 @@ const GATHER: usize = 1 << 20;
 pub(super) struct Batch<'a> {
     records: Records<'a>,
     waiting: HashSet<ChunkId>,
-    scratch: Vec<u8>,
 }
 
 impl<'a> Batch<'a> {
-    /// Stores a chunk unless it is stored.
-    pub fn add(&mut self, inner: &Inner, plain: Cow<'a, [u8]>) -> Result<ChunkId> {
-        let id = manifest::name(&plain);
-        self.add_named(inner, id, plain)?;
+    /// Stores a chunk unless it is stored. Only what is new is copied.
+    pub fn add(&mut self, inner: &Inner, plain: &[u8]) -> Result<ChunkId> {
+        let id = manifest::name(plain);
+        if self.lacks(inner, &id)? {
+            self.push(inner, id, Cow::Owned(plain.to_vec()))?;
+        }
         Ok(id)
     }
 
-    /// `id` is the hash of `plain`.
+    /// The same without a copy; `id` is the hash of `plain`.
     pub fn add_named(&mut self, inner: &Inner, id: ChunkId, plain: Cow<'a, [u8]>) -> Result<()> {
-        inner.pins.touch(id);
-        if self.waiting.contains(&id) || inner.holds(&id)? {
-            return Ok(());
+        if self.lacks(inner, &id)? {
+            self.push(inner, id, plain)?;
         }
-        self.records.push(inner, id, plain, &mut self.scratch);
+        Ok(())
+    }
+
+    fn lacks(&self, inner: &Inner, id: &ChunkId) -> Result<bool> {
+        inner.pins.touch(*id);
+        Ok(!self.waiting.contains(id) && !inner.holds(id)?)
+    }
+
+    fn push(&mut self, inner: &Inner, id: ChunkId, plain: Cow<'a, [u8]>) -> Result<()> {
+        self.records.push(inner, id, plain);
         self.waiting.insert(id);
         if self.records.len() >= FLUSH {
             self.flush(inner)?;
@@ -52,7 +61,7 @@ impl<'a> Batch<'a> {
     }
 
     pub fn flush(&mut self, inner: &Inner) -> Result<()> {
-        if self.waiting.is_empty() {
+        if self.records.is_empty() {
             return Ok(());
         }
         inner.append(&self.records, false)?;
@@ -63,7 +72,7 @@ impl<'a> Batch<'a> {
 
     /// Stores what is new of a piece and lists it.
     pub fn add_piece(&mut self, inner: &Inner, runs: &mut Runs, piece: &Piece<'_>) -> Result<()> {
-        let id = piece.bytes.map(|bytes| self.add(inner, Cow::Owned(bytes.to_vec()))).transpose()?;
+        let id = piece.bytes.map(|bytes| self.add(inner, bytes)).transpose()?;
         runs.push(Chunk { id, len: piece.len })
     }
 
@@ -78,7 +87,7 @@ impl<'a> Batch<'a> {
         }
         let mut manifests = Vec::new();
         let top = manifest::build(&chunks, &mut |bytes| {
-            let id = self.add(inner, Cow::Owned(bytes.to_vec()))?;
+            let id = self.add(inner, bytes)?;
             manifests.push(id);
             Ok(id)
         })?;

@@ -35,7 +35,7 @@ fn large(fixture: &Fixture, blocks: &[Vec<u8>]) -> Content {
     let inner = &fixture.store.inner;
     let _pin = fixture.store.pin();
     let (mut batch, mut runs) = (Batch::default(), Runs::default());
-    let ids: Vec<_> = blocks.iter().map(|block| batch.add(inner, block.into()).expect("stores")).collect();
+    let ids: Vec<_> = blocks.iter().map(|block| batch.add(inner, block).expect("stores")).collect();
     for pair in 0..PAIRS {
         runs.push(Chunk { id: Some(ids[block_of(pair)]), len: BLOCK as u64 }).expect("below the limit");
         runs.push(Chunk { id: None, len: BLOCK as u64 }).expect("below the limit");
